@@ -1,0 +1,98 @@
+use std::time::SystemTime;
+
+use super::{Generation, Key, WalIndex, WalPos};
+
+/// A snapshot as a listing shows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Snapshot {
+    pub index: WalIndex,
+    /// Bytes in the store, compressed.
+    pub size: u64,
+    /// By the clock of the store.
+    pub created: SystemTime,
+}
+
+/// A WAL segment as a listing shows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Segment {
+    pub pos: WalPos,
+    /// Bytes in the store, compressed.
+    pub size: u64,
+    /// By the clock of the store.
+    pub created: SystemTime,
+}
+
+/// The snapshots and segments of one generation, each in the order of their positions.
+///
+/// Stores list in whatever order they like; what depends on the order starts from here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct History {
+    pub generation: Generation,
+    pub snapshots: Vec<Snapshot>,
+    pub segments: Vec<Segment>,
+}
+
+impl History {
+    /// Sorts what was listed. Objects of other generations are left out.
+    pub fn new(
+        generation: Generation,
+        listed: impl IntoIterator<Item = (Key, u64, SystemTime)>,
+    ) -> Self {
+        let mut history = Self { generation, snapshots: Vec::new(), segments: Vec::new() };
+        for (key, size, created) in listed {
+            match key {
+                Key::Snapshot { generation: of, index } if of == generation => {
+                    history.snapshots.push(Snapshot { index, size, created });
+                }
+                Key::Segment { generation: of, pos } if of == generation => {
+                    history.segments.push(Segment { pos, size, created });
+                }
+                _ => (),
+            }
+        }
+        history.snapshots.sort_by_key(|snapshot| snapshot.index);
+        history.segments.sort_by_key(|segment| segment.pos);
+        history
+    }
+
+    /// When the first and the last of its objects were created. `None` when there are no objects.
+    pub fn created(&self) -> Option<(SystemTime, SystemTime)> {
+        let snapshots = self.snapshots.iter().map(|snapshot| snapshot.created);
+        let times = || snapshots.clone().chain(self.segments.iter().map(|segment| segment.created));
+        Some((times().min()?, times().max()?))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn sorts_by_position_whatever_the_order_of_the_listing() {
+        let generation = Generation::from_bits(1);
+        let at = |seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
+        let segment = |text: &str| Key::Segment { generation, pos: text.parse().unwrap() };
+        let history = History::new(
+            generation,
+            [
+                (segment("00000001_00000000"), 1, at(3)),
+                (segment("00000000_00001038"), 1, at(9)),
+                (segment("00000000_00000000"), 1, at(2)),
+                (Key::Snapshot { generation, index: WalIndex::default() }, 1, at(1)),
+                (
+                    Key::Snapshot {
+                        generation: Generation::from_bits(2),
+                        index: WalIndex::default(),
+                    },
+                    1,
+                    at(0),
+                ),
+            ],
+        );
+        let order: Vec<String> = history.segments.iter().map(|s| s.pos.to_string()).collect();
+        assert_eq!(order, ["00000000_00000000", "00000000_00001038", "00000001_00000000"]);
+        assert_eq!(history.snapshots.len(), 1);
+        assert_eq!(history.created(), Some((at(1), at(9))));
+    }
+}

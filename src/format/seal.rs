@@ -1,0 +1,251 @@
+use std::io::{self, Write};
+use std::time::{Duration, SystemTime};
+
+use twox_hash::XxHash3_128;
+
+use super::{Digest, Generation, WalIndex, WalPos, lz4};
+
+const MAGIC: &[u8; 6] = b"LSSEAL";
+const VERSION: u8 = 1;
+/// What the skippable frame begins with.
+const HEADER: [u8; 8] = lz4::skippable_header(120);
+/// Bytes in it.
+const CONTENT: usize = 120;
+
+/// What kind of object a seal is on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Content {
+    Snapshot,
+    Segment,
+}
+
+/// The digest of a seal, and through [`Seal::previous`] of all those before it in a generation.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Link(pub u128);
+
+/// What an object says about itself, so that a reader can prove that nothing is missing, swapped,
+/// old or altered.
+///
+/// The last 128 bytes of an object: a skippable LZ4 frame, which Litestream ignores. Its own
+/// objects have none.
+///
+/// ```text
+///   0  50 2a 4d 18   78 00 00 00          header of the skippable frame: 120 bytes follow
+///   8  "LSSEAL"      version  content
+///  16  generation                         all numbers are little-endian
+///  24  index of start   offset of start
+///  36  index of end     offset of end
+///  48  page size        pages
+///  56  committed                          milliseconds since 1970
+///  64  salt             checksum          of the WAL at the end, as in its frames
+///  80  digest
+///  96  previous
+/// 112  link                               of bytes 8 to 112
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Seal {
+    pub content: Content,
+    pub generation: Generation,
+    /// The position in the object's name; a snapshot is named by the start of a WAL.
+    pub start: WalPos,
+    /// Everything before this position is in the object, or in those before it: the next segment
+    /// begins here. A snapshot of the very beginning of a WAL has `end == start`.
+    pub end: WalPos,
+    /// Bytes.
+    pub page_size: u32,
+    /// The size of the database after this object.
+    pub pages: u32,
+    /// When the last transaction in it was first seen to be committed, by the primary's clock.
+    pub committed: SystemTime,
+    /// The salt of the WAL at `end`.
+    pub salt: [u8; 8],
+    /// The checksum of the WAL at `end`.
+    pub checksum: [u8; 8],
+    /// The digest of the whole database after this object.
+    pub digest: Digest,
+    /// The link of the segment before `start`. Zero at the beginning of a generation.
+    pub previous: Link,
+}
+
+impl Seal {
+    /// Bytes of a seal, the header of its skippable frame included.
+    pub const SIZE: usize = CONTENT + 8;
+
+    /// What the next segment names as its `previous`.
+    ///
+    /// A snapshot stands beside the chain: the segment that follows it names the one before it.
+    pub fn link(&self) -> Link {
+        match self.content {
+            Content::Snapshot => self.previous,
+            Content::Segment => Link(XxHash3_128::oneshot(&self.unsigned())),
+        }
+    }
+
+    /// Writes the seal behind the data of its object.
+    pub fn write(&self, target: &mut impl Write) -> io::Result<()> {
+        let mut bytes = self.unsigned();
+        let signature = XxHash3_128::oneshot(&bytes);
+        bytes.extend(signature.to_le_bytes());
+        lz4::write_skippable(target, &bytes)
+    }
+
+    fn unsigned(&self) -> Vec<u8> {
+        let content = match self.content {
+            Content::Snapshot => 0,
+            Content::Segment => 1,
+        };
+        let since = self.committed.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let committed = u64::try_from(since.as_millis()).unwrap_or(u64::MAX);
+        let mut bytes = Vec::with_capacity(Self::SIZE);
+        bytes.extend(MAGIC);
+        bytes.extend([VERSION, content]);
+        bytes.extend(self.generation.bits().to_le_bytes());
+        for pos in [self.start, self.end] {
+            bytes.extend(pos.index.get().to_le_bytes());
+            bytes.extend(pos.offset.to_le_bytes());
+        }
+        bytes.extend(self.page_size.to_le_bytes());
+        bytes.extend(self.pages.to_le_bytes());
+        bytes.extend(committed.to_le_bytes());
+        bytes.extend(self.salt);
+        bytes.extend(self.checksum);
+        bytes.extend(self.digest.0.to_le_bytes());
+        bytes.extend(self.previous.0.to_le_bytes());
+        bytes
+    }
+
+    /// Finds the seal among the contents of the skippable frames of an object.
+    ///
+    /// `Ok(None)` if none of them is a seal; an error if one is, but is altered or of a later
+    /// version of this program.
+    pub fn find(skipped: &[Vec<u8>]) -> Result<Option<Self>, &'static str> {
+        // By its length too: a flipped bit in the magic must not make it vanish.
+        let ours = |content: &&Vec<u8>| content.starts_with(MAGIC) || content.len() == CONTENT;
+        match skipped.iter().find(ours) {
+            Some(content) => Self::parse(content).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// Reads the seal in the last [`Seal::SIZE`] bytes of an object, as [`Seal::find`] does.
+    pub fn at_end(tail: &[u8]) -> Result<Option<Self>, &'static str> {
+        let start = tail.len().saturating_sub(Self::SIZE);
+        match tail[start..].split_first_chunk::<8>() {
+            Some((header, content)) if *header == HEADER => Self::parse(content).map(Some),
+            _ => Ok(None),
+        }
+    }
+
+    fn parse(bytes: &[u8]) -> Result<Self, &'static str> {
+        let mut fields = Fields(bytes);
+        let [magic @ .., version, content] = fields.take::<8>()?;
+        if magic != *MAGIC {
+            return Err(ALTERED);
+        }
+        if version != VERSION {
+            return Err("it was sealed by a later version of this program: restore it with that");
+        }
+        let content = match content {
+            0 => Content::Snapshot,
+            1 => Content::Segment,
+            _ => return Err(ALTERED),
+        };
+        let seal = Self {
+            content,
+            generation: Generation::from_bits(fields.u64()?),
+            start: fields.pos()?,
+            end: fields.pos()?,
+            page_size: fields.u32()?,
+            pages: fields.u32()?,
+            committed: SystemTime::UNIX_EPOCH
+                .checked_add(Duration::from_millis(fields.u64()?))
+                .ok_or(ALTERED)?,
+            salt: fields.take()?,
+            checksum: fields.take()?,
+            digest: Digest(u128::from_le_bytes(fields.take()?)),
+            previous: Link(u128::from_le_bytes(fields.take()?)),
+        };
+        let signed = bytes.len() - fields.0.len();
+        let signature = u128::from_le_bytes(fields.take()?);
+        if signature != XxHash3_128::oneshot(&bytes[..signed]) || !fields.0.is_empty() {
+            return Err(ALTERED);
+        }
+        Ok(seal)
+    }
+}
+
+const ALTERED: &str = "its seal is altered";
+
+/// Fixed-size fields, taken one after the other.
+struct Fields<'a>(&'a [u8]);
+
+impl Fields<'_> {
+    fn take<const N: usize>(&mut self) -> Result<[u8; N], &'static str> {
+        let (field, rest) = self.0.split_first_chunk::<N>().ok_or(ALTERED)?;
+        self.0 = rest;
+        Ok(*field)
+    }
+
+    fn u32(&mut self) -> Result<u32, &'static str> {
+        self.take().map(u32::from_le_bytes)
+    }
+
+    fn u64(&mut self) -> Result<u64, &'static str> {
+        self.take().map(u64::from_le_bytes)
+    }
+
+    fn pos(&mut self) -> Result<WalPos, &'static str> {
+        let index = WalIndex::new(self.u32()?).ok_or(ALTERED)?;
+        Ok(WalPos { index, offset: self.u64()? })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn seal() -> Seal {
+        Seal {
+            content: Content::Segment,
+            generation: Generation::from_bits(0x67c3_7973_6174_9ad0),
+            start: "00000001_00001038".parse().unwrap(),
+            end: "00000001_00002070".parse().unwrap(),
+            page_size: 4096,
+            pages: 7,
+            committed: SystemTime::UNIX_EPOCH + Duration::from_millis(1_700_000_000_123),
+            salt: *b"saltsalt",
+            checksum: *b"checksum",
+            digest: Digest(5),
+            previous: Link(6),
+        }
+    }
+
+    #[test]
+    fn is_read_back_from_the_end_of_an_object() {
+        let mut object = b"data".to_vec();
+        seal().write(&mut object).unwrap();
+        assert_eq!(object.len(), 4 + Seal::SIZE);
+        assert_eq!(Seal::at_end(&object), Ok(Some(seal())));
+        assert_eq!(Seal::at_end(&object[4..]), Ok(Some(seal())));
+        assert_eq!(Seal::at_end(b"data"), Ok(None));
+    }
+
+    #[test]
+    fn refuses_each_flipped_bit() {
+        let mut good = Vec::new();
+        seal().write(&mut good).unwrap();
+        for bit in 8 * 8..8 * good.len() {
+            let mut bad = good.clone();
+            bad[bit / 8] ^= 1 << (bit % 8);
+            assert!(Seal::at_end(&bad).is_err(), "bit {bit}");
+        }
+    }
+
+    #[test]
+    fn links_a_segment_to_all_before_it() {
+        let other = Seal { previous: Link(7), ..seal() };
+        assert_ne!(seal().link(), other.link());
+        let snapshot = Seal { content: Content::Snapshot, ..seal() };
+        assert_eq!(snapshot.link(), snapshot.previous);
+    }
+}

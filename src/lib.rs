@@ -1,0 +1,74 @@
+//! Continuous replication of SQLite databases to S3, exchangeable with Litestream 0.3.
+//!
+//! # How data flows
+//!
+//! ```text
+//!   application ──writes──▶ app.db, app.db-wal
+//!                               │
+//!   one thread per database     │  tail: verify frames → cut at a commit → compress → seal
+//!                               ▼
+//!               .app.db-litestream/staging/<replica>/   finished segments, under final names
+//!                    │                   │
+//!   one task per     │                   │  replica: oldest first, one by one, tried for ever
+//!   replica          ▼                   ▼
+//!               s3://bucket/path    /mnt/backup/app.db     <root>/generations/<generation>/…
+//!                    │
+//!   restore          │  list → plan → download → check and apply → compare → rename
+//!                    ▼
+//!               app.db
+//! ```
+//!
+//! A segment is made once. For several replicas it is one file with several names, and each replica
+//! takes its own away when the store has it. A snapshot is never staged: the database file stays
+//! as it is while our read transaction lasts, and is streamed from there.
+//!
+//! Three small things on disk carry the capture over a restart: the *cursor* says how far the log
+//! was cut, with a salt and a checksum that prove it; the *page table* has a digest of every page,
+//! from which follows the digest of the database at each commit, and after a stop the pages that
+//! changed meanwhile; the *staging directories* have what is yet to be sent.
+//!
+//! # Layers
+//!
+//! Each module uses only those above it, and not all of them; `tests/it/tidy.rs` holds us to it.
+//!
+//! * [`mod@format`]: the objects that a replica is made of. Values and bytes.
+//! * [`wal`]: SQLite's write-ahead log as a file format. Values and bytes.
+//! * [`sqlite`]: a live database that belongs to somebody else.
+//! * [`store`]: where objects are kept.
+//! * [`replicate`]: database to store, for ever.
+//! * [`restore`]: store to database, once.
+//! * [`validate`]: store to a database that is thrown away, again and again.
+//! * [`verify`]: whether all that a store holds is right.
+//! * [`config`]: `litestream.yaml` to options.
+//! * [`cli`]: the commands.
+//!
+//! # Invariants
+//!
+//! 1. Nothing is added to a database. It is put into WAL mode and checkpointed, and a read
+//!    transaction of ours keeps others from restarting its log before it was read.
+//! 2. A segment ends at a commit. Frames behind the last commit are not looked at as data.
+//! 3. A generation goes on only where continuity is proven: the frame at the cursor still carries
+//!    its checksum, or the log was read to its end before it was restarted, or the database was
+//!    compared page by page. Else a new generation begins.
+//! 4. Under its name an object is whole and final, in the staging directory as in a store.
+//! 5. A replica gets segments strictly in order, each only behind the one whose link its seal
+//!    names, and a snapshot only after the segments that it follows. So at any moment it can be
+//!    restored, and a second daemon that writes to it is noticed.
+//! 6. A snapshot is stored only if its pages have the digest that was followed in the log.
+//! 7. The tail never waits for a store, and a replica never waits for the database. Between them
+//!    are files; messages only say that there may be something to do.
+//! 8. What is staged outlives the process, and after a clean stop a loss of power. After any other
+//!    loss of power it is not believed: nothing waits for the disk while the application waits for
+//!    us, and what the replica lacks then is in the database, where it is compared or sent anew.
+//! 9. A restored file appears whole, checked and by a rename that replaces nothing, or not at all.
+//! 10. Memory does not grow with the database: segments, snapshots and restores are streamed, and
+//!     of a log there is at most an index of its pages.
+//! 11. `format` and `wal` read no clock and no randomness. What the others decide on values alone
+//!     (continuity, checkpoints, retention, the plan of a restore) gets its time handed in.
+//! 12. An error is logged once, where it is handled; one that only somebody's help can end, and
+//!     that is there at the start, ends the process.
+//!
+//! Start reading at `tick` in `replicate/tail.rs`: it is the program.
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+pub mod format;
