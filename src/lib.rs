@@ -72,3 +72,4 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 pub mod format;
+pub mod wal;
