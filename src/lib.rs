@@ -72,4 +72,5 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 pub mod format;
+pub mod sqlite;
 pub mod wal;

@@ -1,0 +1,300 @@
+use std::fs::{self, File, Metadata};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use std::{fmt, io};
+
+use rusqlite::ErrorCode;
+
+use super::connection::Connection;
+use super::{LogFile, sidecar};
+use crate::wal::PageSize;
+
+/// How long we wait for a lock of somebody else, where waiting harms nobody.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Which file it is, whatever its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FileId {
+    device: u64,
+    inode: u64,
+}
+
+impl FileId {
+    fn of(metadata: &Metadata) -> Self {
+        Self { device: metadata.dev(), inode: metadata.ino() }
+    }
+}
+
+/// Why a database cannot be replicated.
+#[derive(Debug)]
+pub enum OpenError {
+    /// Somebody has locked it. That may pass.
+    Locked,
+    /// Trying again will not help: what it is, and what to do about it.
+    Unusable(String),
+    Io(io::Error),
+}
+
+impl OpenError {
+    fn not_a_database() -> Self {
+        Self::Unusable("it is not a SQLite database, or it is encrypted".to_owned())
+    }
+
+    fn not_permitted(reason: impl fmt::Display) -> Self {
+        Self::Unusable(format!(
+            "{reason}: the daemon must be able to read and write the database and its directory, \
+             because readers of a WAL database share locks with its writers"
+        ))
+    }
+}
+
+impl fmt::Display for OpenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Locked => f.write_str(
+                "the database is locked by another process: is it in exclusive locking mode, or in \
+                 a long transaction? Replication needs `PRAGMA locking_mode = normal`",
+            ),
+            Self::Unusable(reason) => f.write_str(reason),
+            Self::Io(error) => write!(f, "{error}"),
+        }
+    }
+}
+
+impl std::error::Error for OpenError {}
+
+impl From<io::Error> for OpenError {
+    fn from(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+                Self::not_permitted(error)
+            }
+            _ => Self::Io(error),
+        }
+    }
+}
+
+impl From<rusqlite::Error> for OpenError {
+    fn from(error: rusqlite::Error) -> Self {
+        match error.sqlite_error_code() {
+            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Self::Locked,
+            Some(ErrorCode::NotADatabase) => Self::not_a_database(),
+            Some(ErrorCode::ReadOnly | ErrorCode::CannotOpen | ErrorCode::PermissionDenied) => {
+                Self::not_permitted(error)
+            }
+            _ => Self::Io(io::Error::other(error)),
+        }
+    }
+}
+
+/// What a checkpoint achieved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Checkpoint {
+    /// The whole log is in the database file, and our read transaction reads the file alone: as
+    /// long as it lasts nobody can change the file, and the log may be restarted once, which loses
+    /// nothing.
+    pub complete: bool,
+    /// The time in which no other process could write, and before that, in which others wrote.
+    pub took: Duration,
+}
+
+/// A database in WAL mode, whose log cannot be reset by anyone before we have read it.
+///
+/// Holds a read transaction always. SQLite restarts a log only when all of it is in the database
+/// file and nobody reads from it; and the file is not written while somebody reads it alone.
+#[derive(Debug)]
+pub struct Database {
+    // Dropped in this order: the file must be closed after the connections.
+    /// In a read transaction, always.
+    reader: Connection,
+    /// In none, except for the instant in which it takes over from the reader.
+    spare: Connection,
+    /// In a write transaction while a checkpoint needs writers to wait.
+    writer: Connection,
+    file: Arc<File>,
+    path: PathBuf,
+    id: FileId,
+    page_size: PageSize,
+}
+
+impl Database {
+    /// Opens a database and takes a read transaction. WAL mode is set if needed.
+    ///
+    /// `None` while the file does not exist, or is empty: its application has not made it yet.
+    ///
+    /// `held` is the file of an earlier [`Database`] that somebody may still read. If it is the
+    /// same one, it is used again: a second descriptor would drop our locks when the first is
+    /// closed.
+    pub fn open(path: &Path, held: Option<Arc<File>>) -> Result<Option<Self>, OpenError> {
+        let metadata = match fs::metadata(path) {
+            Ok(metadata) => metadata,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
+        if metadata.is_dir() {
+            return Err(OpenError::Unusable("it is a directory, not a database file".to_owned()));
+        }
+        if metadata.len() == 0 {
+            return Ok(None);
+        }
+        if metadata.len() < u64::from(PageSize::MIN) {
+            // SQLite would take it for an empty database, and write over it.
+            return Err(OpenError::not_a_database());
+        }
+        let file = match held {
+            Some(held) if FileId::of(&held.metadata()?) == FileId::of(&metadata) => held,
+            _ => Arc::new(File::open(path)?),
+        };
+        let connect = || Connection::open(path, BUSY_TIMEOUT);
+        let (reader, spare, writer) = (connect()?, connect()?, connect()?);
+        if reader.is_read_only()? {
+            // Otherwise we would make a log and locks which its application may not write.
+            return Err(OpenError::not_permitted("it can be read, but not written"));
+        }
+        let mode = reader.ensure_wal_mode()?;
+        if mode != "wal" {
+            return Err(OpenError::Unusable(format!(
+                "it cannot be put into WAL mode, it stays in mode {mode:?}"
+            )));
+        }
+        let page_size = reader.number("page_size")?;
+        let page_size = PageSize::new(page_size)
+            .ok_or_else(|| OpenError::Unusable(format!("it has pages of {page_size} bytes")))?;
+        reader.begin_read()?;
+        let id = FileId::of(&file.metadata()?);
+        Ok(Some(Self { reader, spare, writer, file, path: path.to_owned(), id, page_size }))
+    }
+
+    pub fn page_size(&self) -> PageSize {
+        self.page_size
+    }
+
+    /// The database file. It must be read with `read_at` only.
+    pub fn file(&self) -> &Arc<File> {
+        &self.file
+    }
+
+    /// Pages of the database, as our read transaction sees it.
+    pub fn pages(&self) -> rusqlite::Result<u32> {
+        self.reader.number("page_count")
+    }
+
+    /// The log, if there is one. An error if the database's name belongs to another file by now:
+    /// then the log may be that of the other one.
+    pub fn log(&self) -> io::Result<Option<LogFile>> {
+        let log = LogFile::open(&sidecar(&self.path, "-wal"))?;
+        if !self.is_in_place()? {
+            return Err(io::Error::other("the database file was replaced or removed"));
+        }
+        Ok(log)
+    }
+
+    /// Bytes of the log, left-overs of earlier logs included.
+    pub fn log_bytes(&self) -> io::Result<u64> {
+        self.log()?.map_or(Ok(0), |log| log.size())
+    }
+
+    /// Whether the database's name still belongs to the file that we hold.
+    pub fn is_in_place(&self) -> io::Result<bool> {
+        match fs::metadata(&self.path) {
+            Ok(metadata) => Ok(FileId::of(&metadata) == self.id),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Moves our read transaction to the end of the log, so that the log can be copied up to there.
+    ///
+    /// As for [`Database::checkpoint`], `drain` must read the log to its end, while nobody can
+    /// write: if all of the log was copied meanwhile by somebody else, the new transaction does not
+    /// keep it from being restarted. `false` if a writer did not let us in within `patience`.
+    pub fn advance<E: From<rusqlite::Error>>(
+        &mut self,
+        patience: Duration,
+        drain: impl FnOnce(&Self) -> Result<(), E>,
+    ) -> Result<bool, E> {
+        let moved = self.while_nobody_writes(patience, |database| {
+            drain(database)?;
+            database.spare.begin_read()?;
+            std::mem::swap(&mut database.reader, &mut database.spare);
+            database.spare.rollback()?;
+            Ok::<_, E>(())
+        })?;
+        Ok(moved.is_some())
+    }
+
+    /// Copies what it can of the log into the database file, while the application goes on writing:
+    /// what is up to our read transaction.
+    pub fn backfill(&mut self) -> rusqlite::Result<()> {
+        self.spare.checkpoint("PASSIVE")?;
+        Ok(())
+    }
+
+    /// Checkpoints the log to its very end.
+    ///
+    /// While no process can write, `drain` is called and must read the log to its end; when it
+    /// fails, nothing is given up. `None` if a writer did not let us in within `patience`.
+    pub fn checkpoint<E: From<rusqlite::Error>>(
+        &mut self,
+        patience: Duration,
+        drain: impl FnOnce(&Self) -> Result<(), E>,
+    ) -> Result<Option<Checkpoint>, E> {
+        let began = Instant::now();
+        let complete =
+            self.while_nobody_writes(patience, |database| database.checkpoint_alone(drain))?;
+        Ok(complete.map(|complete| Checkpoint { complete, took: began.elapsed() }))
+    }
+
+    /// Holds the write lock while `work` is done. `None` if a writer did not let us in.
+    fn while_nobody_writes<T, E: From<rusqlite::Error>>(
+        &mut self,
+        patience: Duration,
+        work: impl FnOnce(&mut Self) -> Result<T, E>,
+    ) -> Result<Option<T>, E> {
+        self.writer.set_busy_timeout(patience)?;
+        match self.writer.begin_write() {
+            Err(error) if is_busy(&error) => return Ok(None),
+            outcome => outcome?,
+        }
+        let outcome = work(self);
+        // Also after an error: the application waits.
+        let released = self.writer.rollback();
+        let value = outcome?;
+        released?;
+        Ok(Some(value))
+    }
+
+    fn checkpoint_alone<E: From<rusqlite::Error>>(
+        &mut self,
+        drain: impl FnOnce(&Self) -> Result<(), E>,
+    ) -> Result<bool, E> {
+        drain(self)?;
+        self.reader.rollback()?;
+        let outcome = self.spare.checkpoint("PASSIVE");
+        // Whatever came of it: from here to the release of the write lock, and only then, there is
+        // no read transaction, and nothing can have been appended to the log or restarted it.
+        self.reader.begin_read()?;
+        Ok(outcome?.complete())
+    }
+
+    /// Empties the log after a complete checkpoint, so that whatever is written next begins a new
+    /// one. Says whether that succeeded.
+    ///
+    /// It cannot lose anything: our read transaction reads the file alone, so a frame that was
+    /// written since cannot be copied to it, and then the log is not emptied either.
+    pub fn truncate_log(&mut self) -> rusqlite::Result<bool> {
+        self.spare.set_busy_timeout(Duration::ZERO)?;
+        let outcome = self.spare.checkpoint("TRUNCATE");
+        self.spare.set_busy_timeout(BUSY_TIMEOUT)?;
+        match outcome {
+            Err(error) if is_busy(&error) => Ok(false),
+            outcome => Ok(outcome?.complete()),
+        }
+    }
+}
+
+fn is_busy(error: &rusqlite::Error) -> bool {
+    matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked))
+}

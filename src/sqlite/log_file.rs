@@ -1,0 +1,113 @@
+use std::fs::File;
+use std::io::{self, BufReader, Read};
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::time::SystemTime;
+
+use super::FileFrom;
+use crate::wal::{Checksum, FrameHeader, FrameReader, WalHeader};
+
+/// The `-wal` file of a live database, as it is at this moment.
+#[derive(Debug)]
+pub struct LogFile {
+    file: File,
+    pub header: WalHeader,
+    /// When something was last written to it.
+    pub modified: SystemTime,
+}
+
+/// How far a log goes, from some position of it on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LogView {
+    /// Bytes from the start of the file to behind the last commit.
+    pub end: u64,
+    /// The checksum of the last commit.
+    pub checksum: Checksum,
+    /// The size of the database in pages after it. `None` if there is no commit.
+    pub pages: Option<u32>,
+    /// How far valid frames go, those of unfinished transactions included, and the checksum there:
+    /// while [`LogFile::holds`] that, they need not be looked at again.
+    pub scanned: (u64, Checksum),
+}
+
+impl LogFile {
+    /// Opens the log. `None` if there is none, or none with a valid header: SQLite makes the file
+    /// before it has anything to write to it, and a header is only written with the first frame.
+    pub fn open(path: &Path) -> io::Result<Option<Self>> {
+        let file = match File::open(path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let mut bytes = [0; WalHeader::SIZE];
+        match file.read_exact_at(&mut bytes, 0) {
+            Ok(()) => (),
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
+            Err(error) => return Err(error),
+        }
+        let modified = file.metadata()?.modified()?;
+        Ok(WalHeader::parse(&bytes).ok().map(|header| Self { file, header, modified }))
+    }
+
+    /// Bytes of the file, left-overs of earlier logs included.
+    pub fn size(&self) -> io::Result<u64> {
+        Ok(self.file.metadata()?.len())
+    }
+
+    /// Whether the frame that ends at `offset` carries `checksum`: then everything before it is
+    /// what led to that checksum.
+    pub fn holds(&self, offset: u64, checksum: Checksum) -> io::Result<bool> {
+        if offset == WalHeader::SIZE as u64 {
+            return Ok(self.header.checksum == checksum);
+        }
+        let Some(start) = offset.checked_sub(self.header.page_size.frame_bytes()) else {
+            return Ok(false);
+        };
+        let frame = self.frame_header(start)?;
+        Ok(frame.is_some_and(|frame| frame.salt == self.header.salt && frame.checksum == checksum))
+    }
+
+    /// Whether there may be a frame at `offset`: a look that costs next to nothing.
+    fn continues_at(&self, offset: u64) -> io::Result<bool> {
+        Ok(self.frame_header(offset)?.is_some_and(|frame| frame.salt == self.header.salt))
+    }
+
+    fn frame_header(&self, offset: u64) -> io::Result<Option<FrameHeader>> {
+        let mut bytes = [0; FrameHeader::SIZE];
+        match self.file.read_exact_at(&mut bytes, offset) {
+            Ok(()) => Ok(Some(FrameHeader::parse(&bytes))),
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The valid frames from `offset` on. `checksum` is that of the frame which ends there.
+    pub fn frames(&self, offset: u64, checksum: Checksum) -> FrameReader<impl Read + '_> {
+        let source = BufReader::with_capacity(1 << 18, FileFrom::new(&self.file, offset));
+        FrameReader::resume(source, &self.header, checksum)
+    }
+
+    /// Looks for the last commit at or after `offset`.
+    pub fn view(&self, offset: u64, checksum: Checksum) -> io::Result<LogView> {
+        let mut view = LogView { end: offset, checksum, pages: None, scanned: (offset, checksum) };
+        if !self.continues_at(offset)? {
+            return Ok(view);
+        }
+        let mut page = vec![0; self.header.page_size.bytes()];
+        let mut frames = self.frames(offset, checksum);
+        while let Some(frame) = frames.next_frame(&mut page)? {
+            view.scanned.0 += self.header.page_size.frame_bytes();
+            view.scanned.1 = frame.checksum;
+            if frame.commit.is_some() {
+                (view.end, view.checksum) = view.scanned;
+                view.pages = frame.commit;
+            }
+        }
+        Ok(view)
+    }
+
+    /// The log as a file, for those who know what is where in it.
+    pub fn into_file(self) -> File {
+        self.file
+    }
+}

@@ -1,0 +1,32 @@
+//! A live database that belongs to somebody else.
+//!
+//! What we may do to it: read it, hold a read transaction, hold the write lock for an instant, and
+//! checkpoint. What we may not do: write a single byte of our own into it, move its log before it
+//! was read, or make its owner wait.
+//!
+//! POSIX drops *all* locks of a process on a file as soon as the process closes *any* descriptor of
+//! it, SQLite's own included, and another process may then delete the log under our read
+//! transaction. So the database file is opened once, in [`Database`], and closed after the last
+//! connection to it; the `-shm` file is never opened. The `-wal` file carries no locks and may be
+//! opened and closed freely.
+//!
+//! The exceptions are [`quick_check`] and [`integrity_check`], for a database that was just
+//! restored and is nobody's yet, and [`Claimed`], for one that is about to be replaced.
+
+mod claimed;
+mod connection;
+mod database;
+mod file_from;
+mod integrity;
+mod log_file;
+mod paths;
+mod watch;
+
+pub use claimed::{ClaimError, Claimed};
+pub use database::{Checkpoint, Database, FileId, OpenError};
+pub use file_from::FileFrom;
+pub use integrity::{integrity_check, quick_check};
+pub use log_file::{LogFile, LogView};
+pub use paths::{sidecar, state_directory};
+pub use rusqlite::Error as SqliteError;
+pub use watch::{Waker, Watch};
