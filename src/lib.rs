@@ -73,4 +73,5 @@
 
 pub mod format;
 pub mod sqlite;
+pub mod store;
 pub mod wal;

@@ -1,0 +1,131 @@
+mod access;
+mod failure;
+mod partial;
+mod walk;
+
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::ops::Range;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+pub use access::Access;
+
+use super::{Object, ObjectStore, Result, StoreError};
+use failure::{failure, lost_task};
+use partial::Partial;
+
+/// Objects as files below a directory.
+///
+/// A file that is being written has `.tmp` at the end of its name; listings do not show it.
+#[derive(Clone, Debug)]
+pub struct FileStore {
+    root: PathBuf,
+    files: Access,
+    directories: Access,
+}
+
+impl FileStore {
+    /// Keeps objects below `root`, which is made when the first one is stored. What is made can be
+    /// read by nobody else.
+    pub fn new(root: PathBuf) -> Self {
+        Self { root, files: Access::private_file(), directories: Access::private_directory() }
+    }
+
+    /// Makes files and directories with these modes and owners, as far as the umask and the rights
+    /// of this process allow.
+    #[must_use]
+    pub fn with_access(self, files: Access, directories: Access) -> Self {
+        Self { files, directories, ..self }
+    }
+
+    fn path(&self, key: &str) -> PathBuf {
+        self.root.join(key)
+    }
+
+    fn put_blocking(&self, key: &str, source: &mut dyn Read) -> Result<()> {
+        let path = self.path(key);
+        let partial = Partial::create(&self.root, &path, self.files, self.directories)?;
+        partial.fill(source)?.publish(&path)
+    }
+
+    fn get_blocking(&self, key: &str, range: &Range<u64>) -> Result<Vec<u8>> {
+        let path = self.path(key);
+        let file = File::open(&path).map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound => StoreError::NotFound { key: key.to_owned() },
+            _ => failure("open", &path, &error),
+        })?;
+        let failed = |error: &io::Error| failure("read", &path, error);
+        let size = file.metadata().map_err(|error| failed(&error))?.len();
+        if size < range.end {
+            return Err(StoreError::Rejected(anyhow::anyhow!(
+                "{} has {size} bytes where at least {} were expected; it was cut off or replaced",
+                path.display(),
+                range.end
+            )));
+        }
+        let length = usize::try_from(range.end - range.start)
+            .map_err(|_| failed(&io::ErrorKind::OutOfMemory.into()))?;
+        let mut bytes = vec![0; length];
+        file.read_exact_at(&mut bytes, range.start).map_err(|error| failed(&error))?;
+        Ok(bytes)
+    }
+
+    fn delete_blocking(&self, keys: &[String]) -> Result<()> {
+        for key in keys {
+            let path = self.path(key);
+            match fs::remove_file(&path) {
+                Ok(()) => self.remove_empty_parents(&path),
+                Err(error) if walk::is_absent(&error) => (),
+                Err(error) => return Err(failure("delete", &path, &error)),
+            }
+        }
+        Ok(())
+    }
+
+    /// Leaves no empty generations behind. A directory that is in use again is not empty, or is
+    /// made once more by [`Partial::create`].
+    fn remove_empty_parents(&self, path: &Path) {
+        for directory in path.ancestors().skip(1).take_while(|directory| *directory != self.root) {
+            if fs::remove_dir(directory).is_err() {
+                return;
+            }
+        }
+    }
+}
+
+impl ObjectStore for FileStore {
+    async fn put(&self, key: &str, mut source: Box<dyn Read + Send>, _size_max: u64) -> Result<()> {
+        let (store, key) = (self.clone(), key.to_owned());
+        blocking(move || store.put_blocking(&key, &mut source)).await
+    }
+
+    async fn get(&self, key: &str, range: Range<u64>) -> Result<Vec<u8>> {
+        if range.is_empty() {
+            return Ok(Vec::new());
+        }
+        let (store, key) = (self.clone(), key.to_owned());
+        blocking(move || store.get_blocking(&key, &range)).await
+    }
+
+    async fn list(&self, prefix: &str) -> Result<Vec<Object>> {
+        let (root, prefix) = (self.root.clone(), prefix.to_owned());
+        blocking(move || walk::objects(&root, &prefix)).await
+    }
+
+    async fn list_directories(&self, prefix: &str) -> Result<Vec<String>> {
+        let directory = self.root.join(prefix);
+        blocking(move || walk::directories(&directory)).await
+    }
+
+    async fn delete(&self, keys: &[String]) -> Result<()> {
+        let (store, keys) = (self.clone(), keys.to_owned());
+        blocking(move || store.delete_blocking(&keys)).await
+    }
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T> {
+    tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| Err(lost_task(&error)))
+}

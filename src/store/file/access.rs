@@ -1,0 +1,54 @@
+use std::fs::{self, DirBuilder, File, Metadata, OpenOptions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, chown, fchown};
+use std::path::Path;
+
+/// Who may do what with a file or a directory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Access {
+    /// Permission bits, before the umask.
+    pub mode: u32,
+    /// User and group; `None`: those of this process.
+    pub owner: Option<(u32, u32)>,
+}
+
+impl Access {
+    /// The same as for what `metadata` describes.
+    pub fn like(metadata: &Metadata) -> Self {
+        Self { mode: metadata.mode() & 0o777, owner: Some((metadata.uid(), metadata.gid())) }
+    }
+
+    pub(super) fn private_file() -> Self {
+        Self { mode: 0o600, owner: None }
+    }
+
+    pub(super) fn private_directory() -> Self {
+        Self { mode: 0o700, owner: None }
+    }
+
+    /// Makes an empty file, in the place of one that an earlier process may have left.
+    pub(super) fn create_file(self, path: &Path) -> io::Result<File> {
+        if let Err(error) = fs::remove_file(path)
+            && error.kind() != io::ErrorKind::NotFound
+        {
+            return Err(error);
+        }
+        let file = OpenOptions::new().write(true).create_new(true).mode(self.mode).open(path)?;
+        self.give_away(|user, group| fchown(&file, user, group));
+        Ok(file)
+    }
+
+    pub(super) fn create_directory(self, path: &Path) -> io::Result<()> {
+        DirBuilder::new().mode(self.mode).create(path)?;
+        self.give_away(|user, group| chown(path, user, group));
+        Ok(())
+    }
+
+    /// Only root may give files away. Whoever may not keeps them: a replica with another owner is
+    /// worth more than none.
+    fn give_away(self, chown: impl FnOnce(Option<u32>, Option<u32>) -> io::Result<()>) {
+        if let Some((user, group)) = self.owner {
+            chown(Some(user), Some(group)).ok();
+        }
+    }
+}

@@ -1,0 +1,61 @@
+use std::fmt;
+use std::path::PathBuf;
+
+/// Where a replica is kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Location {
+    /// A directory, absolute.
+    File(PathBuf),
+    S3(S3Location),
+}
+
+/// A prefix in a bucket, and how to get there.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct S3Location {
+    pub bucket: String,
+    /// What every key begins with, without a slash at its end. May be empty.
+    pub prefix: String,
+    /// Without a scheme: https. `None`: AWS.
+    pub endpoint: Option<String>,
+    /// `None`: what the environment says; else `us-east-1` with an endpoint; else it is looked up.
+    pub region: Option<String>,
+    /// `None`: path style exactly when there is an endpoint.
+    pub force_path_style: Option<bool>,
+    /// Accept any TLS certificate.
+    pub skip_verify: bool,
+    /// Both or neither. Without them, the credentials that the AWS tools find in the environment.
+    pub access_key_id: Option<String>,
+    pub secret_access_key: Option<Secret>,
+}
+
+impl fmt::Display for Location {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(root) => write!(f, "{}", root.display()),
+            Self::S3(S3Location { bucket, prefix, .. }) if prefix.is_empty() => {
+                write!(f, "s3://{bucket}")
+            }
+            Self::S3(S3Location { bucket, prefix, .. }) => write!(f, "s3://{bucket}/{prefix}"),
+        }
+    }
+}
+
+/// A text that is never printed.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(…)")
+    }
+}

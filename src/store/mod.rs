@@ -1,0 +1,117 @@
+//! Where replicas live: a flat set of named, immutable objects.
+//!
+//! Keys are text relative to the root of a replica, with `/` between their parts. The contract of
+//! [`ObjectStore`] is held by one set of tests that every implementation runs
+//! (`tests/it/store.rs`).
+
+mod error;
+mod file;
+mod location;
+mod s3;
+mod url;
+
+use std::io::Read;
+use std::ops::Range;
+use std::time::SystemTime;
+
+pub use error::{Result, StoreError};
+pub use file::{Access, FileStore};
+pub use location::{Location, S3Location, Secret};
+pub use s3::{Patience, S3Options, S3Store};
+pub use url::UrlError;
+
+/// An object as a listing shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Object {
+    pub key: String,
+    /// Bytes.
+    pub size: u64,
+    /// By the clock of the store. S3 counts in seconds, and from the *start* of a multipart upload.
+    pub created: SystemTime,
+}
+
+/// A flat set of named, immutable objects.
+pub trait ObjectStore: Send + Sync {
+    /// Stores all that `source` yields under `key`, replacing what was there. Readers see all of
+    /// it or none, and when this returns `Ok` the store has acknowledged that it is durable.
+    ///
+    /// Memory is bounded whatever the length of `source`. Parts are tried again one by one, but
+    /// when this returns an error, nothing was stored, and the caller opens the source anew to try
+    /// again. `size_max` is an upper bound of the length, from which the size of parts is chosen.
+    /// An error of `source` itself ends the upload as [`StoreError::Source`].
+    fn put(
+        &self,
+        key: &str,
+        source: Box<dyn Read + Send>,
+        size_max: u64,
+    ) -> impl Future<Output = Result<()>> + Send;
+
+    /// Reads exactly the bytes `range` of the object under `key`. An object that is shorter is an
+    /// error.
+    fn get(&self, key: &str, range: Range<u64>) -> impl Future<Output = Result<Vec<u8>>> + Send;
+
+    /// Lists the objects whose keys begin with `prefix`, in key order.
+    fn list(&self, prefix: &str) -> impl Future<Output = Result<Vec<Object>>> + Send;
+
+    /// Lists the names between `prefix` (which ends in `/`, or is empty) and the next `/`, sorted.
+    fn list_directories(&self, prefix: &str) -> impl Future<Output = Result<Vec<String>>> + Send;
+
+    /// Deletes the objects under `keys`, in that order as far as the store can be made to keep one.
+    /// A key with no object is not an error.
+    fn delete(&self, keys: &[String]) -> impl Future<Output = Result<()>> + Send;
+}
+
+/// The store that a [`Location`] names.
+#[derive(Debug)]
+pub enum Store {
+    File(FileStore),
+    S3(S3Store),
+}
+
+impl Store {
+    /// Prepares access to `location`. Nothing is sent yet, except where credentials or the region
+    /// have to be looked up.
+    pub async fn open(location: &Location) -> Result<Self> {
+        Ok(match location {
+            Location::File(root) => Self::File(FileStore::new(root.clone())),
+            Location::S3(bucket) => Self::S3(S3Store::connect(bucket).await?),
+        })
+    }
+}
+
+impl ObjectStore for Store {
+    async fn put(&self, key: &str, source: Box<dyn Read + Send>, size_max: u64) -> Result<()> {
+        match self {
+            Self::File(store) => store.put(key, source, size_max).await,
+            Self::S3(store) => store.put(key, source, size_max).await,
+        }
+    }
+
+    async fn get(&self, key: &str, range: Range<u64>) -> Result<Vec<u8>> {
+        match self {
+            Self::File(store) => store.get(key, range).await,
+            Self::S3(store) => store.get(key, range).await,
+        }
+    }
+
+    async fn list(&self, prefix: &str) -> Result<Vec<Object>> {
+        match self {
+            Self::File(store) => store.list(prefix).await,
+            Self::S3(store) => store.list(prefix).await,
+        }
+    }
+
+    async fn list_directories(&self, prefix: &str) -> Result<Vec<String>> {
+        match self {
+            Self::File(store) => store.list_directories(prefix).await,
+            Self::S3(store) => store.list_directories(prefix).await,
+        }
+    }
+
+    async fn delete(&self, keys: &[String]) -> Result<()> {
+        match self {
+            Self::File(store) => store.delete(keys).await,
+            Self::S3(store) => store.delete(keys).await,
+        }
+    }
+}

@@ -1,0 +1,144 @@
+mod client;
+mod credentials;
+mod deletion;
+mod failure;
+mod listing;
+mod options;
+mod parts;
+mod tls;
+mod unverified;
+mod upload;
+mod verdict;
+
+use std::io::Read;
+use std::ops::Range;
+use std::sync::atomic::AtomicBool;
+
+use aws_sdk_s3::Client;
+use aws_sdk_s3::operation::get_object::GetObjectOutput;
+
+pub use options::{Patience, S3Options};
+
+use super::{Object, ObjectStore, Result, S3Location};
+use failure::Operation;
+
+/// Objects in a bucket of Amazon S3, or of one of the many servers that speak its protocol.
+#[derive(Debug)]
+pub struct S3Store {
+    client: Client,
+    bucket: String,
+    /// What every key begins with, the slash included. May be empty.
+    root: String,
+    /// As messages name it.
+    endpoint: String,
+    patience: Patience,
+    /// The server has once refused to delete several objects in one request.
+    deletes_singly: AtomicBool,
+}
+
+impl S3Store {
+    /// Prepares access to `location` as the environment says. Nothing is sent, except where the
+    /// region of the bucket has to be looked up.
+    pub async fn connect(location: &S3Location) -> Result<Self> {
+        Self::connect_with(location, S3Options::from_env()).await
+    }
+
+    pub async fn connect_with(location: &S3Location, options: S3Options) -> Result<Self> {
+        let (client, endpoint) = client::connect(location, &options).await?;
+        let root = match location.prefix.as_str() {
+            "" => String::new(),
+            prefix => format!("{}/", prefix.trim_end_matches('/')),
+        };
+        Ok(Self {
+            client,
+            bucket: location.bucket.clone(),
+            root,
+            endpoint: endpoint.unwrap_or_else(|| "AWS".to_owned()),
+            patience: options.patience,
+            deletes_singly: AtomicBool::new(false),
+        })
+    }
+
+    /// Where `key` is in the bucket.
+    fn full_key(&self, key: &str) -> String {
+        format!("{}{key}", self.root)
+    }
+
+    fn operation<'a>(&'a self, verb: &'static str, key: &'a str) -> Operation<'a> {
+        Operation { verb, key, bucket: &self.bucket, endpoint: &self.endpoint }
+    }
+
+    async fn read_body(
+        &self,
+        mut output: GetObjectOutput,
+        operation: Operation<'_>,
+        length: usize,
+    ) -> Result<Vec<u8>> {
+        let mut bytes = Vec::with_capacity(length);
+        while let Some(chunk) = output.body.next().await {
+            bytes.extend_from_slice(&chunk.map_err(|error| operation.broken_off(&error))?);
+            if bytes.len() > length {
+                break;
+            }
+        }
+        if bytes.len() == length { Ok(bytes) } else { Err(operation.cut_off(bytes.len(), length)) }
+    }
+}
+
+impl ObjectStore for S3Store {
+    async fn put(&self, key: &str, source: Box<dyn Read + Send>, size_max: u64) -> Result<()> {
+        self.upload(key, source, size_max).await
+    }
+
+    async fn get(&self, key: &str, range: Range<u64>) -> Result<Vec<u8>> {
+        if range.is_empty() {
+            return Ok(Vec::new());
+        }
+        let operation = self.operation("read", key);
+        let length = range.end - range.start;
+        let output = self
+            .client
+            .get_object()
+            .bucket(&self.bucket)
+            .key(self.full_key(key))
+            .range(format!("bytes={}-{}", range.start, range.end - 1))
+            .send()
+            .await
+            .map_err(|error| operation.failed(&error))?;
+        check_range(&output, &range).map_err(|text| operation.rejected(&text))?;
+        let too_long = || operation.rejected("this machine cannot address that many bytes");
+        let body =
+            self.read_body(output, operation, usize::try_from(length).map_err(|_| too_long())?);
+        match tokio::time::timeout(self.patience.transfer(length), body).await {
+            Ok(outcome) => outcome,
+            Err(_) => Err(operation.unavailable("the transfer was too slow")),
+        }
+    }
+
+    async fn list(&self, prefix: &str) -> Result<Vec<Object>> {
+        self.objects(prefix).await
+    }
+
+    async fn list_directories(&self, prefix: &str) -> Result<Vec<String>> {
+        self.directories(prefix).await
+    }
+
+    async fn delete(&self, keys: &[String]) -> Result<()> {
+        self.delete_objects(keys).await
+    }
+}
+
+/// Some servers ignore ranges, and an object may be shorter than it ought to be.
+fn check_range(output: &GetObjectOutput, range: &Range<u64>) -> Result<(), String> {
+    let sent = output.content_length().unwrap_or_default();
+    if i128::from(sent) != i128::from(range.end) - i128::from(range.start) {
+        return Err(format!(
+            "asked for the bytes {} to {}, the server has {sent} of them; the object was cut off \
+             or replaced",
+            range.start, range.end
+        ));
+    }
+    let begins = format!("bytes {}-", range.start);
+    let right = output.content_range().map_or(range.start == 0, |sent| sent.starts_with(&begins));
+    if right { Ok(()) } else { Err("the server does not keep to the range asked for".to_owned()) }
+}
