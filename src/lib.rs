@@ -72,6 +72,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 pub mod format;
+pub mod replicate;
 pub mod sqlite;
 pub mod store;
 pub mod wal;

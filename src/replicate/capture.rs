@@ -1,0 +1,267 @@
+mod segment;
+
+use std::io;
+use std::time::SystemTime;
+
+use anyhow::{Context, bail};
+
+use super::continuity::{Break, Continuity, Found, continuity};
+use super::cursor::{Cursor, Place, Saved};
+use super::durable::Durability;
+use super::pages::PageTable;
+use super::staging::Staging;
+use super::state_directory::StateDirectory;
+use crate::format::{Content, Generation, Seal, WalPos};
+use crate::sqlite::Database;
+use crate::wal::{Checksum, PageSize, Salt, WalHeader};
+pub(super) use segment::Cut;
+
+/// The capture of one generation: reads the log of a database and cuts it into segments.
+///
+/// The cursor on disk is moved after a segment is staged, and a segment may be sent only after the
+/// cursor was moved. So a process that dies in between leaves at most a staged segment that is not
+/// counted, which the next one cuts again.
+#[derive(Debug)]
+pub(super) struct Capture {
+    cursor: Cursor,
+    pages: PageTable,
+    /// See [`continuity`].
+    held: bool,
+    /// The end of the log up to which that is so. `None`: it is so for a log that is yet to begin.
+    held_end: Option<(Salt, u64)>,
+    /// Nothing of the log up to the cursor is missing in the database file.
+    drained: bool,
+    /// The page table may be ahead of the cursor: a cut was begun and not finished.
+    ahead: bool,
+    /// Frames behind the cursor that are known to hold no commit, in the log of that salt.
+    scanned: Option<(Salt, u64, Checksum)>,
+    boot: String,
+}
+
+impl Capture {
+    /// Begins a generation whose first snapshot is what `pages` was made of.
+    ///
+    /// `log_end` is where the log ended then, if there was one: the first segment will be all of
+    /// it, or the beginning of the log that takes its place.
+    pub(super) fn begin(
+        generation: Generation,
+        page_size: PageSize,
+        size: u32,
+        pages: PageTable,
+        committed: SystemTime,
+        log_end: Option<(Salt, u64)>,
+    ) -> Self {
+        let cursor = Cursor {
+            generation,
+            pos: WalPos::default(),
+            place: Place::Start,
+            page_size,
+            pages: size,
+            digest: pages.digest(),
+            link: crate::format::Link::default(),
+            committed,
+        };
+        Self {
+            cursor,
+            pages,
+            held: true,
+            held_end: log_end,
+            drained: false,
+            ahead: false,
+            scanned: None,
+            boot: boot(),
+        }
+    }
+
+    /// Takes up the generation that an earlier process left. `None` if there is none.
+    ///
+    /// `staged` is what waits for each replica. What cannot be trusted is removed: segments that
+    /// were cut but not counted, and after a power loss all of them.
+    pub(super) fn resume(
+        state: &StateDirectory,
+        page_size: PageSize,
+        staged: &[Staging],
+    ) -> anyhow::Result<Option<Self>> {
+        let Some(Saved { cursor, boot: written, clean }) = Saved::load(&state.cursor())? else {
+            return Ok(None);
+        };
+        if cursor.page_size != page_size {
+            return Ok(None);
+        }
+        let boot = boot();
+        for staging in staged {
+            if clean || written == boot {
+                staging.discard_from(cursor.generation, cursor.pos)?;
+            } else {
+                staging.discard(cursor.generation)?;
+            }
+        }
+        let table = PageTable::open(&state.pages(), cursor.generation, page_size, cursor.pages)?;
+        let Some(pages) = table else { return Ok(None) };
+        let ahead = pages.digest() != cursor.digest;
+        let was_cutting = state.partial_segment().exists();
+        if ahead && (written != boot || !was_cutting) {
+            // What the table saw may be lost, and would not be seen again; or it is damaged.
+            return Ok(None);
+        }
+        Ok(Some(Self {
+            cursor,
+            pages,
+            held: false,
+            held_end: None,
+            drained: false,
+            ahead,
+            scanned: None,
+            boot,
+        }))
+    }
+
+    pub(super) fn cursor(&self) -> &Cursor {
+        &self.cursor
+    }
+
+    pub(super) fn is_drained(&self) -> bool {
+        self.drained
+    }
+
+    /// Pages of the log that may be missing in the database file.
+    pub(super) fn undrained_pages(&self) -> u64 {
+        if self.drained { 0 } else { self.cursor.pos.offset / self.cursor.page_size.frame_bytes() }
+    }
+
+    /// Takes note that our read transaction ended, and with it what it held.
+    pub(super) fn released(&mut self) {
+        self.held = false;
+        self.drained = false;
+    }
+
+    /// Takes note that our read transaction began at the cursor, while nobody could write.
+    pub(super) fn advanced(&mut self) {
+        self.held = true;
+        self.held_end = match self.cursor.place {
+            Place::Start => None,
+            Place::Within { salt, .. } => Some((salt, self.cursor.pos.offset)),
+        };
+    }
+
+    /// Takes note of a complete checkpoint during which the log was read to its end.
+    pub(super) fn drained(&mut self) {
+        self.advanced();
+        self.drained = true;
+    }
+
+    /// Whether the table of pages is that of the cursor, and what comes next may be anything: not
+    /// while a snapshot with a part of the log in it waits for all of that log.
+    pub(super) fn can_ship_changes(&self) -> bool {
+        let awaits_log = self.cursor.place == Place::Start && self.held_end.is_some();
+        !self.ahead && !awaits_log
+    }
+
+    /// Whether `content` is what the replicas have as `page`.
+    pub(super) fn holds_page(&self, page: u32, content: &[u8]) -> io::Result<bool> {
+        self.pages.holds(page, content)
+    }
+
+    /// Compares the log with the cursor, and moves on to the next index if it was restarted.
+    pub(super) fn follow(&mut self, database: &Database) -> anyhow::Result<Result<(), Break>> {
+        let log = database.log()?;
+        let found = match &log {
+            None => Found::Nothing,
+            Some(log) => Found::Log {
+                salt: log.header.salt,
+                sequence: log.header.sequence,
+                holds_cursor: match self.cursor.place {
+                    Place::Start => false,
+                    Place::Within { checksum, .. } => {
+                        log.holds(self.cursor.pos.offset, checksum)?
+                    }
+                },
+            },
+        };
+        match continuity(self.cursor.place, self.held, found) {
+            Continuity::Same => Ok(Ok(())),
+            Continuity::Next => self.next_index().map(Ok),
+            Continuity::Broken(reason) => Ok(Err(reason)),
+        }
+    }
+
+    /// Whether there is a commit behind the cursor.
+    pub(super) fn lags_behind(&self, database: &Database) -> anyhow::Result<bool> {
+        let Some(log) = database.log()? else { return Ok(false) };
+        let view = match self.cursor.place {
+            Place::Within { salt, checksum } if salt == log.header.salt => {
+                log.view(self.cursor.pos.offset, checksum)?
+            }
+            _ => log.view(WalHeader::SIZE as u64, log.header.checksum)?,
+        };
+        Ok(view.pages.is_some())
+    }
+
+    /// Moves the cursor to the start of the next index, unless it is at the start of one: indexes
+    /// without a segment would look like segments that are missing.
+    pub(super) fn next_index(&mut self) -> anyhow::Result<()> {
+        self.held_end = None;
+        if self.cursor.place == Place::Start {
+            return Ok(());
+        }
+        let Some(index) = self.cursor.pos.index.next() else {
+            bail!("the generation {} has no more indexes", self.cursor.generation);
+        };
+        self.pages.end_of_log()?;
+        self.cursor.pos = WalPos::start_of(index);
+        self.cursor.place = Place::Start;
+        Ok(())
+    }
+
+    /// What is known of the database at the cursor, as the seal of a snapshot that begins there.
+    pub(super) fn snapshot_seal(&self) -> Seal {
+        Seal { previous: self.cursor.link, ..seal_at(&self.cursor, self.cursor.pos) }
+    }
+
+    /// Writes the cursor to disk. `clean` promises that everything it stands for is there as well.
+    pub(super) fn save(
+        &self,
+        state: &StateDirectory,
+        durability: Durability,
+        clean: bool,
+    ) -> anyhow::Result<()> {
+        let saved = Saved { cursor: self.cursor.clone(), boot: self.boot.clone(), clean };
+        let path = state.cursor();
+        saved.store(&path, durability).with_context(|| format!("write {}", path.display()))
+    }
+
+    /// Makes everything durable that a later process needs to go on from here.
+    pub(super) fn finish(&self, state: &StateDirectory, staging: &[Staging]) -> anyhow::Result<()> {
+        for staging in staging {
+            staging.sync(self.cursor.generation)?;
+        }
+        self.pages.sync()?;
+        self.save(state, Durability::Power, true)
+    }
+}
+
+fn seal_at(cursor: &Cursor, start: WalPos) -> Seal {
+    let (salt, checksum) = match cursor.place {
+        Place::Start => ([0; 8], [0; 8]),
+        Place::Within { salt, checksum } => (salt.0, checksum.to_bytes()),
+    };
+    Seal {
+        content: Content::Snapshot,
+        generation: cursor.generation,
+        start,
+        end: cursor.pos,
+        page_size: cursor.page_size.get(),
+        pages: cursor.pages,
+        committed: cursor.committed,
+        salt,
+        checksum,
+        digest: cursor.digest,
+        previous: cursor.link,
+    }
+}
+
+/// Which run of the operating system this is: what was written in an earlier one may be lost.
+fn boot() -> String {
+    let id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    id.trim().to_owned()
+}

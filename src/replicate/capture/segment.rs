@@ -1,0 +1,199 @@
+use std::fs::File;
+use std::io::{self, BufWriter, Write};
+use std::time::SystemTime;
+
+use anyhow::{Context, bail};
+use tracing::debug;
+
+use super::{Capture, seal_at};
+use crate::format::{Content, Seal, WalPos, lz4};
+use crate::replicate::cursor::{Cursor, Place};
+use crate::replicate::durable::{Durability, remove};
+use crate::replicate::staging::Staging;
+use crate::replicate::state_directory::StateDirectory;
+use crate::sqlite::{Database, LogFile, LogView};
+use crate::wal::{Checksum, FrameWriter, Salt, WalHeader};
+
+/// A segment that was cut.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::replicate) struct Cut {
+    /// Bytes of WAL.
+    pub(in crate::replicate) bytes: u64,
+}
+
+/// Where a segment ends.
+struct Progress {
+    end: u64,
+    salt: Salt,
+    checksum: Checksum,
+    pages: u32,
+    committed: SystemTime,
+}
+
+/// Makes a segment of the bytes of a WAL.
+type SegmentWriter = lz4::Encoder<BufWriter<File>>;
+
+impl Capture {
+    /// Cuts everything that was committed since the last segment into one segment, and stages it.
+    ///
+    /// `None` if nothing was committed.
+    pub(in crate::replicate) fn cut(
+        &mut self,
+        database: &Database,
+        state: &StateDirectory,
+        staging: &[Staging],
+    ) -> anyhow::Result<Option<Cut>> {
+        let Some(log) = database.log()? else { return Ok(None) };
+        let start = match self.cursor.place {
+            Place::Start => (WalHeader::SIZE as u64, log.header.checksum),
+            Place::Within { salt, checksum } if salt == log.header.salt => {
+                (self.cursor.pos.offset, checksum)
+            }
+            // The log was restarted since it was compared with the cursor.
+            Place::Within { .. } => return Ok(None),
+        };
+        if log.header.page_size != self.cursor.page_size {
+            bail!("the log has pages of another size than the database");
+        }
+        let view = self.look(&log, start)?;
+        let Some(pages) = view.pages else { return Ok(None) };
+        let seal = self.stage(state, staging, view.end - start.0, |capture, target| {
+            capture.copy_frames(&log, start, view.end, target)?;
+            Ok(Progress {
+                end: view.end,
+                salt: log.header.salt,
+                checksum: view.checksum,
+                pages,
+                committed: log.modified.min(SystemTime::now()),
+            })
+        })?;
+        if self.held_end != Some((log.header.salt, view.end)) {
+            self.held = false;
+            self.drained = false;
+        }
+        let bytes = view.end - seal.start.offset;
+        debug!(pos = %seal.start, bytes, "segment cut");
+        Ok(Some(Cut { bytes }))
+    }
+
+    /// Stages pages that changed while nobody watched as a log of our own making.
+    ///
+    /// The log of the database must be empty and `content` must read the database file as it is.
+    pub(in crate::replicate) fn cut_changes(
+        &mut self,
+        state: &StateDirectory,
+        staging: &[Staging],
+        salt: Salt,
+        changed: &[u32],
+        pages: u32,
+        content: impl Fn(u32, &mut [u8]) -> io::Result<()>,
+    ) -> anyhow::Result<()> {
+        let header = WalHeader::new(self.cursor.page_size, salt);
+        let size = header.page_size.wal_bytes(changed.len() as u64);
+        self.stage(state, staging, size, |capture, target| {
+            let mut frames = FrameWriter::new(target, &header)?;
+            let mut page = vec![0; header.page_size.bytes()];
+            for (at, &number) in changed.iter().enumerate() {
+                content(number, &mut page)?;
+                let commit = (at + 1 == changed.len()).then_some(pages);
+                frames.write_frame(number, commit, &page)?;
+                capture.pages.update(number, &page)?;
+            }
+            capture.pages.commit(pages)?;
+            let checksum = frames.checksum();
+            Ok(Progress { end: size, salt, checksum, pages, committed: SystemTime::now() })
+        })?;
+        Ok(())
+    }
+
+    /// Writes a segment from the cursor on, gives it to the replicas, and moves the cursor.
+    fn stage(
+        &mut self,
+        state: &StateDirectory,
+        staging: &[Staging],
+        size: u64,
+        fill: impl FnOnce(&mut Self, &mut SegmentWriter) -> anyhow::Result<Progress>,
+    ) -> anyhow::Result<Seal> {
+        let partial = state.partial_segment();
+        let context = || format!("stage a segment in {}", partial.display());
+        // Never written to again once it has another name: a process may have died in between.
+        remove(&partial)?;
+        let file = File::create_new(&partial).with_context(context)?;
+        let mut encoder = lz4::Encoder::new(BufWriter::with_capacity(1 << 16, file), size);
+        let in_order = !self.ahead;
+        self.ahead = true;
+        let progress = fill(self, &mut encoder).with_context(context)?;
+        if !in_order {
+            // A cut before this one was not finished; by now its pages were all seen again.
+            self.pages.sum()?;
+        }
+        let cursor = Cursor {
+            pos: WalPos { offset: progress.end, ..self.cursor.pos },
+            place: Place::Within { salt: progress.salt, checksum: progress.checksum },
+            pages: progress.pages,
+            digest: self.pages.digest(),
+            committed: progress.committed.max(self.cursor.committed),
+            ..self.cursor.clone()
+        };
+        let seal = Seal {
+            content: Content::Segment,
+            previous: self.cursor.link,
+            ..seal_at(&cursor, self.cursor.pos)
+        };
+        let mut target = encoder.finish().with_context(context)?;
+        seal.write(&mut target).and_then(|()| target.flush()).with_context(context)?;
+        for staging in staging {
+            staging.add(cursor.generation, seal.start, &partial).with_context(context)?;
+        }
+        self.cursor = Cursor { link: seal.link(), ..cursor };
+        self.scanned = None;
+        self.save(state, Durability::Process, false)?;
+        self.ahead = false;
+        // Last of all: as long as it is there, the page table may be ahead of the cursor.
+        remove(&partial)?;
+        Ok(seal)
+    }
+
+    /// Looks for the last commit behind `start`, without reading twice what holds none.
+    fn look(&mut self, log: &LogFile, start: (u64, Checksum)) -> io::Result<LogView> {
+        let salt = log.header.salt;
+        let from = match self.scanned {
+            Some((of, end, checksum))
+                if of == salt && end > start.0 && log.holds(end, checksum)? =>
+            {
+                (end, checksum)
+            }
+            _ => start,
+        };
+        let view = log.view(from.0, from.1)?;
+        self.scanned = Some((salt, view.scanned.0, view.scanned.1));
+        Ok(view)
+    }
+
+    fn copy_frames(
+        &mut self,
+        log: &LogFile,
+        (mut offset, checksum): (u64, Checksum),
+        end: u64,
+        target: &mut impl Write,
+    ) -> anyhow::Result<()> {
+        if self.cursor.place == Place::Start {
+            target.write_all(&log.header.to_bytes())?;
+        }
+        let mut page = vec![0; self.cursor.page_size.bytes()];
+        let mut frames = log.frames(offset, checksum);
+        while offset < end {
+            let Some(frame) = frames.next_frame(&mut page)? else {
+                bail!("a committed frame at {offset} of the log was altered while it was read");
+            };
+            target.write_all(&frame.to_bytes())?;
+            target.write_all(&page)?;
+            self.pages.update(frame.page, &page)?;
+            if let Some(pages) = frame.commit {
+                self.pages.commit(pages)?;
+            }
+            offset += self.cursor.page_size.frame_bytes();
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,141 @@
+//! May we go on where we stopped reading, or was something missed? Decided on values alone.
+
+use std::fmt;
+
+use super::cursor::Place;
+use crate::wal::Salt;
+
+/// The log as it is found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Found {
+    /// No log, or one without a header.
+    Nothing,
+    Log {
+        salt: Salt,
+        /// The sequence number in its header, which belongs to the connection that wrote it.
+        sequence: u32,
+        /// The frame before the cursor still carries the checksum that it had.
+        holds_cursor: bool,
+    },
+}
+
+/// How the log that is found relates to what was read last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Continuity {
+    /// The same log, at least as long, or an empty one: go on from the cursor.
+    Same,
+    /// A new log, and the old one was read to its end: go on with the next index.
+    Next,
+    /// Frames may have been missed.
+    Broken(Break),
+}
+
+/// Why continuity was lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Break {
+    Unwatched,
+    LogGone,
+    FrameOverwritten,
+    LogRestarted,
+    LogReplaced,
+}
+
+impl fmt::Display for Break {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Unwatched => "nobody watched the log since the last stop",
+            Self::LogGone => "the log is gone",
+            Self::FrameOverwritten => "the last frame that was read is not there any more",
+            Self::LogRestarted => "the log was restarted by another process",
+            Self::LogReplaced => "the log was replaced by another one",
+        })
+    }
+}
+
+impl std::error::Error for Break {}
+
+/// More restarts than this between two looks at a log do not happen: it is another log.
+const RESTARTS_MAX: u32 = 1 << 16;
+
+/// The sequence number of a connection that never restarted a log. When such a one is the first to
+/// write to an empty log, SQLite makes up a new salt, and does not count up the old one.
+const SEQUENCE_FIRST: u32 = 0;
+
+/// Judges the log.
+///
+/// `held` says that our read transaction was begun when the cursor was at the end of the log and
+/// nobody could write. Since then no frame can have been lost: a log is restarted only when all of
+/// it is in the database file, and what was written after the transaction began cannot be copied
+/// there while it lasts. So a new log can only have begun behind the cursor. It is never true after
+/// a stop.
+pub(super) fn continuity(place: Place, held: bool, found: Found) -> Continuity {
+    match (place, found) {
+        _ if !held && place == Place::Start => Continuity::Broken(Break::Unwatched),
+        (Place::Start, _) => Continuity::Same,
+        (Place::Within { .. }, Found::Nothing) if held => Continuity::Same,
+        (Place::Within { .. }, Found::Nothing) => Continuity::Broken(Break::LogGone),
+        (Place::Within { salt, .. }, Found::Log { salt: found, holds_cursor, .. })
+            if salt == found =>
+        {
+            if holds_cursor {
+                Continuity::Same
+            } else {
+                Continuity::Broken(Break::FrameOverwritten)
+            }
+        }
+        (Place::Within { .. }, Found::Log { .. }) if !held => {
+            Continuity::Broken(Break::LogRestarted)
+        }
+        (Place::Within { .. }, Found::Log { sequence: SEQUENCE_FIRST, .. }) => Continuity::Next,
+        (Place::Within { salt, .. }, Found::Log { salt: found, .. }) => {
+            match salt.restarts_until(found) {
+                1..RESTARTS_MAX => Continuity::Next,
+                _ => Continuity::Broken(Break::LogReplaced),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wal::Checksum;
+
+    const OLD: Salt = Salt([0, 0, 0, 9, 1, 1, 1, 1]);
+
+    fn check(place: Place, held: bool, found: Found, expected: Continuity) {
+        assert_eq!(continuity(place, held, found), expected, "{place:?} held={held} {found:?}");
+    }
+
+    #[test]
+    fn goes_on_only_when_nothing_can_have_been_missed() {
+        use Break::{FrameOverwritten, LogGone, LogReplaced, LogRestarted, Unwatched};
+        use Continuity::{Broken, Next, Same};
+        let within = Place::Within { salt: OLD, checksum: Checksum::default() };
+        let log = |salt, holds_cursor| Found::Log { salt, sequence: 3, holds_cursor };
+        let foreign = Salt([9, 9, 9, 9, 1, 1, 1, 1]);
+
+        check(Place::Start, true, Found::Nothing, Same);
+        check(Place::Start, true, log(foreign, false), Same);
+        check(Place::Start, false, Found::Nothing, Broken(Unwatched));
+        check(Place::Start, false, log(OLD, true), Broken(Unwatched));
+
+        check(within, true, log(OLD, true), Same);
+        check(within, false, log(OLD, true), Same);
+        check(within, true, log(OLD, false), Broken(FrameOverwritten));
+        check(within, false, log(OLD, false), Broken(FrameOverwritten));
+
+        check(within, true, Found::Nothing, Same);
+        check(within, false, Found::Nothing, Broken(LogGone));
+
+        check(within, true, log(OLD.next(5), false), Next);
+        check(within, true, log(OLD.next(5).next(6), false), Next);
+        check(within, false, log(OLD.next(5), false), Broken(LogRestarted));
+        check(within, true, log(foreign, false), Broken(LogReplaced));
+
+        // An application emptied the log, and the next to write was a new connection of another.
+        let by_newcomer = Found::Log { salt: foreign, sequence: 0, holds_cursor: false };
+        check(within, true, by_newcomer, Next);
+        check(within, false, by_newcomer, Broken(LogRestarted));
+    }
+}

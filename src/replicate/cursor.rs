@@ -1,0 +1,184 @@
+use std::collections::HashMap;
+use std::fmt::Write as _;
+use std::io;
+use std::path::Path;
+use std::str::FromStr;
+use std::time::{Duration, SystemTime};
+
+use twox_hash::XxHash3_64;
+
+use super::durable::{Durability, replace_file};
+use crate::format::{Digest, Generation, Link, WalPos};
+use crate::wal::{Checksum, PageSize, Salt};
+
+/// Where in SQLite's log a position is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    /// Before the first byte of a log that is yet to be read.
+    Start,
+    /// Behind the frame with that checksum, in the log of that salt.
+    Within { salt: Salt, checksum: Checksum },
+}
+
+/// How far a database has been captured: all the state there is.
+///
+/// The checksum of a WAL is cumulative, so salt and checksum stand for everything before the
+/// position, and tell whether the log that is found later is still the one that was read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Cursor {
+    pub(super) generation: Generation,
+    /// Where the next segment begins.
+    pub(super) pos: WalPos,
+    pub(super) place: Place,
+    pub(super) page_size: PageSize,
+    /// The size of the database there, in pages.
+    pub(super) pages: u32,
+    /// The digest of the database there.
+    pub(super) digest: Digest,
+    /// The link of the last segment.
+    pub(super) link: Link,
+    /// When the last commit was made, as far as we saw.
+    pub(super) committed: SystemTime,
+}
+
+/// A cursor as it was found on disk.
+#[derive(Debug)]
+pub(super) struct Saved {
+    pub(super) cursor: Cursor,
+    /// Which run of the operating system wrote it.
+    pub(super) boot: String,
+    /// The daemon had ended in order, and what it left is on disk even after a power loss.
+    pub(super) clean: bool,
+}
+
+impl Saved {
+    /// Reads the cursor. `None` if there is none, or none that can be trusted: then a generation
+    /// begins, which is always safe.
+    pub(super) fn load(path: &Path) -> io::Result<Option<Self>> {
+        match std::fs::read_to_string(path) {
+            Ok(text) => Ok(Self::parse(&text)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Replaces the cursor on disk.
+    pub(super) fn store(&self, path: &Path, durability: Durability) -> io::Result<()> {
+        replace_file(path, self.to_text().as_bytes(), durability)
+    }
+
+    fn to_text(&self) -> String {
+        let Cursor { generation, pos, place, page_size, pages, digest, link, committed } =
+            &self.cursor;
+        let since = committed.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let mut text = format!(
+            "version 1\ngeneration {generation}\npos {pos}\npage-size {}\npages {pages}\n\
+             digest {:032x}\nlink {:032x}\ncommitted {}\nboot {}\nclean {}\n",
+            page_size.get(),
+            digest.0,
+            link.0,
+            since.as_millis(),
+            self.boot,
+            self.clean,
+        );
+        if let Place::Within { salt, checksum } = place {
+            let [salt, checksum] = [salt.0, checksum.to_bytes()].map(u64::from_be_bytes);
+            let _ = write!(text, "salt {salt:016x}\nchecksum {checksum:016x}\n");
+        }
+        let signature = XxHash3_64::oneshot(text.as_bytes());
+        let _ = writeln!(text, "signature {signature:016x}");
+        text
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        let (signed, signature) = text.trim_end().rsplit_once('\n')?;
+        let signature = u64::from_str_radix(signature.strip_prefix("signature ")?, 16).ok()?;
+        if XxHash3_64::oneshot(format!("{signed}\n").as_bytes()) != signature {
+            return None;
+        }
+        let fields = Fields(signed.lines().filter_map(|line| line.split_once(' ')).collect());
+        if fields.text("version")? != "1" {
+            return None;
+        }
+        let place = match (fields.hex("salt"), fields.hex("checksum")) {
+            (Some(salt), Some(checksum)) => Place::Within {
+                salt: Salt(salt.to_be_bytes()),
+                checksum: Checksum::from_bytes(checksum.to_be_bytes()),
+            },
+            _ => Place::Start,
+        };
+        let cursor = Cursor {
+            generation: fields.parse("generation")?,
+            pos: fields.parse("pos")?,
+            place,
+            page_size: PageSize::new(fields.parse("page-size")?)?,
+            pages: fields.parse("pages")?,
+            digest: Digest(u128::from_str_radix(fields.text("digest")?, 16).ok()?),
+            link: Link(u128::from_str_radix(fields.text("link")?, 16).ok()?),
+            committed: SystemTime::UNIX_EPOCH
+                .checked_add(Duration::from_millis(fields.parse("committed")?))?,
+        };
+        let boot = fields.text("boot").unwrap_or_default().to_owned();
+        Some(Self { cursor, boot, clean: fields.parse("clean")? })
+    }
+}
+
+struct Fields<'a>(HashMap<&'a str, &'a str>);
+
+impl<'a> Fields<'a> {
+    fn text(&self, name: &str) -> Option<&'a str> {
+        self.0.get(name).copied()
+    }
+
+    fn hex(&self, name: &str) -> Option<u64> {
+        u64::from_str_radix(self.text(name)?, 16).ok()
+    }
+
+    fn parse<T: FromStr>(&self, name: &str) -> Option<T> {
+        self.text(name)?.parse().ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn saved(place: Place) -> Saved {
+        let cursor = Cursor {
+            generation: Generation::from_bits(7),
+            pos: "00000003_00001038".parse().unwrap(),
+            place,
+            page_size: PageSize::new(4096).unwrap(),
+            pages: 12,
+            digest: Digest(34),
+            link: Link(56),
+            committed: SystemTime::UNIX_EPOCH + Duration::from_millis(1_700_000_000_123),
+        };
+        Saved { cursor, boot: "0b5a".to_owned(), clean: true }
+    }
+
+    #[test]
+    fn is_read_back_as_it_was_written() {
+        let within = Place::Within {
+            salt: Salt(*b"saltsalt"),
+            checksum: Checksum { first: 1, second: u32::MAX },
+        };
+        for place in [Place::Start, within] {
+            let found = Saved::parse(&saved(place).to_text()).unwrap();
+            assert_eq!(found.cursor, saved(place).cursor);
+            assert!(found.clean && found.boot == "0b5a");
+        }
+    }
+
+    #[test]
+    fn is_not_believed_when_anything_is_altered_or_missing() {
+        let text = saved(Place::Start).to_text();
+        for at in 0..text.len() - 1 {
+            let mut bytes = text.clone().into_bytes();
+            bytes[at] = if bytes[at] == b'5' { b'6' } else { b'5' };
+            assert!(Saved::parse(&String::from_utf8(bytes).unwrap()).is_none(), "byte {at}");
+            assert!(Saved::parse(&text[..at]).is_none(), "cut at {at}");
+        }
+    }
+}

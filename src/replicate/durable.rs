@@ -1,0 +1,47 @@
+//! Files that appear whole or not at all.
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::Path;
+
+/// What a file must survive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Durability {
+    /// The end of this process: the system keeps what was written.
+    Process,
+    /// A loss of power as well.
+    Power,
+}
+
+/// Replaces the content of `path`. After a crash it is the old or the new one.
+pub(super) fn replace_file(path: &Path, content: &[u8], durability: Durability) -> io::Result<()> {
+    let partial = path.with_extension("partial");
+    let mut file = File::create(&partial)?;
+    file.write_all(content)?;
+    if durability == Durability::Power {
+        file.sync_all()?;
+    }
+    fs::rename(&partial, path)?;
+    if durability == Durability::Power {
+        sync_parent(path)?;
+    }
+    Ok(())
+}
+
+/// Makes the names in the directory of `path` durable.
+pub(super) fn sync_parent(path: &Path) -> io::Result<()> {
+    path.parent().map_or(Ok(()), |directory| File::open(directory)?.sync_all())
+}
+
+/// Removes a file or a tree that may be missing.
+pub(super) fn remove(path: &Path) -> io::Result<()> {
+    let outcome = match fs::symlink_metadata(path) {
+        Ok(metadata) if metadata.is_dir() => fs::remove_dir_all(path),
+        Ok(_) => fs::remove_file(path),
+        Err(error) => Err(error),
+    };
+    match outcome {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        outcome => outcome,
+    }
+}

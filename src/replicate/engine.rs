@@ -1,0 +1,138 @@
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, mpsc};
+
+use anyhow::{Context, anyhow};
+use tokio::sync::{mpsc as queue, watch};
+use tokio::task::{JoinError, JoinSet};
+
+use super::message::{Captured, Lines, Mailbox, Message};
+use super::metrics::Metrics;
+use super::options::DatabaseOptions;
+use super::outcome::Unreplicated;
+use super::replica::Replica;
+use super::staging::Staging;
+use super::state_directory::StateDirectory;
+use super::tail::{Slot, Tail};
+use crate::sqlite::Watch;
+
+/// The threads and tasks of all databases.
+#[derive(Debug)]
+pub(super) struct Engine {
+    tails: JoinSet<anyhow::Result<Vec<Unreplicated>>>,
+    replicas: JoinSet<()>,
+    mailboxes: Vec<Mailbox>,
+    unreplicated: Vec<Unreplicated>,
+    failure: Option<anyhow::Error>,
+}
+
+impl Engine {
+    /// Locks the state directories of all databases, and only then begins.
+    pub(super) fn start(
+        databases: Vec<DatabaseOptions>,
+        metrics: &Metrics,
+    ) -> anyhow::Result<Self> {
+        let mut locked = Vec::new();
+        for options in databases {
+            let state = StateDirectory::lock(&options.state_directory, &options.path)?;
+            locked.push((options, state));
+        }
+        let mut engine = Self {
+            tails: JoinSet::new(),
+            replicas: JoinSet::new(),
+            mailboxes: Vec::new(),
+            unreplicated: Vec::new(),
+            failure: None,
+        };
+        for (options, state) in locked {
+            let path = options.path.clone();
+            engine
+                .follow(options, state, metrics)
+                .with_context(|| format!("replicate {}", path.display()))?;
+        }
+        Ok(engine)
+    }
+
+    fn follow(
+        &mut self,
+        options: DatabaseOptions,
+        state: StateDirectory,
+        all_metrics: &Metrics,
+    ) -> anyhow::Result<()> {
+        let metrics = all_metrics.database(&options.path);
+        let watch = Watch::new(&options.path)?;
+        let (sender, inbox) = mpsc::channel();
+        let cancelled = Arc::new(AtomicBool::new(false));
+        let mailbox = Mailbox { cancelled: Arc::clone(&cancelled), sender, waker: watch.waker() };
+        let (captured, _) = watch::channel(Captured::default());
+        let mut slots = Vec::new();
+        for (number, replica) in options.replicas.iter().enumerate() {
+            let (snapshots, offered) = queue::unbounded_channel();
+            let staging = Staging::new(state.path(), &replica.name);
+            slots.push(Slot::new(replica.name.clone(), staging.clone(), snapshots));
+            let replica = Replica {
+                number,
+                database: options.path.clone(),
+                options: replica.clone(),
+                staging,
+                captured: captured.subscribe(),
+                tail: mailbox.clone(),
+                metrics: metrics.replica(&replica.name),
+                all_metrics: all_metrics.clone(),
+            };
+            self.replicas.spawn(replica.run(offered));
+        }
+        let tail =
+            Tail::new(options, state, slots, Lines { inbox, captured, cancelled }, watch, metrics);
+        self.tails.spawn_blocking(|| tail.run());
+        self.mailboxes.push(mailbox);
+        Ok(())
+    }
+
+    /// Waits until something ends that should not. Can be dropped and called again.
+    pub(super) async fn failure(&mut self) -> anyhow::Error {
+        tokio::select! {
+            Some(tail) = self.tails.join_next() => match tail {
+                Ok(Ok(_)) => anyhow!("a database is no longer followed"),
+                Ok(Err(error)) => error,
+                Err(error) => panicked(error),
+            },
+            // Without an error it ends together with its tail, which then says why.
+            Some(Err(error)) = self.replicas.join_next() => panicked(error),
+        }
+    }
+
+    /// Tells all databases to capture and send what is left.
+    pub(super) fn stop(&self) {
+        self.mailboxes.iter().for_each(|mailbox| mailbox.send(Message::Stop));
+    }
+
+    /// Tells all databases to end now.
+    pub(super) fn abort(&self) {
+        self.mailboxes.iter().for_each(|mailbox| mailbox.send(Message::Abort));
+    }
+
+    /// Waits until all databases have ended. Can be dropped and called again.
+    pub(super) async fn finished(&mut self) {
+        while let Some(tail) = self.tails.join_next().await {
+            match tail {
+                Ok(Ok(missing)) => self.unreplicated.extend(missing),
+                Ok(Err(error)) => self.failure = Some(error),
+                Err(error) => self.failure = Some(panicked(error)),
+            }
+        }
+    }
+
+    /// Ends what is left, and says what is not on every replica.
+    pub(super) async fn end(mut self) -> anyhow::Result<Vec<Unreplicated>> {
+        self.finished().await;
+        self.replicas.shutdown().await;
+        match self.failure {
+            Some(failure) => Err(failure),
+            None => Ok(self.unreplicated),
+        }
+    }
+}
+
+fn panicked(error: JoinError) -> anyhow::Error {
+    anyhow::Error::new(error).context("replication failed; please report this as a defect")
+}

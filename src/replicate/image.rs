@@ -1,0 +1,159 @@
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::unix::fs::FileExt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crate::sqlite::LogFile;
+use crate::wal::{PageSize, WalHeader};
+
+/// Bytes that are read at a time: the largest page, or many smaller ones.
+const RUN: usize = 1 << 20;
+
+/// A consistent state of a database, which stays as it is while the read transaction lasts under
+/// which it was made.
+///
+/// After a complete checkpoint it is the database file. Otherwise it is that file with the newest
+/// version of every page that the log has: SQLite copies nothing of the log beyond our read
+/// transaction, and pages that are not in the log are not written at all.
+#[derive(Debug)]
+pub(super) struct Image {
+    file: Arc<File>,
+    page_size: PageSize,
+    pages: u32,
+    log: Option<LogPages>,
+    /// Somebody wants it to be read no further.
+    cancelled: Arc<AtomicBool>,
+}
+
+/// The newest version of each page in a log: where its content begins.
+#[derive(Debug)]
+struct LogPages {
+    file: File,
+    offsets: HashMap<u32, u64>,
+}
+
+impl Image {
+    /// The database file alone.
+    pub(super) fn of_file(file: Arc<File>, page_size: PageSize, pages: u32) -> Self {
+        Self { file, page_size, pages, log: None, cancelled: Arc::default() }
+    }
+
+    /// The database file under `log`, whose last commit ends at `end`.
+    pub(super) fn with_log(
+        file: Arc<File>,
+        page_size: PageSize,
+        pages: u32,
+        log: LogFile,
+        end: u64,
+    ) -> io::Result<Self> {
+        let mut offsets = HashMap::new();
+        let mut page = vec![0; page_size.bytes()];
+        let mut offset = WalHeader::SIZE as u64;
+        let mut frames = log.frames(offset, log.header.checksum);
+        while offset < end {
+            let frame = frames.next_frame(&mut page)?.ok_or_else(changed)?;
+            offset += page_size.frame_bytes();
+            offsets.insert(frame.page, offset - u64::from(page_size.get()));
+        }
+        drop(frames);
+        let log = Some(LogPages { file: log.into_file(), offsets });
+        Ok(Self { file, page_size, pages, log, cancelled: Arc::default() })
+    }
+
+    /// Can be read until `cancelled` is set.
+    pub(super) fn until(self, cancelled: &Arc<AtomicBool>) -> Self {
+        Self { cancelled: Arc::clone(cancelled), ..self }
+    }
+
+    pub(super) fn page_size(&self) -> PageSize {
+        self.page_size
+    }
+
+    pub(super) fn pages(&self) -> u32 {
+        self.pages
+    }
+
+    /// Bytes of the database.
+    pub(super) fn bytes(&self) -> u64 {
+        u64::from(self.pages) * u64::from(self.page_size.get())
+    }
+
+    /// Reads the pages from `first` on that fill `buffer`.
+    pub(super) fn read_pages(&self, first: u32, buffer: &mut [u8]) -> io::Result<()> {
+        let size = self.page_size.bytes();
+        read_or_zeros(&self.file, buffer, u64::from(first - 1) * size as u64)?;
+        let Some(log) = &self.log else { return Ok(()) };
+        for (page, content) in (first..).zip(buffer.chunks_mut(size)) {
+            if let Some(&offset) = log.offsets.get(&page) {
+                log.file.read_exact_at(content, offset)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads the whole image from its first byte.
+    pub(super) fn reader(&self) -> ImageReader<'_> {
+        ImageReader { image: self, next: 1, run: Vec::new(), taken: 0 }
+    }
+
+    /// Reads the next run of pages into `run`. `next` is the first of them, and then the one after
+    /// the last. The run is empty behind the end.
+    pub(super) fn read_run(&self, next: &mut u32, run: &mut Vec<u8>) -> io::Result<()> {
+        if self.cancelled.load(Ordering::Relaxed) {
+            return Err(io::Error::other("it is no longer wanted"));
+        }
+        let size = self.page_size.bytes();
+        let left = u64::from(self.pages) + 1 - u64::from(*next);
+        let count = left.min((RUN / size) as u64);
+        run.resize(usize::try_from(count).unwrap_or_default() * size, 0);
+        self.read_pages(*next, run)?;
+        *next += u32::try_from(count).unwrap_or_default();
+        Ok(())
+    }
+}
+
+/// Fills `buffer`. Behind the end of the file are the pages that only the log has.
+fn read_or_zeros(file: &File, buffer: &mut [u8], mut offset: u64) -> io::Result<()> {
+    let mut rest = buffer;
+    while !rest.is_empty() {
+        match file.read_at(rest, offset) {
+            Ok(0) => {
+                rest.fill(0);
+                return Ok(());
+            }
+            Ok(read) => {
+                offset += read as u64;
+                rest = &mut rest[read..];
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => (),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+fn changed() -> io::Error {
+    io::Error::other("the log changed while it was read")
+}
+
+#[derive(Debug)]
+pub(super) struct ImageReader<'a> {
+    image: &'a Image,
+    next: u32,
+    run: Vec<u8>,
+    taken: usize,
+}
+
+impl Read for ImageReader<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.taken == self.run.len() {
+            self.image.read_run(&mut self.next, &mut self.run)?;
+            self.taken = 0;
+        }
+        let read = (&self.run[self.taken..]).read(buffer)?;
+        self.taken += read;
+        Ok(read)
+    }
+}

@@ -1,0 +1,122 @@
+//! What the tail of a database and its replicas tell each other.
+//!
+//! All of it is hints: what there is to do is on disk, so a message that is lost or repeated
+//! changes nothing.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, mpsc};
+
+use tokio::sync::watch;
+
+use crate::format::{Generation, Link, WalPos};
+use crate::sqlite::Waker;
+
+/// How far a database was captured, told by its tail to its replicas.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Captured {
+    /// Whether what an earlier process left was looked at: until then nothing is known.
+    pub(super) known: bool,
+    /// `None` before the first generation, and between two.
+    pub(super) generation: Option<Generation>,
+    /// The link of the last segment.
+    pub(super) link: Link,
+    /// Where the next segment begins: one that is staged there is not counted yet, and must not be
+    /// sent before it is, or a crash would make another one in its place.
+    pub(super) pos: WalPos,
+    /// It is the end: nothing is gained by waiting for more.
+    pub(super) stopping: bool,
+}
+
+/// What a replica tells the tail.
+#[derive(Clone, Debug)]
+pub(super) enum Report {
+    /// It can be reached, and needs a snapshot: of the generation, or of a new one.
+    WantsSnapshot,
+    /// It holds the generation, up to where the staged segments begin.
+    Holds(Generation),
+    /// It holds something else than what was sent to it. The reason is for people.
+    Diverged(Generation, String),
+    /// The snapshot was stored.
+    SnapshotStored(Generation),
+    /// The snapshot was not stored; it will be wanted again. `true`: it was found to be wrong.
+    SnapshotFailed(Generation, bool),
+    /// A segment was stored.
+    SegmentStored,
+    /// It cannot be used until somebody changes something.
+    Rejected(String),
+}
+
+impl Report {
+    /// Whether it shows that the store has taken something from us, be it of a generation that has
+    /// ended since.
+    pub(super) fn shows_use(&self) -> bool {
+        matches!(self, Self::Holds(_) | Self::SnapshotStored(_) | Self::SegmentStored)
+    }
+}
+
+/// What wakes a tail.
+#[derive(Clone, Debug)]
+pub(super) enum Message {
+    Report {
+        replica: usize,
+        report: Report,
+    },
+    /// Capture what is left, wait until all replicas have it, and end.
+    Stop,
+    /// End now.
+    Abort,
+}
+
+/// A tail's own end of all this.
+#[derive(Debug)]
+pub(super) struct Lines {
+    pub(super) inbox: mpsc::Receiver<Message>,
+    pub(super) captured: watch::Sender<Captured>,
+    pub(super) cancelled: Arc<AtomicBool>,
+}
+
+/// The way to a tail.
+#[derive(Clone, Debug)]
+pub(super) struct Mailbox {
+    /// Ends what takes long, from either side.
+    pub(super) cancelled: Arc<AtomicBool>,
+    pub(super) sender: mpsc::Sender<Message>,
+    pub(super) waker: Waker,
+}
+
+impl Mailbox {
+    /// Tells the tail. If it has ended there is nobody to care.
+    pub(super) fn send(&self, message: Message) {
+        if matches!(message, Message::Abort) {
+            self.cancelled.store(true, Ordering::Relaxed);
+        }
+        if self.sender.send(message).is_ok() {
+            self.waker.wake();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The generation ended just when a replica was found to hold it, so that this did not count.
+    /// The other replica could not be reached at the start. Two seconds later the first one could
+    /// not be reached for a moment, and the daemon ended, as if every store had refused it.
+    #[test]
+    fn a_generation_that_ended_shows_as_well_that_a_store_takes_us() {
+        let generation: Generation = "00000000000000aa".parse().unwrap();
+        for (report, expected) in [
+            (Report::Holds(generation), true),
+            (Report::SnapshotStored(generation), true),
+            (Report::SegmentStored, true),
+            // It may be readable and not writable.
+            (Report::WantsSnapshot, false),
+            (Report::Diverged(generation, String::new()), false),
+            (Report::SnapshotFailed(generation, false), false),
+            (Report::Rejected(String::new()), false),
+        ] {
+            assert_eq!(report.shows_use(), expected, "{report:?}");
+        }
+    }
+}

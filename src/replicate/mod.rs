@@ -1,0 +1,147 @@
+//! From a live database to its replicas.
+//!
+//! ```text
+//!   one thread per database      tail: log → capture → staging directories, checkpoints, snapshots
+//!   one task per replica         replica: staging directory → store
+//! ```
+//!
+//! Between the two are the staging directories, and messages that are only hints. The tail decides
+//! when everything is done.
+
+mod backoff;
+mod capture;
+mod changes;
+mod checkpoint;
+mod child;
+mod continuity;
+mod cursor;
+mod durable;
+mod engine;
+mod image;
+mod message;
+mod metrics;
+mod options;
+mod outcome;
+mod pages;
+mod replica;
+mod retention;
+mod signals;
+mod snapshot;
+mod staging;
+mod state_directory;
+mod tail;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustix::process::Signal;
+use tracing::{info, warn};
+
+use child::Application;
+use engine::Engine;
+pub use metrics::{CheckpointMetrics, DatabaseMetrics, Metrics, Operation, ReplicaMetrics};
+pub use options::{DatabaseOptions, ReplicaOptions};
+pub use outcome::{Outcome, Unreplicated};
+use signals::Signals;
+
+/// Replicates `databases` until a signal comes, or until the application ends that is run as our
+/// child.
+///
+/// Then everything that is left is captured and sent, for `shutdown_timeout` at most: what
+/// [`Outcome::unreplicated`] does not name is on every replica. A second signal ends it at once.
+///
+/// # Errors
+///
+/// What only somebody's help can end, found at the start: a database that is none, a store that
+/// refuses us.
+pub async fn replicate(
+    databases: Vec<DatabaseOptions>,
+    child: Option<Vec<String>>,
+    shutdown_timeout: Duration,
+    metrics: Arc<Metrics>,
+) -> anyhow::Result<Outcome> {
+    let mut signals = Signals::listen()?;
+    let mut engine = Engine::start(databases, &metrics)?;
+    let mut application = match child.as_deref().map(Application::start).transpose() {
+        Ok(application) => application,
+        Err(error) => {
+            engine.abort();
+            engine.end().await?;
+            return Err(error);
+        }
+    };
+
+    let failure = run(&mut engine, &mut signals, application.as_mut()).await.err();
+    if let (Some(_), Some(application)) = (&failure, &mut application) {
+        application.signal(Signal::TERM);
+        application.wait().await?;
+    }
+    let interrupted = finish(&mut engine, &mut signals, shutdown_timeout, failure.is_some()).await;
+    let unreplicated = engine.end().await;
+    if let Some(failure) = failure {
+        return Err(failure);
+    }
+    info!("litestream shut down");
+    let child = match &mut application {
+        Some(application) => Some(application.wait().await?),
+        None => None,
+    };
+    Ok(Outcome { child, interrupted, unreplicated: unreplicated? })
+}
+
+/// Runs until there is a reason to stop.
+async fn run(
+    engine: &mut Engine,
+    signals: &mut Signals,
+    application: Option<&mut Application>,
+) -> anyhow::Result<()> {
+    let Some(application) = application else {
+        return tokio::select! {
+            failure = engine.failure() => Err(failure),
+            _ = signals.next() => {
+                info!("signal received, litestream shutting down");
+                Ok(())
+            }
+        };
+    };
+    loop {
+        tokio::select! {
+            failure = engine.failure() => return Err(failure),
+            signal = signals.next() => {
+                info!("signal received, passed on to the application");
+                application.signal(signal);
+            }
+            status = application.wait() => {
+                info!(status = status?, "the application has ended, litestream shutting down");
+                return Ok(());
+            }
+        }
+    }
+}
+
+/// Lets the engine send what is left. Says whether a signal cut it short.
+async fn finish(
+    engine: &mut Engine,
+    signals: &mut Signals,
+    timeout: Duration,
+    failed: bool,
+) -> bool {
+    if failed {
+        engine.abort();
+        return false;
+    }
+    engine.stop();
+    tokio::select! {
+        () = engine.finished() => false,
+        () = tokio::time::sleep(timeout) => {
+            warn!(?timeout, "stopping takes too long, giving up");
+            engine.abort();
+            false
+        }
+        _ = signals.next() => {
+            warn!("second signal received, ending at once");
+            engine.abort();
+            true
+        }
+    }
+}

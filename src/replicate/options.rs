@@ -1,0 +1,40 @@
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::store::Location;
+
+/// What to replicate, where to, and how often. Every value is valid.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DatabaseOptions {
+    /// Absolute.
+    pub path: PathBuf,
+    /// The directory for our own state, normally `.NAME-litestream` beside the database.
+    pub state_directory: PathBuf,
+    /// How often the WAL is looked at where the system does not tell us of changes. Not 0.
+    pub monitor_interval: Duration,
+    /// How old frames in the WAL get before they are checkpointed. 0: only by number.
+    pub checkpoint_interval: Duration,
+    /// Pages in the WAL from which on a checkpoint is tried. Not 0.
+    pub min_checkpoint_pages: u32,
+    /// Pages in the WAL from which on a checkpoint is tried without pauses. 0: never.
+    pub max_checkpoint_pages: u32,
+    pub replicas: Vec<ReplicaOptions>,
+}
+
+/// One copy of a database.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReplicaOptions {
+    /// Unique among the replicas of a database.
+    pub name: String,
+    pub location: Location,
+    /// How often committed transactions are sent. Not 0.
+    pub sync_interval: Duration,
+    /// How long history is kept. 0: for ever.
+    pub retention: Duration,
+    /// How often expired history is looked for. Not 0.
+    pub retention_check_interval: Duration,
+    /// How often a snapshot is taken. 0: only when retention needs one.
+    pub snapshot_interval: Duration,
+    /// How often the replica is restored and compared. 0: never.
+    pub validation_interval: Duration,
+}

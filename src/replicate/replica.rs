@@ -1,0 +1,288 @@
+//! One replica: sends what is staged for it, in order, and keeps its history in bounds.
+
+mod counted_store;
+mod maintenance;
+mod reconcile;
+mod sending;
+
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime};
+
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, sleep_until};
+use tracing::{debug, error, warn};
+
+use super::backoff::Backoff;
+use super::message::{Captured, Mailbox, Message, Report};
+use super::metrics::{Metrics, ReplicaMetrics};
+use super::options::ReplicaOptions;
+use super::snapshot::Snapshot;
+use super::staging::Staging;
+use crate::format::{Generation, Link};
+use crate::store::{Access, FileStore, Store, StoreError};
+use counted_store::CountedStore;
+use maintenance::Maintenance;
+use reconcile::Standing;
+
+/// The longest pause between two attempts.
+const PAUSE_MAX: Duration = Duration::from_secs(15);
+
+/// Sends what its database's tail staged for it.
+///
+/// What there is to do is in the staging directory. It is sent strictly in order and one object at
+/// a time, because the history of a replica must never have a hole, not even for a moment.
+#[derive(Debug)]
+pub(super) struct Replica {
+    pub(super) number: usize,
+    pub(super) database: PathBuf,
+    pub(super) options: ReplicaOptions,
+    pub(super) staging: Staging,
+    pub(super) captured: watch::Receiver<Captured>,
+    pub(super) tail: Mailbox,
+    pub(super) metrics: ReplicaMetrics,
+    pub(super) all_metrics: Metrics,
+}
+
+/// A replica that can be reached.
+#[derive(Debug)]
+struct Connected {
+    replica: Replica,
+    store: CountedStore,
+    /// Those that the tail has taken for us.
+    snapshots: mpsc::UnboundedReceiver<Snapshot>,
+    /// The generation that it holds, and the link of its newest segment.
+    tip: Option<(Generation, Link)>,
+    /// A snapshot was asked for, and did not come yet.
+    asked: bool,
+    last_sent: Option<Instant>,
+    /// Between snapshots that could not be stored.
+    snapshot_pause: Backoff,
+    maintenance: Maintenance,
+}
+
+impl Replica {
+    /// Runs until the tail has ended.
+    pub(super) async fn run(self, snapshots: mpsc::UnboundedReceiver<Snapshot>) {
+        let store = CountedStore::new(self.connect().await, self.all_metrics.clone());
+        let mut connected = Connected {
+            maintenance: Maintenance::new(&self.options),
+            replica: self,
+            store,
+            snapshots,
+            tip: None,
+            asked: false,
+            last_sent: None,
+            snapshot_pause: Backoff::new(PAUSE_MAX),
+        };
+        connected.probe().await;
+        // Before the tail has looked at the database, nobody knows whether a generation goes on.
+        if connected.replica.captured.changed().await.is_ok() {
+            while connected.step().await {}
+        }
+    }
+
+    async fn connect(&self) -> Store {
+        let mut failures = Failures::new("connect");
+        loop {
+            match Store::open(&self.options.location).await {
+                Ok(Store::File(store)) => return Store::File(self.like_database(store)),
+                Ok(store) => return store,
+                Err(error) => failures.wait(self, &error).await,
+            }
+        }
+    }
+
+    /// Lets those read the replica who can read the database, as Litestream does.
+    fn like_database(&self, store: FileStore) -> FileStore {
+        let parent = self.database.parent().and_then(|parent| std::fs::metadata(parent).ok());
+        match (std::fs::metadata(&self.database), parent) {
+            (Ok(file), Some(directory)) => {
+                store.with_access(Access::like(&file), Access::like(&directory))
+            }
+            _ => store,
+        }
+    }
+
+    fn report(&self, report: Report) {
+        self.tail.send(Message::Report { replica: self.number, report });
+    }
+}
+
+impl Connected {
+    /// Does what there is to do, and waits until there may be more. `false` when the tail ended.
+    async fn step(&mut self) -> bool {
+        let captured = *self.replica.captured.borrow_and_update();
+        if !captured.known {
+            return self.replica.captured.changed().await.is_ok();
+        }
+        if let Err(error) = self.send_all(captured).await {
+            error!(
+                db = %self.replica.database.display(), name = self.replica.options.name,
+                "cannot read what is staged: {error:#}",
+            );
+            tokio::time::sleep(PAUSE_MAX).await;
+            return true;
+        }
+        let due = self.maintenance.due();
+        tokio::select! {
+            changed = self.replica.captured.changed() => match changed {
+                Ok(()) => self.keep_interval().await,
+                Err(_) => return false,
+            },
+            snapshot = self.snapshots.recv() => match snapshot {
+                Some(snapshot) => self.store_snapshot(snapshot).await,
+                None => return false,
+            },
+            () = sleep_until(due) => self.maintain(captured).await,
+        }
+        true
+    }
+
+    /// Waits until the next segments may be sent.
+    async fn keep_interval(&self) {
+        // The tail keeps the shortest interval of all replicas; this is for the others.
+        let Some(last) = self.last_sent else { return };
+        let due = last + self.replica.options.sync_interval.mul_f64(0.9);
+        let mut captured = self.replica.captured.clone();
+        tokio::select! {
+            () = sleep_until(due) => (),
+            _ = captured.wait_for(|captured| captured.stopping) => (),
+        }
+    }
+
+    /// Sends every segment that is staged, those of generations that have ended first.
+    async fn send_all(&mut self, captured: Captured) -> anyhow::Result<()> {
+        for generation in self.replica.staging.generations()? {
+            if Some(generation) != captured.generation {
+                self.send_rest_of(generation).await?;
+            }
+        }
+        let Some(generation) = captured.generation else {
+            self.ask_for_snapshot().await;
+            return Ok(());
+        };
+        if self.tip.is_none_or(|(of, _)| of != generation) && !self.asked {
+            self.reconcile(generation, captured.link).await?;
+        }
+        if self.tip.is_some_and(|(of, _)| of == generation) {
+            self.send_segments(generation, None).await?;
+            self.notice_loss(generation)?;
+        }
+        Ok(())
+    }
+
+    /// Asks for a snapshot when segments were dropped because too many of them waited.
+    fn notice_loss(&mut self, generation: Generation) -> anyhow::Result<()> {
+        // In this order: what was captured was staged before it was published.
+        let captured = *self.replica.captured.borrow();
+        let nothing_staged = self.replica.staging.segments(generation)?.is_empty();
+        let tip = Some((generation, captured.link));
+        if captured.generation == Some(generation) && nothing_staged && self.tip != tip {
+            self.tip = None;
+            self.asked = true;
+            self.replica.report(Report::WantsSnapshot);
+        } else {
+            self.replica.metrics.set_oldest_unreplicated(None);
+        }
+        Ok(())
+    }
+
+    /// Sends what is left of a generation that has ended, if it still fits what the replica has.
+    async fn send_rest_of(&mut self, generation: Generation) -> anyhow::Result<()> {
+        if self.tip.is_none_or(|(of, _)| of != generation) {
+            match self.standing(generation, None).await? {
+                Standing::Holds(link) => self.tip = Some((generation, link)),
+                Standing::Lacks | Standing::Diverged(_) => {
+                    return Ok(self.replica.staging.discard(generation)?);
+                }
+            }
+        }
+        self.send_segments(generation, None).await?;
+        self.replica.staging.discard(generation)?;
+        self.tip = None;
+        Ok(())
+    }
+
+    /// Finds out whether the replica has what the current generation says was sent to it.
+    async fn reconcile(&mut self, generation: Generation, link: Link) -> anyhow::Result<()> {
+        match self.standing(generation, Some(link)).await? {
+            Standing::Holds(link) => {
+                debug!(%generation, name = self.replica.options.name, "replica goes on");
+                self.tip = Some((generation, link));
+                self.replica.report(Report::Holds(generation));
+            }
+            Standing::Lacks => self.ask_for_snapshot().await,
+            Standing::Diverged(reason) => {
+                self.asked = true;
+                self.replica.report(Report::Diverged(generation, reason));
+                self.replica.report(Report::WantsSnapshot);
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives back what cannot be stored now: while a snapshot waits the log cannot be checkpointed,
+    /// and it would grow for as long as the store cannot be reached.
+    fn decline_snapshots(&mut self) {
+        while let Ok(snapshot) = self.snapshots.try_recv() {
+            self.asked = false;
+            self.maintenance.snapshot_failed();
+            self.replica.report(Report::SnapshotFailed(snapshot.seal.generation, false));
+        }
+    }
+
+    /// Asks for a snapshot, once the store is known to take one: while it is being stored, the
+    /// database cannot be checkpointed.
+    async fn ask_for_snapshot(&mut self) {
+        if !self.asked {
+            self.replica.metrics.set_oldest_unreplicated(Some(SystemTime::now()));
+            self.probe().await;
+            self.asked = true;
+            self.replica.report(Report::WantsSnapshot);
+        }
+    }
+}
+
+/// How often something failed, and what was said about it.
+struct Failures {
+    what: &'static str,
+    backoff: Backoff,
+    count: u32,
+    logged: Option<Instant>,
+}
+
+/// While something goes on failing, it is said so this often.
+const LOG_INTERVAL: Duration = Duration::from_secs(30);
+
+impl Failures {
+    /// Begins to count failures of one thing that is tried until it succeeds.
+    fn new(what: &'static str) -> Self {
+        Self { what, backoff: Backoff::new(PAUSE_MAX), count: 0, logged: None }
+    }
+
+    /// Says what went wrong, though not every time, and waits before the next attempt.
+    async fn wait(&mut self, replica: &Replica, error: &StoreError) {
+        self.count += 1;
+        if self.logged.is_none_or(|logged| logged.elapsed() >= LOG_INTERVAL) {
+            self.logged = Some(Instant::now());
+            self.say(replica, error);
+        }
+        if let (1, StoreError::Rejected(_)) = (self.count, error) {
+            replica.report(Report::Rejected(error.to_string()));
+        }
+        tokio::time::sleep(self.backoff.pause(fastrand::f64())).await;
+    }
+
+    fn say(&self, replica: &Replica, error: &StoreError) {
+        let Replica { database, options, staging, .. } = replica;
+        let staged = staging.all().unwrap_or_default();
+        let oldest = staged.iter().map(|staged| staged.since).min();
+        let behind = oldest.map(|since| since.elapsed().unwrap_or_default().as_secs());
+        let (db, name, what, failures) = (database.display(), &options.name, self.what, self.count);
+        if matches!(error, StoreError::Unavailable(_)) {
+            warn!(%db, name, failures, seconds_behind = behind, "{what} failed, will retry: {error}");
+        } else {
+            error!(%db, name, failures, seconds_behind = behind, "{what} failed: {error}");
+        }
+    }
+}

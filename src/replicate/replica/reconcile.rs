@@ -1,0 +1,181 @@
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom};
+use std::path::Path;
+use std::time::SystemTime;
+
+use super::{Connected, Failures};
+use crate::format::{Generation, History, Key, Link, Seal};
+use crate::replicate::staging::Staged;
+use crate::store::{Object, ObjectStore, StoreError};
+
+/// What a replica has of a generation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// Everything up to the segment of that link; the next one is staged, or is yet to be cut.
+    Holds(Link),
+    /// No snapshot, so nothing that could be restored.
+    Lacks,
+    /// Something else than what was sent to it, and why we think so.
+    Diverged(String),
+}
+
+/// The seal of a stored or staged object.
+pub(super) type Found = Result<Option<Seal>, &'static str>;
+
+/// Judges a replica by the newest object that it has, and by the link that it should have.
+///
+/// The link of a segment stands for all segments before it, so equal links prove that the replica
+/// holds just what was sent.
+pub(super) fn standing(newest: &Found, next: &Found, link: Option<Link>) -> Standing {
+    let newest = match newest {
+        Ok(Some(seal)) => seal,
+        Ok(None) => return diverged("its newest object was not written by us"),
+        Err(reason) => return diverged(reason),
+    };
+    let expected = match next {
+        // This very segment was stored, and only not yet taken out of the staging directory.
+        Ok(Some(next)) if next == newest => return Standing::Holds(next.previous),
+        Ok(Some(next)) => Some(next.previous),
+        Ok(None) => link,
+        Err(reason) => return diverged(reason),
+    };
+    match expected {
+        Some(expected) if expected == newest.link() => Standing::Holds(newest.link()),
+        Some(_) => diverged("it was written by another daemon, or holds more than this database"),
+        None => Standing::Lacks,
+    }
+}
+
+fn diverged(reason: &str) -> Standing {
+    Standing::Diverged(reason.to_owned())
+}
+
+impl Connected {
+    /// Looks up what the replica has of a generation. `link` is that of the newest segment that was
+    /// cut.
+    pub(super) async fn standing(
+        &mut self,
+        generation: Generation,
+        link: Option<Link>,
+    ) -> anyhow::Result<Standing> {
+        let mut failures = Failures::new("looking up what the replica has");
+        let newest = loop {
+            match self.newest_seal(generation).await {
+                Ok(newest) => break newest,
+                Err(error) => {
+                    failures.wait(&self.replica, &error).await;
+                    self.decline_snapshots();
+                }
+            }
+        };
+        let Some((newest, snapshot_created)) = newest else { return Ok(Standing::Lacks) };
+        self.maintenance.snapshot_found(&newest, snapshot_created, SystemTime::now());
+        let staged = self.replica.staging.segments(generation)?;
+        let next = match staged.first() {
+            Some(staged) => staged_seal(&staged.path)?,
+            None => Ok(None),
+        };
+        Ok(standing(&newest, &next, link))
+    }
+
+    /// The seal of the newest segment in the replica, or of the snapshot if there is none, and when
+    /// the snapshot was made. `None` without a snapshot.
+    async fn newest_seal(
+        &self,
+        generation: Generation,
+    ) -> Result<Option<(Found, SystemTime)>, StoreError> {
+        let objects = self.store.list(&Key::generation_prefix(generation)).await?;
+        let history = history(generation, &objects);
+        let Some(snapshot) = history.snapshots.last() else { return Ok(None) };
+        let newest = match history.segments.last() {
+            Some(segment) if segment.pos.index >= snapshot.index => {
+                (Key::Segment { generation, pos: segment.pos }, segment.size)
+            }
+            _ => (Key::Snapshot { generation, index: snapshot.index }, snapshot.size),
+        };
+        let (key, size) = newest;
+        let start = size.saturating_sub(Seal::SIZE as u64);
+        match self.store.get(&key.to_string(), start..size).await {
+            Ok(tail) => Ok(Some((Seal::at_end(&tail), snapshot.created))),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// The objects of one generation out of a listing.
+pub(super) fn history(generation: Generation, objects: &[Object]) -> History {
+    let known = objects
+        .iter()
+        .filter_map(|object| Some((object.key.parse::<Key>().ok()?, object.size, object.created)));
+    History::new(generation, known)
+}
+
+/// The seal of a staged segment.
+pub(super) fn staged_seal(path: &Path) -> io::Result<Found> {
+    let mut file = File::open(path)?;
+    let size = file.metadata()?.len();
+    file.seek(SeekFrom::Start(size.saturating_sub(Seal::SIZE as u64)))?;
+    let mut tail = Vec::with_capacity(Seal::SIZE);
+    file.read_to_end(&mut tail)?;
+    Ok(Seal::at_end(&tail))
+}
+
+/// Whether a staged segment follows the segment of that link.
+pub(super) fn follows(staged: &Staged, link: Link) -> io::Result<Result<Seal, String>> {
+    Ok(match staged_seal(&staged.path)? {
+        Ok(Some(seal)) if seal.previous == link && seal.start == staged.pos => Ok(seal),
+        Ok(Some(_)) => Err(format!("a staged segment before {} is missing", staged.pos)),
+        Ok(None) => Err(format!("the staged segment {} is not whole", staged.pos)),
+        Err(reason) => Err(format!("the staged segment {}: {reason}", staged.pos)),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::format::{Content, Digest};
+
+    fn seal(end: &str, previous: Link) -> Seal {
+        Seal {
+            content: Content::Segment,
+            generation: Generation::from_bits(7),
+            start: "00000000_00000000".parse().unwrap(),
+            end: end.parse().unwrap(),
+            page_size: 4096,
+            pages: 1,
+            committed: SystemTime::UNIX_EPOCH,
+            salt: [0; 8],
+            checksum: [0; 8],
+            digest: Digest::default(),
+            previous,
+        }
+    }
+
+    #[test]
+    fn goes_on_only_behind_the_link_that_was_sent() {
+        let first = seal("00000000_00001038", Link(0));
+        let second = seal("00000000_00002070", first.link());
+        let (first, second) = (&Ok(Some(first)), &Ok(Some(second)));
+        let link = |found: &Found| found.unwrap().unwrap().link();
+        let none = &Ok(None);
+
+        assert_eq!(standing(first, second, None), Standing::Holds(link(first)), "next is staged");
+        assert_eq!(
+            standing(second, second, None),
+            Standing::Holds(link(first)),
+            "sent, not taken out"
+        );
+        assert_eq!(standing(second, none, Some(link(second))), Standing::Holds(link(second)));
+        assert!(
+            matches!(standing(second, none, Some(link(first))), Standing::Diverged(_)),
+            "ahead"
+        );
+        assert!(
+            matches!(standing(first, none, Some(link(second))), Standing::Diverged(_)),
+            "behind"
+        );
+        assert!(matches!(standing(none, none, Some(Link(0))), Standing::Diverged(_)), "foreign");
+        assert!(matches!(standing(&Err("altered"), none, None), Standing::Diverged(_)));
+        assert_eq!(standing(first, none, None), Standing::Lacks, "nothing is left to be sent");
+    }
+}

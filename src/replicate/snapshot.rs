@@ -1,0 +1,97 @@
+use std::io::{self, Read, Write};
+use std::sync::Arc;
+
+use super::image::Image;
+use crate::format::{Digest, Key, PageDigest, Seal, lz4};
+
+/// A snapshot that is to be stored.
+#[derive(Clone, Debug)]
+pub(super) struct Snapshot {
+    pub(super) image: Arc<Image>,
+    /// What the image is, as far as it was followed in the log.
+    pub(super) seal: Seal,
+}
+
+impl Snapshot {
+    pub(super) fn key(&self) -> Key {
+        Key::Snapshot { generation: self.seal.generation, index: self.seal.start.index }
+    }
+
+    /// The most bytes that the object can have: what cannot be compressed is stored as it is.
+    pub(super) fn size_max(&self) -> u64 {
+        self.image.bytes() + self.image.bytes() / 1000 + 4096
+    }
+
+    /// The object, from its first byte. It is made while it is read, and can be made again.
+    pub(super) fn object(&self) -> SnapshotObject {
+        SnapshotObject {
+            snapshot: self.clone(),
+            encoder: Some(lz4::Encoder::new(Vec::new(), self.image.bytes())),
+            next: 1,
+            run: Vec::new(),
+            digest: Digest::default(),
+            ready: Vec::new(),
+            taken: 0,
+        }
+    }
+}
+
+/// Compresses and seals an image, a run of pages at a time.
+///
+/// Ends in an error when the image is not what its seal says: then something was written to the
+/// database that was not in its log, or we missed it, and the snapshot must not be stored.
+#[derive(Debug)]
+pub(super) struct SnapshotObject {
+    snapshot: Snapshot,
+    encoder: Option<lz4::Encoder<Vec<u8>>>,
+    next: u32,
+    run: Vec<u8>,
+    digest: Digest,
+    ready: Vec<u8>,
+    taken: usize,
+}
+
+impl SnapshotObject {
+    fn compress_next_run(&mut self) -> io::Result<()> {
+        let Snapshot { image, seal } = &self.snapshot;
+        let Some(encoder) = &mut self.encoder else { return Ok(()) };
+        let first = self.next;
+        image.read_run(&mut self.next, &mut self.run)?;
+        for (page, content) in (first..).zip(self.run.chunks(image.page_size().bytes())) {
+            self.digest = self.digest.with(PageDigest::of(seal.generation, page, content));
+        }
+        encoder.write_all(&self.run)?;
+        self.ready = std::mem::take(encoder.get_mut());
+        if self.run.is_empty() {
+            self.finish()?;
+        }
+        Ok(())
+    }
+
+    fn finish(&mut self) -> io::Result<()> {
+        let seal = &self.snapshot.seal;
+        if self.digest != seal.digest {
+            return Err(io::Error::other(
+                "the database file is not what was captured from its log",
+            ));
+        }
+        if let Some(encoder) = self.encoder.take() {
+            self.ready.extend(encoder.finish()?);
+            seal.write(&mut self.ready)?;
+        }
+        Ok(())
+    }
+}
+
+impl Read for SnapshotObject {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        while self.taken == self.ready.len() && self.encoder.is_some() {
+            self.ready.clear();
+            self.taken = 0;
+            self.compress_next_run()?;
+        }
+        let read = (&self.ready[self.taken..]).read(buffer)?;
+        self.taken += read;
+        Ok(read)
+    }
+}

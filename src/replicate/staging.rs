@@ -1,0 +1,197 @@
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use super::durable::{remove, sync_parent};
+use crate::format::{Generation, Key, WalPos};
+
+/// Segments that wait until a replica has them: finished objects under their final names.
+///
+/// ```text
+/// staging/<replica>/<generation>/<index>_<offset>.wal.lz4
+/// ```
+///
+/// A segment for several replicas is one file with several names, so each replica takes its own
+/// away. What is here is the truth about what there is to do: it outlives the process.
+#[derive(Clone, Debug)]
+pub(super) struct Staging(PathBuf);
+
+/// A segment on its way.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Staged {
+    pub(super) generation: Generation,
+    pub(super) pos: WalPos,
+    pub(super) path: PathBuf,
+    pub(super) bytes: u64,
+    pub(super) since: SystemTime,
+}
+
+impl Staged {
+    pub(super) fn key(&self) -> Key {
+        Key::Segment { generation: self.generation, pos: self.pos }
+    }
+
+    /// Takes it away: the replica has it.
+    pub(super) fn remove(&self) -> io::Result<()> {
+        remove(&self.path)
+    }
+}
+
+impl Staging {
+    /// What waits for the replica of that name, in a state directory.
+    pub(super) fn new(state: &Path, replica: &str) -> Self {
+        // A name may be anything; as the name of a directory it must be one part of a path.
+        let name = replica.replace('%', "%25").replace('/', "%2f");
+        Self(state.join("staging").join(format!("{name}.replica")))
+    }
+
+    fn directory(&self, generation: Generation) -> PathBuf {
+        self.0.join(generation.to_string())
+    }
+
+    fn path(&self, generation: Generation, pos: WalPos) -> PathBuf {
+        self.directory(generation).join(format!("{pos}.wal.lz4"))
+    }
+
+    /// Gives the finished segment in `file` its name here as well.
+    pub(super) fn add(&self, generation: Generation, pos: WalPos, file: &Path) -> io::Result<()> {
+        let path = self.path(generation, pos);
+        fs::create_dir_all(self.directory(generation))?;
+        remove(&path)?;
+        if fs::hard_link(file, &path).is_ok() {
+            return Ok(());
+        }
+        // Not all file systems know a file under two names.
+        let partial = path.with_extension("partial");
+        fs::copy(file, &partial)?;
+        fs::rename(partial, path)
+    }
+
+    /// Makes the segments of a generation durable.
+    pub(super) fn sync(&self, generation: Generation) -> io::Result<()> {
+        for staged in self.segments(generation)? {
+            match File::open(&staged.path) {
+                Ok(file) => file.sync_all()?,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => (),
+                Err(error) => return Err(error),
+            }
+        }
+        let directory = self.directory(generation);
+        if directory.exists() {
+            File::open(&directory)?.sync_all()?;
+            sync_parent(&directory)?;
+            sync_parent(&self.0)?;
+        }
+        Ok(())
+    }
+
+    /// The generations of which there are segments, or were.
+    pub(super) fn generations(&self) -> io::Result<Vec<Generation>> {
+        let names = read_directory(&self.0)?;
+        Ok(names.iter().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect())
+    }
+
+    /// The segments of a generation, in their order.
+    pub(super) fn segments(&self, generation: Generation) -> io::Result<Vec<Staged>> {
+        let mut segments = Vec::new();
+        for entry in read_directory(&self.directory(generation))? {
+            let name = entry.file_name();
+            let pos = name.to_str().and_then(|name| name.strip_suffix(".wal.lz4")?.parse().ok());
+            let Some(pos) = pos else { continue };
+            match entry.metadata() {
+                Ok(metadata) => segments.push(Staged {
+                    generation,
+                    pos,
+                    path: entry.path(),
+                    bytes: metadata.len(),
+                    since: metadata.modified()?,
+                }),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => (),
+                Err(error) => return Err(error),
+            }
+        }
+        segments.sort_by_key(|staged| staged.pos);
+        Ok(segments)
+    }
+
+    /// The segments of all generations.
+    pub(super) fn all(&self) -> io::Result<Vec<Staged>> {
+        let mut all = Vec::new();
+        for generation in self.generations()? {
+            all.extend(self.segments(generation)?);
+        }
+        Ok(all)
+    }
+
+    /// Bytes that wait.
+    pub(super) fn bytes(&self) -> io::Result<u64> {
+        Ok(self.all()?.iter().map(|staged| staged.bytes).sum())
+    }
+
+    /// Whether nothing waits.
+    pub(super) fn is_empty(&self) -> io::Result<bool> {
+        for generation in self.generations()? {
+            for entry in read_directory(&self.directory(generation))? {
+                if entry.path().extension().is_some_and(|extension| extension == "lz4") {
+                    return Ok(false);
+                }
+            }
+        }
+        Ok(true)
+    }
+
+    /// Forgets a whole generation.
+    pub(super) fn discard(&self, generation: Generation) -> io::Result<()> {
+        remove(&self.directory(generation))
+    }
+
+    /// Forgets the segments of a generation from `pos` on: they were cut, but not yet counted.
+    pub(super) fn discard_from(&self, generation: Generation, pos: WalPos) -> io::Result<()> {
+        let segments = self.segments(generation)?;
+        segments.iter().filter(|staged| staged.pos >= pos).try_for_each(Staged::remove)
+    }
+}
+
+/// The entries of a directory; none if it does not exist.
+fn read_directory(path: &Path) -> io::Result<Vec<fs::DirEntry>> {
+    match fs::read_dir(path) {
+        Ok(entries) => entries.collect(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keeps_a_segment_until_each_replica_has_it() {
+        let state = tempfile::tempdir().unwrap();
+        let generation = Generation::from_bits(7);
+        let file = state.path().join("segment.partial");
+        fs::write(&file, b"segment").unwrap();
+        let [near, far] = ["near", "a/b"].map(|name| Staging::new(state.path(), name));
+        for pos in ["00000001_00000000", "00000000_00001038", "00000000_123456789"] {
+            near.add(generation, pos.parse().unwrap(), &file).unwrap();
+            far.add(generation, pos.parse().unwrap(), &file).unwrap();
+        }
+        let order: Vec<String> = near
+            .segments(generation)
+            .unwrap()
+            .iter()
+            .map(|staged| staged.pos.to_string())
+            .collect();
+        assert_eq!(order, ["00000000_00001038", "00000000_123456789", "00000001_00000000"]);
+
+        near.segments(generation).unwrap()[0].remove().unwrap();
+        far.discard_from(generation, "00000001_00000000".parse().unwrap()).unwrap();
+        assert_eq!(near.segments(generation).unwrap().len(), 2);
+        assert_eq!(far.segments(generation).unwrap().len(), 2);
+        assert_eq!(far.generations().unwrap(), [generation]);
+        far.sync(generation).unwrap();
+        far.discard(generation).unwrap();
+        assert!(far.generations().unwrap().is_empty());
+    }
+}

@@ -1,0 +1,109 @@
+use std::fs::{self, File, TryLockError};
+use std::io::Write;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, chown};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail};
+
+use super::durable::remove;
+
+/// The directory for our own state beside a database, held by one process at a time.
+///
+/// ```text
+/// lock              held while a daemon runs
+/// cursor            how far the database was captured
+/// pages             the digest of each page
+/// staging/          segments that some replica does not have yet
+/// segment.partial   the segment that is being cut
+/// ```
+#[derive(Debug)]
+pub(super) struct StateDirectory {
+    path: PathBuf,
+    /// The lock ends with the process, however it ends.
+    _lock: File,
+}
+
+impl StateDirectory {
+    /// Makes the directory if needed, and locks it.
+    pub(super) fn lock(path: &Path, database: &Path) -> anyhow::Result<Self> {
+        let make = || format!("make the state directory {}", path.display());
+        create_like(path, database.parent()).with_context(make)?;
+        let file = path.join("lock");
+        let mut lock = File::options()
+            .create(true)
+            .append(true)
+            .open(&file)
+            .with_context(|| format!("open {}", file.display()))?;
+        match lock.try_lock() {
+            Ok(()) => (),
+            Err(TryLockError::WouldBlock) => bail!(
+                "{} is already being replicated by another litestream process, which holds {}: \
+                 stop that one first",
+                database.display(),
+                file.display()
+            ),
+            Err(TryLockError::Error(error)) => {
+                return Err(error).with_context(|| format!("lock {}", file.display()));
+            }
+        }
+        lock.set_len(0)?;
+        writeln!(lock, "{}", std::process::id())?;
+        Ok(Self { path: path.to_owned(), _lock: lock })
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(super) fn cursor(&self) -> PathBuf {
+        self.path.join("cursor")
+    }
+
+    pub(super) fn pages(&self) -> PathBuf {
+        self.path.join("pages")
+    }
+
+    pub(super) fn partial_segment(&self) -> PathBuf {
+        self.path.join("segment.partial")
+    }
+
+    /// Removes what Litestream 0.3 keeps here, so that it starts anew when it comes back, and does
+    /// not take up a history that ended long ago. Its replicas are not touched.
+    pub(super) fn retire_litestream(&self) -> std::io::Result<()> {
+        remove(&self.path.join("generation"))?;
+        remove(&self.path.join("generations"))
+    }
+}
+
+/// Makes a directory with the owner and, as far as it is private, the mode of its neighbour.
+fn create_like(path: &Path, neighbour: Option<&Path>) -> std::io::Result<()> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    if let Some(parent) = path.parent() {
+        fs::create_dir_all(parent)?;
+    }
+    fs::DirBuilder::new().mode(0o700).create(path)?;
+    if let Some(metadata) = neighbour.and_then(|path| fs::metadata(path).ok()) {
+        // Only root may give files away; for others they are already right, or cannot be.
+        let _ = chown(path, Some(metadata.uid()), Some(metadata.gid()));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lets_one_process_in() {
+        let directory = tempfile::tempdir().unwrap();
+        let state = directory.path().join(".a.db-litestream");
+        let database = directory.path().join("a.db");
+        let first = StateDirectory::lock(&state, &database).unwrap();
+        let error = StateDirectory::lock(&state, &database).unwrap_err().to_string();
+        assert!(error.contains("is already being replicated"), "{error}");
+        drop(first);
+        StateDirectory::lock(&state, &database).unwrap();
+    }
+}

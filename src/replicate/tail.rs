@@ -1,0 +1,335 @@
+//! Follows one database: captures its log, checkpoints it, and takes its snapshots.
+
+mod backlog;
+mod checkpoints;
+mod ending;
+mod hearing;
+mod recovery;
+mod schedule;
+mod slot;
+mod snapshots;
+
+use std::fs::File;
+use std::path::Path;
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use tracing::{error, info, warn};
+
+use super::capture::{Capture, Cut};
+use super::message::{Captured, Lines};
+use super::metrics::DatabaseMetrics;
+use super::options::DatabaseOptions;
+use super::outcome::Unreplicated;
+use super::staging::Staging;
+use super::state_directory::StateDirectory;
+use crate::sqlite::{Database, OpenError, SqliteError, Watch};
+use schedule::Schedule;
+pub(super) use slot::{Slot, Standing};
+
+/// How long a database may be locked by others before replication gives up at its start.
+const LOCKED_MAX: Duration = Duration::from_secs(15);
+
+/// Follows one database: captures its log, checkpoints it, and takes its snapshots.
+///
+/// The one who may touch the database. Everything is done in [`Tail::tick`], which never waits for
+/// a replica.
+#[derive(Debug)]
+pub(super) struct Tail {
+    options: DatabaseOptions,
+    state: StateDirectory,
+    slots: Vec<Slot>,
+    lines: Lines,
+    watch: Watch,
+    metrics: DatabaseMetrics,
+    database: Option<Database>,
+    /// The file of the last database. A snapshot may be made of it when that is closed.
+    file: Weak<File>,
+    capture: Option<Capture>,
+    schedule: Schedule,
+    /// The database could be opened once, and what an earlier process left was taken up.
+    opened: bool,
+    /// Since when it is to end.
+    stopping: Option<Instant>,
+    aborted: bool,
+}
+
+impl Tail {
+    pub(super) fn new(
+        options: DatabaseOptions,
+        state: StateDirectory,
+        slots: Vec<Slot>,
+        lines: Lines,
+        watch: Watch,
+        metrics: DatabaseMetrics,
+    ) -> Self {
+        let schedule = Schedule::new(&options, Instant::now());
+        Self {
+            options,
+            state,
+            slots,
+            lines,
+            watch,
+            metrics,
+            database: None,
+            file: Weak::new(),
+            capture: None,
+            schedule,
+            opened: false,
+            stopping: None,
+            aborted: false,
+        }
+    }
+
+    /// Follows the database until it is told to stop. Says what some replica does not have.
+    ///
+    /// An error is one that only somebody's help can end, found before replication began.
+    pub(super) fn run(mut self) -> anyhow::Result<Vec<Unreplicated>> {
+        let mut failing: Option<Instant> = None;
+        loop {
+            self.receive()?;
+            if self.aborted || (self.stopping.is_some() && failing.is_none() && self.is_complete())
+            {
+                return Ok(self.end());
+            }
+            let pause = match self.tick(Instant::now()) {
+                Ok(()) => {
+                    failing = None;
+                    self.pause(Instant::now())
+                }
+                Err(error) if !self.opened && is_unusable(&error) => {
+                    return Err(error);
+                }
+                Err(error) => {
+                    self.metrics.sync_error_count.inc();
+                    self.schedule.last_look_was_idle = false;
+                    self.release_if_unsure(&error);
+                    if failing.is_none_or(|since| since.elapsed() > Duration::from_secs(30)) {
+                        error!(db = %self.path().display(), "replication is interrupted: {error:#}");
+                        failing = Some(Instant::now());
+                    }
+                    Duration::from_secs(1)
+                }
+            };
+            let for_changes = !self.schedule.changed && failing.is_none();
+            self.schedule.changed |= self.watch.wait(pause, for_changes)?;
+        }
+    }
+
+    fn path(&self) -> &Path {
+        &self.options.path
+    }
+
+    /// Gives up the current generation: the next snapshot begins another.
+    fn abandon(&mut self, reason: &str) {
+        let Some(capture) = self.capture.take() else { return };
+        let generation = capture.cursor().generation;
+        warn!(db = %self.path().display(), %generation, reason, "generation ended, a new one begins");
+        for slot in &mut self.slots {
+            if slot.standing == Standing::Joining {
+                // Without its snapshot these would be a history that cannot be restored.
+                let _ = slot.staging.discard(generation);
+            }
+            slot.standing = Standing::Outside;
+            slot.storing = false;
+        }
+        self.publish();
+    }
+
+    fn publish(&self) {
+        let captured = self.capture.as_ref().map_or_else(Captured::default, |capture| Captured {
+            generation: Some(capture.cursor().generation),
+            link: capture.cursor().link,
+            pos: capture.cursor().pos,
+            ..Captured::default()
+        });
+        let captured =
+            Captured { known: self.opened, stopping: self.stopping.is_some(), ..captured };
+        self.lines.captured.send_replace(captured);
+    }
+
+    /// Brings the staging directories up to date with the log, and the log into the database.
+    fn tick(&mut self, now: Instant) -> anyhow::Result<()> {
+        if !self.open(now)? {
+            return Ok(());
+        }
+        self.follow()?;
+        if self.is_closing(now) {
+            return Ok(());
+        }
+        if self.schedule.changed {
+            let backlogged = self.is_backlogged()?;
+            self.schedule.set_pace(backlogged);
+        }
+        if self.schedule.cut_is_due(now) || self.stopping.is_some() {
+            self.cut(now)?;
+        }
+        if self.snapshot_is_due(now) {
+            self.take_snapshots(now)?;
+        }
+        if let Some(effort) = self.checkpoint_effort(now)? {
+            self.checkpoint(effort, now)?;
+        }
+        Ok(())
+    }
+
+    /// Makes sure that the database is open, and is still the one under that name.
+    fn open(&mut self, now: Instant) -> anyhow::Result<bool> {
+        if let Some(database) = &self.database {
+            if database.is_in_place()? {
+                return Ok(true);
+            }
+            self.abandon("the database file was replaced by another one, or removed");
+            self.database = None;
+        }
+        let context = || format!("open database {}", self.options.path.display());
+        match Database::open(&self.options.path, self.file.upgrade()) {
+            Ok(None) => {
+                if self.stopping.is_some() {
+                    self.settle_without_database();
+                }
+                return Ok(false);
+            }
+            Ok(Some(database)) => {
+                self.file = Arc::downgrade(database.file());
+                self.database = Some(database);
+            }
+            Err(OpenError::Locked) => return self.wait_for_lock(now),
+            Err(error) => return Err(error).with_context(context),
+        }
+        info!(path = %self.path().display(), "initialized db");
+        self.schedule.locked_since = None;
+        self.schedule.fresh = true;
+        self.schedule.changed = true;
+        if !self.opened {
+            if let Err(error) = self.resume() {
+                // It is tried again as a whole.
+                self.database = None;
+                return Err(error);
+            }
+            self.opened = true;
+        }
+        self.publish();
+        Ok(true)
+    }
+
+    /// There is no database to go on with, and we are told to stop: what is staged is the rest of
+    /// what there was.
+    fn settle_without_database(&mut self) {
+        if !self.opened {
+            self.opened = true;
+            self.slots.iter_mut().for_each(|slot| slot.standing = Standing::Outside);
+            self.publish();
+        }
+    }
+
+    fn wait_for_lock(&mut self, now: Instant) -> anyhow::Result<bool> {
+        let first = self.schedule.locked_since.is_none();
+        let since = *self.schedule.locked_since.get_or_insert(now);
+        if first {
+            warn!(db = %self.path().display(), "waiting: {}", OpenError::Locked);
+        }
+        if now - since > LOCKED_MAX {
+            let error = OpenError::Unusable(OpenError::Locked.to_string());
+            return Err(error).with_context(|| format!("open database {}", self.path().display()));
+        }
+        Ok(false)
+    }
+
+    /// Closes the database after an error of SQLite: we may be without our read transaction. Then
+    /// it is opened anew, and the log is compared with the cursor as after a stop.
+    fn release_if_unsure(&mut self, error: &anyhow::Error) {
+        if error.downcast_ref::<SqliteError>().is_some() {
+            self.database = None;
+            if let Some(capture) = &mut self.capture {
+                capture.released();
+            }
+        }
+    }
+
+    /// How long there is nothing to do, unless something changes.
+    fn pause(&self, now: Instant) -> Duration {
+        let waiting = self.slots.iter().any(|slot| slot.wants_snapshot.is_some() && !slot.storing);
+        if self.stopping.is_some() {
+            Duration::from_millis(20)
+        } else if self.schedule.changed && self.capture.is_some() {
+            self.schedule.until_cut(now).min(self.options.monitor_interval)
+        } else if waiting {
+            Duration::from_millis(100).min(self.options.monitor_interval)
+        } else {
+            self.options.monitor_interval
+        }
+    }
+
+    /// Takes up what an earlier process left.
+    fn resume(&mut self) -> anyhow::Result<()> {
+        let Some(database) = &self.database else { return Ok(()) };
+        let staging = self.staging(|_| true);
+        self.capture = Capture::resume(&self.state, database.page_size(), &staging)?;
+        if self.capture.is_none() {
+            self.slots.iter_mut().for_each(|slot| slot.standing = Standing::Outside);
+        }
+        Ok(())
+    }
+
+    /// Compares the log with what was read of it last.
+    fn follow(&mut self) -> anyhow::Result<()> {
+        let (Some(database), Some(capture)) = (&self.database, &mut self.capture) else {
+            return Ok(());
+        };
+        match capture.follow(database)? {
+            Ok(()) => Ok(()),
+            Err(reason) => {
+                self.recover(reason);
+                Ok(())
+            }
+        }
+    }
+
+    /// Cuts what was committed since the last segment.
+    fn cut(&mut self, now: Instant) -> anyhow::Result<()> {
+        let staging = self.staging(|standing| standing != Standing::Outside);
+        let (Some(database), Some(capture)) = (&self.database, &mut self.capture) else {
+            return Ok(());
+        };
+        let cut = capture.cut(database, &self.state, &staging)?;
+        self.schedule.changed = false;
+        self.schedule.last_look_was_idle = cut.is_none();
+        if let Some(cut) = cut {
+            self.schedule.last_cut = Some(now);
+            self.publish();
+            self.measure(cut, now)?;
+            self.bound_backlog()?;
+        }
+        Ok(())
+    }
+
+    fn measure(&self, cut: Cut, began: Instant) -> anyhow::Result<()> {
+        let (Some(database), Some(capture)) = (&self.database, &self.capture) else {
+            return Ok(());
+        };
+        let signed = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
+        let waiting = self.slots.iter().map(|slot| slot.staging.bytes());
+        let longest = waiting.collect::<std::io::Result<Vec<_>>>()?.into_iter().max();
+        self.metrics.db_size.set(signed(database.file().metadata()?.len()));
+        self.metrics.wal_size.set(signed(database.log_bytes()?));
+        self.metrics.shadow_wal_index.set(capture.cursor().pos.index.get().into());
+        self.metrics.shadow_wal_size.set(signed(longest.unwrap_or(0)));
+        self.metrics.total_wal_bytes.inc_by(cut.bytes);
+        self.metrics.sync_count.inc();
+        self.metrics.sync_seconds.inc_by(began.elapsed().as_secs_f64());
+        Ok(())
+    }
+
+    /// What waits for the replicas of such standing.
+    fn staging(&self, include: impl Fn(Standing) -> bool) -> Vec<Staging> {
+        let slots = self.slots.iter().filter(|slot| include(slot.standing));
+        slots.map(|slot| slot.staging.clone()).collect()
+    }
+}
+
+/// Whether only somebody's help can end an error.
+fn is_unusable(error: &anyhow::Error) -> bool {
+    matches!(error.downcast_ref(), Some(OpenError::Unusable(_)))
+}

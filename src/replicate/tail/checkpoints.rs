@@ -1,0 +1,156 @@
+use std::time::{Duration, Instant};
+
+use tracing::debug;
+
+use super::{Standing, Tail};
+use crate::replicate::capture::Capture;
+use crate::replicate::checkpoint::{Effort, LogAge};
+use crate::replicate::continuity::Break;
+use crate::replicate::staging::Staging;
+use crate::replicate::state_directory::StateDirectory;
+use crate::sqlite::Database;
+
+/// How long a writer of the application is waited for, who is waited for by others meanwhile.
+const PATIENCE_GENTLE: Duration = Duration::from_millis(100);
+const PATIENCE_FIRM: Duration = Duration::from_secs(1);
+
+/// From what size on a log that was fully copied is cut back to nothing: it had grown in an outage.
+const LOG_BYTES_KEPT: u64 = 64 << 20;
+
+/// How often the log is checkpointed while there is no replica that it could be captured for.
+const UNCAPTURED_INTERVAL: Duration = Duration::from_secs(10);
+
+impl Tail {
+    /// Whether to checkpoint now, and how hard to try.
+    pub(super) fn checkpoint_effort(&self, now: Instant) -> anyhow::Result<Option<Effort>> {
+        if self.slots.iter().any(|slot| slot.storing) {
+            return Ok(None);
+        }
+        let schedule = &self.schedule;
+        let since_try = now - schedule.last_checkpoint;
+        let Some(capture) = &self.capture else {
+            let due = since_try >= UNCAPTURED_INTERVAL && self.stopping.is_none();
+            return Ok((due && self.database.as_ref().map_or(Ok(0), Database::log_bytes)? > 0)
+                .then_some(Effort::Gentle));
+        };
+        if schedule.fresh {
+            // Until it was complete once, the log could be restarted as soon as we end.
+            let due = schedule.checkpoint_failures == 0 || since_try >= Duration::from_secs(1);
+            return Ok(due.then_some(Effort::Gentle));
+        }
+        Ok(schedule.policy.effort(LogAge {
+            pages: capture.undrained_pages(),
+            since_complete: now - schedule.last_complete_checkpoint,
+            since_try,
+            failures: schedule.checkpoint_failures,
+        }))
+    }
+
+    /// Checkpoints. A log that turns out not to be the one that was read is no error.
+    pub(super) fn checkpoint(&mut self, effort: Effort, now: Instant) -> anyhow::Result<()> {
+        match self.try_checkpoint(effort, now) {
+            Err(error) => match error.downcast::<Break>() {
+                Ok(reason) => {
+                    self.recover(reason);
+                    Ok(())
+                }
+                Err(error) => Err(error),
+            },
+            outcome => outcome,
+        }
+    }
+
+    /// Copies the log into the database file, so that the application can begin a new one.
+    ///
+    /// What takes long is done while the application goes on writing. When it has to wait, only
+    /// what it wrote in the last instant is left to be read and copied.
+    fn try_checkpoint(&mut self, effort: Effort, now: Instant) -> anyhow::Result<()> {
+        self.schedule.last_checkpoint = now;
+        let patience = match effort {
+            Effort::Gentle => PATIENCE_GENTLE,
+            Effort::Firm => PATIENCE_FIRM,
+        };
+        self.cut(now)?;
+        let complete = self.advance(patience)? && {
+            self.follow()?;
+            self.cut(now)?;
+            self.checkpoint_alone(patience)?
+        };
+        let metrics = self.metrics.checkpoint("PASSIVE");
+        metrics.count.inc();
+        metrics.seconds.inc_by(now.elapsed().as_secs_f64());
+        if complete {
+            self.schedule.last_complete_checkpoint = now;
+            self.schedule.checkpoint_failures = 0;
+            self.schedule.fresh = false;
+        } else {
+            metrics.error_count.inc();
+            self.schedule.checkpoint_failures += 1;
+        }
+        if complete && self.database.as_ref().map_or(Ok(0), Database::log_bytes)? > LOG_BYTES_KEPT {
+            self.truncate_log()?;
+        }
+        Ok(())
+    }
+
+    /// Lets the log be copied up to its end of now, while the application goes on writing.
+    fn advance(&mut self, patience: Duration) -> anyhow::Result<bool> {
+        let staging = self.staging(|standing| standing != Standing::Outside);
+        let (Some(database), state) = (&mut self.database, &self.state) else { return Ok(false) };
+        let capture = &mut self.capture;
+        let advanced = database.advance(patience, |database| {
+            capture.as_mut().map_or(Ok(()), |capture| drain(capture, database, state, &staging))
+        })?;
+        if advanced {
+            database.backfill()?;
+            if let Some(capture) = capture {
+                capture.advanced();
+            }
+        }
+        self.publish();
+        Ok(advanced)
+    }
+
+    fn checkpoint_alone(&mut self, patience: Duration) -> anyhow::Result<bool> {
+        let staging = self.staging(|standing| standing != Standing::Outside);
+        let (Some(database), state) = (&mut self.database, &self.state) else { return Ok(false) };
+        let capture = &mut self.capture;
+        let checkpoint = database.checkpoint(patience, |database| -> anyhow::Result<()> {
+            let Some(capture) = capture else { return Ok(()) };
+            // What is staged is not made durable: the application waits, and after a loss of power
+            // none of it is believed anyhow (see [`Capture::resume`]).
+            drain(capture, database, state, &staging)
+        })?;
+        self.publish();
+        let Some(checkpoint) = checkpoint else { return Ok(false) };
+        if let (true, Some(capture)) = (checkpoint.complete, &mut self.capture) {
+            capture.drained();
+        }
+        debug!(db = %self.path().display(), complete = checkpoint.complete, took = ?checkpoint.took, "checkpoint");
+        Ok(checkpoint.complete)
+    }
+
+    /// Empties a log that was drained, unless somebody is in the way.
+    pub(super) fn truncate_log(&mut self) -> anyhow::Result<bool> {
+        let Some(database) = &mut self.database else { return Ok(false) };
+        let (began, truncated) = (Instant::now(), database.truncate_log()?);
+        let metrics = self.metrics.checkpoint("TRUNCATE");
+        metrics.count.inc();
+        metrics.seconds.inc_by(began.elapsed().as_secs_f64());
+        Ok(truncated)
+    }
+}
+
+/// Captures the log to its end.
+fn drain(
+    capture: &mut Capture,
+    database: &Database,
+    state: &StateDirectory,
+    staging: &[Staging],
+) -> anyhow::Result<()> {
+    if let Err(reason) = capture.follow(database)? {
+        return Err(reason.into());
+    }
+    capture.cut(database, state, staging)?;
+    Ok(())
+}

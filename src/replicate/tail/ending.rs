@@ -1,0 +1,58 @@
+use std::time::{Duration, Instant};
+
+use tracing::warn;
+
+use super::{Standing, Tail};
+use crate::replicate::outcome::Unreplicated;
+
+/// How long to go on, after we are told to end, while the application writes: it is often told at
+/// the same moment, and its last transactions are those that matter.
+const LINGER: Duration = Duration::from_secs(5);
+
+impl Tail {
+    /// Whether every replica has everything that was committed.
+    pub(super) fn is_complete(&self) -> bool {
+        let sent = self.slots.iter().all(|slot| slot.staging.is_empty().unwrap_or(false));
+        if self.database.is_none() {
+            let metadata = std::fs::metadata(self.path());
+            return sent && metadata.map_or(true, |metadata| metadata.len() == 0);
+        }
+        let inside = self.slots.iter().all(|slot| slot.standing == Standing::Inside);
+        // The log may have been restarted between being compared and being looked at.
+        let idle = self.schedule.last_look_was_idle && !self.lags_behind();
+        let captured = idle || self.is_closing(Instant::now());
+        self.capture.is_some() && captured && inside && sent
+    }
+
+    /// The application has gone on writing for so long since we are to end that it will not stop.
+    /// What was captured is still sent, and nothing more is captured.
+    pub(super) fn is_closing(&self, now: Instant) -> bool {
+        let inside = self.slots.iter().all(|slot| slot.standing == Standing::Inside);
+        inside && self.stopping.is_some_and(|since| now - since >= LINGER)
+    }
+
+    /// Whether anything was committed that is not captured.
+    fn lags_behind(&self) -> bool {
+        match (&self.database, &self.capture) {
+            (Some(database), Some(capture)) => capture.lags_behind(database).unwrap_or(true),
+            (Some(_), None) => true,
+            (None, _) => false,
+        }
+    }
+
+    /// Leaves everything so that a later process goes on from here, and says what is not sent.
+    pub(super) fn end(mut self) -> Vec<Unreplicated> {
+        if let Some(capture) = self.capture.take() {
+            let staging = self.staging(|standing| standing != Standing::Outside);
+            if let Err(error) = capture.finish(&self.state, &staging) {
+                warn!(db = %self.path().display(), "the next start may need a snapshot: {error:#}");
+            }
+            self.capture = Some(capture);
+        }
+        let behind = self.lags_behind();
+        if self.is_complete() && !behind {
+            return Vec::new();
+        }
+        self.slots.iter().filter_map(|slot| Unreplicated::of(self.path(), slot, !behind)).collect()
+    }
+}

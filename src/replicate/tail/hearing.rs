@@ -1,0 +1,89 @@
+use std::time::Instant;
+
+use anyhow::bail;
+
+use super::{Slot, Standing, Tail};
+use crate::replicate::message::{Message, Report};
+
+impl Tail {
+    /// Takes what replicas and others have to say.
+    pub(super) fn receive(&mut self) -> anyhow::Result<()> {
+        while let Ok(message) = self.lines.inbox.try_recv() {
+            match message {
+                Message::Report { replica, report } => self.hear(replica, report)?,
+                Message::Stop => {
+                    self.stopping.get_or_insert_with(Instant::now);
+                    // Whatever was seen last: what was committed since then counts as well.
+                    self.schedule.last_look_was_idle = false;
+                    self.schedule.changed = true;
+                    self.publish();
+                }
+                Message::Abort => self.aborted = true,
+            }
+        }
+        Ok(())
+    }
+
+    fn hear(&mut self, replica: usize, report: Report) -> anyhow::Result<()> {
+        let current = self.capture.as_ref().map(|capture| capture.cursor().generation);
+        let slot = &mut self.slots[replica];
+        slot.reached |= report.shows_use();
+        match report {
+            Report::WantsSnapshot => {
+                slot.wants_snapshot.get_or_insert_with(Instant::now);
+                if slot.standing == Standing::Unknown {
+                    slot.standing = Standing::Outside;
+                    if let Some(generation) = current {
+                        slot.staging.discard(generation)?;
+                    }
+                }
+            }
+            Report::Holds(generation)
+                if current == Some(generation) && slot.standing != Standing::Outside =>
+            {
+                slot.standing = Standing::Inside;
+            }
+            Report::SnapshotStored(generation) if current == Some(generation) => {
+                slot.storing = false;
+                slot.standing = Standing::Inside;
+                // It cannot have asked for another one yet.
+                slot.wants_snapshot = None;
+                self.schedule.snapshot_failures = 0;
+                self.state.retire_litestream()?;
+            }
+            Report::SnapshotFailed(generation, wrong) if current == Some(generation) => {
+                slot.storing = false;
+                if slot.standing == Standing::Joining {
+                    slot.standing = Standing::Outside;
+                    slot.staging.discard(generation)?;
+                }
+                if wrong {
+                    self.abandon("the database file is not what was captured from its log");
+                } else if self.slots.iter().all(|slot| slot.standing == Standing::Outside) {
+                    // Nobody has anything of it.
+                    self.abandon("its first snapshot could not be stored");
+                }
+            }
+            Report::Diverged(generation, reason) if current == Some(generation) => {
+                self.abandon(&format!("replica {}: {reason}", self.slots[replica].name));
+            }
+            Report::Rejected(reason) => slot.rejected = Some(reason),
+            _ => (),
+        }
+        self.refuse_if_nobody_takes_us()
+    }
+
+    /// Ends in an error when, right at the start, every store refuses us: a mistake in the
+    /// configuration, which nobody would notice while we go on trying. Later on it is an outage.
+    fn refuse_if_nobody_takes_us(&self) -> anyhow::Result<()> {
+        if self.slots.iter().any(|slot| slot.reached || slot.rejected.is_none()) {
+            return Ok(());
+        }
+        match self.slots.first() {
+            Some(Slot { name, rejected: Some(reason), .. }) => {
+                bail!("replica {name} of {}: {reason}", self.path().display())
+            }
+            _ => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,127 @@
+use std::time::Duration;
+
+use tracing::{debug, info};
+
+use super::{Standing, Tail};
+use crate::replicate::capture::Capture;
+use crate::replicate::changes::{Changes, changes};
+use crate::replicate::continuity::Break;
+use crate::replicate::cursor::Place;
+use crate::replicate::durable::Durability;
+use crate::replicate::image::Image;
+use crate::wal::{Checksum, Salt, WalHeader};
+
+/// How long the application's writers are given way to at the start.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// A database that cannot change while our read transaction lasts.
+pub(super) struct Frozen {
+    pub(super) image: Image,
+    /// The end of the log, if it could not be emptied. `None`: whatever is written next begins a
+    /// new log.
+    pub(super) log: Option<LogEnd>,
+}
+
+/// Where a log ended when the database was frozen.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct LogEnd {
+    pub(super) offset: u64,
+    pub(super) salt: Salt,
+    pub(super) checksum: Checksum,
+    /// The database file does not have all of it.
+    pub(super) needed: bool,
+}
+
+impl Tail {
+    /// Continuity was lost. Ships what changed, if that can be told, or begins a new generation.
+    pub(super) fn recover(&mut self, reason: Break) {
+        let known = self.capture.as_ref().is_some_and(Capture::can_ship_changes);
+        if self.schedule.fresh && known {
+            match self.ship_changes() {
+                Ok(true) => return,
+                Ok(false) => (),
+                Err(error) => debug!("cannot compare the database with its replicas: {error:#}"),
+            }
+        }
+        self.abandon(&reason.to_string());
+    }
+
+    /// Compares the database, page by page, with what the replicas have, and stages the difference
+    /// as the next WAL. Says whether the generation goes on.
+    fn ship_changes(&mut self) -> anyhow::Result<bool> {
+        let frozen = self.freeze(PATIENCE)?.filter(|frozen| frozen.log.is_none());
+        let Some(Frozen { image, .. }) = frozen else { return Ok(false) };
+        let staging = self.staging(|standing| standing != Standing::Outside);
+        let Some(capture) = &mut self.capture else { return Ok(false) };
+        let salt = match capture.cursor().place {
+            Place::Within { salt, .. } => salt.next(fastrand::u32(..)),
+            Place::Start => Salt(fastrand::u64(..).to_be_bytes()),
+        };
+        let changed = changes(capture, &image)?;
+        if changed == Changes::Most {
+            return Ok(false);
+        }
+        capture.next_index()?;
+        let pages = match changed {
+            Changes::Pages(pages) => pages,
+            _ => Vec::new(),
+        };
+        if !pages.is_empty() {
+            capture.cut_changes(
+                &self.state,
+                &staging,
+                salt,
+                &pages,
+                image.pages(),
+                |page, content| image.read_pages(page, content),
+            )?;
+        }
+        capture.drained();
+        capture.save(&self.state, Durability::Process, false)?;
+        self.schedule.fresh = false;
+        info!(
+            db = %self.path().display(),
+            pages_changed = pages.len(),
+            "the log was reset since the last stop: compared the database with its replicas, and the generation goes on"
+        );
+        self.publish();
+        Ok(true)
+    }
+
+    /// Brings the whole log into the database file and empties it, and returns the database as it
+    /// is then, which cannot change while our read transaction lasts. If somebody else reads from
+    /// the log, it cannot be emptied: then the state at the end of the log is returned, and where
+    /// that end is. `None` if a writer did not let us in.
+    pub(super) fn freeze(&mut self, patience: Duration) -> anyhow::Result<Option<Frozen>> {
+        let Some(database) = &mut self.database else { return Ok(None) };
+        if !database.advance(patience, |_| Ok::<_, anyhow::Error>(()))? {
+            return Ok(None);
+        }
+        database.backfill()?;
+        let mut end = None;
+        let checkpoint = database.checkpoint(patience, |database| -> anyhow::Result<()> {
+            if let Some(log) = database.log()? {
+                let view = log.view(WalHeader::SIZE as u64, log.header.checksum)?;
+                end = view.pages.map(|_| LogEnd {
+                    offset: view.end,
+                    salt: log.header.salt,
+                    checksum: view.checksum,
+                    needed: false,
+                });
+            }
+            Ok(())
+        })?;
+        let Some(checkpoint) = checkpoint else { return Ok(None) };
+        let (file, page_size) = (database.file().clone(), database.page_size());
+        let pages = database.pages()?;
+        if checkpoint.complete {
+            let emptied = end.is_none() || database.truncate_log()?;
+            let image = Image::of_file(file, page_size, pages).until(&self.lines.cancelled);
+            return Ok(Some(Frozen { image, log: end.filter(|_| !emptied) }));
+        }
+        let (Some(log), Some(end)) = (database.log()?, end) else { return Ok(None) };
+        let image =
+            Image::with_log(file, page_size, pages, log, end.offset)?.until(&self.lines.cancelled);
+        Ok(Some(Frozen { image, log: Some(LogEnd { needed: true, ..end }) }))
+    }
+}

@@ -1,0 +1,74 @@
+use std::time::{Duration, Instant};
+
+use crate::replicate::checkpoint::CheckpointPolicy;
+use crate::replicate::options::DatabaseOptions;
+
+/// How often the log is cut while no replica could take a segment: fewer and longer ones do as
+/// well.
+const BACKLOG_INTERVAL: Duration = Duration::from_secs(10);
+
+/// When what was done last, and when it may be done next.
+#[derive(Debug)]
+pub(super) struct Schedule {
+    pub(super) policy: CheckpointPolicy,
+    /// The shortest interval of the replicas.
+    cut_interval: Duration,
+    /// At most one segment in this time.
+    pace: Duration,
+    pub(super) last_cut: Option<Instant>,
+    /// There was nothing new in the log when it was last looked at.
+    pub(super) last_look_was_idle: bool,
+    /// The log may have grown since it was last looked at.
+    pub(super) changed: bool,
+    pub(super) last_checkpoint: Instant,
+    pub(super) last_complete_checkpoint: Instant,
+    /// Checkpoints since the last complete one.
+    pub(super) checkpoint_failures: u32,
+    /// Snapshots that could not be taken since the last one that was.
+    pub(super) snapshot_failures: u32,
+    pub(super) next_snapshot: Instant,
+    /// There was no complete checkpoint since the database was opened.
+    pub(super) fresh: bool,
+    pub(super) locked_since: Option<Instant>,
+}
+
+impl Schedule {
+    pub(super) fn new(options: &DatabaseOptions, now: Instant) -> Self {
+        let intervals = options.replicas.iter().map(|replica| replica.sync_interval);
+        let cut_interval = intervals.min().unwrap_or(Duration::from_secs(1));
+        Self {
+            policy: CheckpointPolicy {
+                interval: options.checkpoint_interval,
+                pages_min: options.min_checkpoint_pages,
+                pages_max: options.max_checkpoint_pages,
+            },
+            cut_interval,
+            pace: cut_interval,
+            last_cut: None,
+            last_look_was_idle: false,
+            changed: true,
+            last_checkpoint: now,
+            last_complete_checkpoint: now,
+            checkpoint_failures: 0,
+            snapshot_failures: 0,
+            next_snapshot: now,
+            fresh: true,
+            locked_since: None,
+        }
+    }
+
+    /// How long until the log may be cut again.
+    pub(super) fn until_cut(&self, now: Instant) -> Duration {
+        self.last_cut.map_or(Duration::ZERO, |last| self.pace.saturating_sub(now - last))
+    }
+
+    /// Sets the pace, by whether every replica still has to take earlier segments.
+    pub(super) fn set_pace(&mut self, backlogged: bool) {
+        let longest = BACKLOG_INTERVAL.max(self.cut_interval);
+        self.pace = if backlogged { longest } else { self.cut_interval };
+    }
+
+    pub(super) fn cut_is_due(&self, now: Instant) -> bool {
+        self.changed && self.until_cut(now).is_zero()
+    }
+}

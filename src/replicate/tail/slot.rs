@@ -1,0 +1,55 @@
+use std::time::Instant;
+
+use tokio::sync::mpsc;
+
+use crate::replicate::snapshot::Snapshot;
+use crate::replicate::staging::Staging;
+
+/// A replica as its database's tail sees it.
+#[derive(Debug)]
+pub(in crate::replicate) struct Slot {
+    pub(in crate::replicate) name: String,
+    pub(in crate::replicate) staging: Staging,
+    pub(in crate::replicate) snapshots: mpsc::UnboundedSender<Snapshot>,
+    pub(in crate::replicate) standing: Standing,
+    /// Since when it has been waiting for a snapshot.
+    pub(in crate::replicate) wants_snapshot: Option<Instant>,
+    /// A snapshot is being stored, from a database file that must stay as it is meanwhile.
+    pub(in crate::replicate) storing: bool,
+    /// It was found to hold, or has stored, something of ours.
+    pub(in crate::replicate) reached: bool,
+    /// Why its store refuses us.
+    pub(in crate::replicate) rejected: Option<String>,
+}
+
+/// What a replica has of the current generation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::replicate) enum Standing {
+    /// Not known yet whether it has what an earlier process sent. Segments are kept for it.
+    Unknown,
+    /// Nothing: it needs a snapshot first, and segments are no use to it.
+    Outside,
+    /// A snapshot is on its way, and segments are kept for it.
+    Joining,
+    /// A snapshot, and the segments after it.
+    Inside,
+}
+
+impl Slot {
+    pub(in crate::replicate) fn new(
+        name: String,
+        staging: Staging,
+        snapshots: mpsc::UnboundedSender<Snapshot>,
+    ) -> Self {
+        Self {
+            name,
+            staging,
+            snapshots,
+            standing: Standing::Unknown,
+            wants_snapshot: None,
+            storing: false,
+            reached: false,
+            rejected: None,
+        }
+    }
+}

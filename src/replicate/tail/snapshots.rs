@@ -1,0 +1,152 @@
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use tracing::{debug, info, warn};
+
+use super::recovery::Frozen;
+use super::{Standing, Tail};
+use crate::format::{Generation, Seal, WalPos};
+use crate::replicate::capture::Capture;
+use crate::replicate::checkpoint::Effort;
+use crate::replicate::durable::Durability;
+use crate::replicate::image::Image;
+use crate::replicate::pages::PageTable;
+use crate::replicate::snapshot::Snapshot;
+
+/// How long the first replica that is ready for a new generation waits for the others.
+const GATHER: Duration = Duration::from_secs(1);
+
+/// How long the application's writers are given way to.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// Tries to take a snapshot at the end of a WAL, after which a new generation begins instead: its
+/// first snapshot can always be had, even while somebody never stops reading from the log.
+const TRIES: u32 = 20;
+
+impl Tail {
+    /// Whether some replica waits for a snapshot that can be taken now.
+    pub(super) fn snapshot_is_due(&self, now: Instant) -> bool {
+        let waiting = || self.slots.iter().filter_map(|slot| slot.wants_snapshot);
+        let Some(longest) = waiting().min() else { return false };
+        let storing = self.slots.iter().any(|slot| slot.storing);
+        let gathered = self.capture.is_some()
+            || waiting().count() == self.slots.len()
+            || now - longest >= GATHER;
+        !storing && gathered && now >= self.schedule.next_snapshot
+    }
+
+    /// Takes a snapshot and hands it to the replicas that wait for one.
+    pub(super) fn take_snapshots(&mut self, now: Instant) -> anyhow::Result<()> {
+        if self.slots.iter().all(|slot| slot.standing == Standing::Outside) {
+            // A generation that nobody has is no easier to join than to begin anew.
+            self.abandon("no replica has it");
+        }
+        let snapshot = match &self.capture {
+            None => self.begin_generation()?,
+            Some(_) => self.end_index(now)?,
+        };
+        let Some(snapshot) = snapshot else {
+            self.schedule.snapshot_failures += 1;
+            let pause = Duration::from_millis(100) * self.schedule.snapshot_failures;
+            self.schedule.next_snapshot = now + pause.min(Duration::from_secs(10));
+            self.give_up_on_index();
+            return Ok(());
+        };
+        // Before the snapshot is sent: a replica takes none of a generation that it never heard of.
+        self.publish();
+        for slot in self.slots.iter_mut().filter(|slot| slot.wants_snapshot.is_some()) {
+            slot.wants_snapshot = None;
+            slot.storing = true;
+            if slot.standing == Standing::Outside {
+                slot.standing = Standing::Joining;
+            }
+            // Its replica has ended if this fails, and so will we.
+            let _ = slot.snapshots.send(snapshot.clone());
+        }
+        Ok(())
+    }
+
+    /// Begins a generation with the database as it is now.
+    fn begin_generation(&mut self) -> anyhow::Result<Option<Snapshot>> {
+        let Some(Frozen { image, log }) = self.freeze(PATIENCE)? else { return Ok(None) };
+        let generation = Generation::from_bits(fastrand::u64(..));
+        let (page_size, pages) = (image.page_size(), image.pages());
+        info!(db = %self.path().display(), %generation, "generation begins");
+        let table =
+            PageTable::build(&self.state.pages(), generation, page_size, pages, image.reader())?;
+        let committed = SystemTime::now();
+        let capture = Capture::begin(
+            generation,
+            page_size,
+            pages,
+            table,
+            committed,
+            log.map(|log| (log.salt, log.offset)),
+        );
+        let seal = match log.filter(|log| log.needed) {
+            None => {
+                capture.save(&self.state, Durability::Process, false)?;
+                capture.snapshot_seal()
+            }
+            // The first segment will be the whole log from its start, which makes the snapshot
+            // what it is: part of that log is in the image, and not in the database file. Until it
+            // is cut there is no cursor that a later process could go on from.
+            Some(log) => Seal {
+                end: WalPos { offset: log.offset, ..WalPos::default() },
+                salt: log.salt.0,
+                checksum: log.checksum.to_bytes(),
+                ..capture.snapshot_seal()
+            },
+        };
+        self.capture = Some(capture);
+        self.schedule.changed = true;
+        self.schedule.fresh = log.is_some();
+        Ok(Some(Snapshot { image: Arc::new(image), seal }))
+    }
+
+    /// Brings the log to its end, so that the next index begins with the database as it is now.
+    ///
+    /// `None` if somebody else is in the way.
+    fn end_index(&mut self, now: Instant) -> anyhow::Result<Option<Snapshot>> {
+        self.checkpoint(Effort::Firm, now)?;
+        let drained = self.capture.as_ref().is_some_and(Capture::is_drained);
+        if !drained || !self.truncate_log()? {
+            return Ok(None);
+        }
+        let (Some(database), Some(capture)) = (&self.database, &mut self.capture) else {
+            return Ok(None);
+        };
+        capture.next_index()?;
+        capture.save(&self.state, Durability::Process, false)?;
+        let image =
+            Image::of_file(database.file().clone(), database.page_size(), database.pages()?)
+                .until(&self.lines.cancelled);
+        let seal = capture.snapshot_seal();
+        debug!(pos = %seal.start, "snapshot taken");
+        Ok(Some(Snapshot { image: Arc::new(image), seal }))
+    }
+
+    /// Begins a new generation if a replica cannot join the current one for too long.
+    fn give_up_on_index(&mut self) {
+        let outside = |slot: &super::Slot| {
+            slot.standing == Standing::Outside && slot.wants_snapshot.is_some()
+        };
+        if self.schedule.snapshot_failures < TRIES || self.capture.is_none() {
+            return;
+        }
+        if self.slots.iter().any(outside) {
+            let joined: Vec<bool> =
+                self.slots.iter().map(|slot| slot.standing != Standing::Outside).collect();
+            self.abandon("another process has been reading from the log for too long");
+            // All at once. One after the other they would end each other's generations for ever.
+            for (slot, _) in self.slots.iter_mut().zip(joined).filter(|(_, joined)| *joined) {
+                slot.wants_snapshot.get_or_insert_with(Instant::now);
+            }
+        } else if self.schedule.snapshot_failures.is_multiple_of(TRIES) {
+            warn!(
+                db = %self.path().display(),
+                "a snapshot is due, but another process has been reading from the log all the time"
+            );
+        }
+    }
+}
