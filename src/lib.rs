@@ -73,6 +73,9 @@
 
 pub mod format;
 pub mod replicate;
+pub mod restore;
 pub mod sqlite;
 pub mod store;
+pub mod validate;
+pub mod verify;
 pub mod wal;

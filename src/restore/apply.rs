@@ -1,0 +1,322 @@
+//! Objects to a database: every byte is checked before it counts.
+//!
+//! The result is what SQLite makes of the same WALs with one checkpoint after each: the newest
+//! committed version of every page, and the file cut or extended to the size that the last commit
+//! of the WAL says.
+
+use std::fmt;
+use std::fs::File;
+use std::io::{self, Read};
+
+use tracing::warn;
+
+use super::chain::{Chain, Reached};
+use super::image::{DirtyPages, Image};
+use super::transaction::Transaction;
+use crate::format::{Generation, Key, Seal, WalIndex, WalPos, lz4};
+use crate::wal::{Checksum, FrameHeader, FrameReader, PageSize, WalHeader};
+
+/// The size of reads and writes of a snapshot.
+const COPY_BYTES: usize = 1 << 20;
+
+/// Why objects cannot be made a database.
+#[derive(Debug)]
+pub enum ApplyError {
+    /// An object is damaged, does not belong there, or cannot be had.
+    Object { key: Key, cause: Box<dyn std::error::Error + Send + Sync> },
+    /// The image cannot be written.
+    Image(io::Error),
+}
+
+impl fmt::Display for ApplyError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Object { key, cause } => write!(f, "{key}: {cause}"),
+            Self::Image(error) => write!(f, "{error}"),
+        }
+    }
+}
+
+impl std::error::Error for ApplyError {}
+
+impl ApplyError {
+    pub(super) fn object(
+        key: Key,
+        cause: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+    ) -> Self {
+        Self::Object { key, cause: cause.into() }
+    }
+}
+
+/// Applies one snapshot and the segments that follow it.
+#[derive(Debug)]
+pub struct Applier<I> {
+    image: I,
+    spill: File,
+    generation: Generation,
+    snapshot: WalIndex,
+    chain: Chain,
+    /// `None` until there is a page or a WAL.
+    page_size: Option<PageSize>,
+    /// The size of the database, as of the last commit.
+    bytes: u64,
+    wal: Option<Wal>,
+}
+
+/// The WAL that is being applied.
+#[derive(Debug)]
+struct Wal {
+    header: WalHeader,
+    /// Behind the last frame.
+    end: WalPos,
+    /// Behind the last commit.
+    committed: WalPos,
+    checksum: Checksum,
+    transaction: Transaction,
+    dirty: DirtyPages,
+}
+
+/// A finished image.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Applied {
+    /// Behind the last transaction.
+    pub position: WalPos,
+    /// `None` for an empty database.
+    pub page_size: Option<PageSize>,
+    pub bytes: u64,
+    /// The seal of the last object, if it has one.
+    pub seal: Option<Seal>,
+}
+
+impl<I: Image> Applier<I> {
+    /// Builds in `image`, which is empty. `spill` is an empty file for transactions that are too
+    /// large for the memory.
+    pub fn new(image: I, spill: File, generation: Generation, snapshot: WalIndex) -> Self {
+        let chain = Chain::new(generation);
+        let (page_size, bytes, wal) = (None, 0, None);
+        Self { image, spill, generation, snapshot, chain, page_size, bytes, wal }
+    }
+
+    /// Takes the object of the snapshot, which comes first.
+    pub fn snapshot(&mut self, object: impl Read) -> Result<(), ApplyError> {
+        let key = self.snapshot_key();
+        let fail = |cause: String| ApplyError::object(key, cause);
+        let mut decoder = lz4::Decoder::new(object);
+        let mut buffer = vec![0; COPY_BYTES];
+        loop {
+            let read =
+                fill(&mut decoder, &mut buffer).map_err(|error| ApplyError::object(key, error))?;
+            if self.bytes == 0 {
+                self.page_size = page_size(&buffer[..read]);
+            }
+            if read == 0 {
+                break;
+            }
+            self.image.write_at(&buffer[..read], self.bytes).map_err(ApplyError::Image)?;
+            self.bytes += read as u64;
+        }
+        let seal = find_seal(&decoder).map_err(fail)?;
+        self.chain.snapshot(self.snapshot, seal, self.bytes).map_err(fail)
+    }
+
+    /// Takes the object of the segment that begins at `pos`.
+    pub fn segment(&mut self, pos: WalPos, object: impl Read) -> Result<(), ApplyError> {
+        let key = Key::Segment { generation: self.generation, pos };
+        let mut source = Counted { source: lz4::Decoder::new(object), bytes: 0 };
+        let before = self.wal.as_ref().map(|wal| (wal.header.salt, wal.end));
+        if pos.offset == 0 {
+            self.begin_wal(key, pos.index, &mut source)?;
+        }
+        let reached = self.apply_frames(key, pos, &mut source)?;
+        let seal = find_seal(&source.source).map_err(|cause| ApplyError::object(key, cause))?;
+        if seal.is_some() && reached.end != self.position() {
+            return Err(ApplyError::object(key, "it ends within a transaction"));
+        }
+        let linked = self
+            .chain
+            .segment(pos, seal, &reached)
+            .map_err(|cause| ApplyError::object(key, cause))?;
+        if let Some((salt, end)) = before.filter(|(_, end)| end.index < pos.index && !linked) {
+            let restarts = salt.restarts_until(reached.salt);
+            if restarts != 1 {
+                warn!(
+                    object = %key, after = %end, restarts,
+                    "the log was restarted more than once before this object: transactions in \
+                     between may be missing"
+                );
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends with the last transaction that was committed.
+    pub fn finish(mut self) -> Result<Applied, ApplyError> {
+        self.end_wal()?;
+        let position = self.position();
+        // An image that was taken in the middle of a WAL is whole, until that WAL is begun on it.
+        let needed = self.chain.whole_from().filter(|_| self.wal.is_some());
+        if let Some(needed) = needed.filter(|needed| position < *needed) {
+            let cause = format!(
+                "it was copied at {needed}, and is of no use with a WAL that ends at {position}"
+            );
+            return Err(ApplyError::object(self.snapshot_key(), cause));
+        }
+        let (page_size, bytes) = (self.page_size, self.bytes);
+        Ok(Applied { position, page_size, bytes, seal: self.chain.last().copied() })
+    }
+
+    fn snapshot_key(&self) -> Key {
+        Key::Snapshot { generation: self.generation, index: self.snapshot }
+    }
+
+    /// Behind the last commit.
+    fn position(&self) -> WalPos {
+        self.wal.as_ref().map_or(WalPos::start_of(self.snapshot), |wal| wal.committed)
+    }
+
+    /// Reads the header of a WAL, after all of the one before it has been applied.
+    fn begin_wal(
+        &mut self,
+        key: Key,
+        index: WalIndex,
+        source: &mut impl Read,
+    ) -> Result<(), ApplyError> {
+        let expected = self.wal.as_ref().map_or(Some(self.snapshot), |wal| wal.end.index.next());
+        if expected != Some(index) {
+            return Err(ApplyError::object(key, "the WAL before it is missing"));
+        }
+        self.end_wal()?;
+        let mut header = [0; WalHeader::SIZE];
+        source.read_exact(&mut header).map_err(|error| match error.kind() {
+            io::ErrorKind::UnexpectedEof => ApplyError::object(key, "it is cut short"),
+            _ => ApplyError::object(key, error),
+        })?;
+        let header = WalHeader::parse(&header).map_err(|error| ApplyError::object(key, error))?;
+        let page_size = *self.page_size.get_or_insert(header.page_size);
+        if page_size != header.page_size {
+            let cause = format!(
+                "its pages have {} bytes, those of the snapshot {}",
+                header.page_size.get(),
+                page_size.get()
+            );
+            return Err(ApplyError::object(key, cause));
+        }
+        let spill = self.spill.try_clone().map_err(ApplyError::Image)?;
+        let end = WalPos { index, offset: WalHeader::SIZE as u64 };
+        self.wal = Some(Wal {
+            header,
+            end,
+            committed: end,
+            checksum: header.checksum,
+            transaction: Transaction::new(page_size, spill),
+            dirty: DirtyPages::new(page_size),
+        });
+        Ok(())
+    }
+
+    /// Takes frames to the end of the object, every byte of which has to belong to a valid one.
+    fn apply_frames(
+        &mut self,
+        key: Key,
+        start: WalPos,
+        source: &mut Counted<impl Read>,
+    ) -> Result<Reached, ApplyError> {
+        let expected = self.wal.as_ref().map(|wal| wal.end);
+        let (Some(wal), true) = (&mut self.wal, start.offset == 0 || expected == Some(start))
+        else {
+            let end = expected.unwrap_or(WalPos::start_of(self.snapshot));
+            let cause = format!("it does not continue what is before it, which ends at {end}");
+            return Err(ApplyError::object(key, cause));
+        };
+        let page_size = wal.header.page_size;
+        let mut page = vec![0; page_size.bytes()];
+        let mut frames = FrameReader::resume(&mut *source, &wal.header, wal.checksum);
+        while let Some(frame) =
+            frames.next_frame(&mut page).map_err(|error| ApplyError::object(key, error))?
+        {
+            let pages = wal.take(frame, &page, &mut self.image).map_err(ApplyError::Image)?;
+            if let Some(pages) = pages {
+                self.bytes = u64::from(pages) * u64::from(page_size.get());
+            }
+        }
+        wal.checksum = frames.checksum();
+        if start.offset + source.bytes != wal.end.offset {
+            let cause = format!("its frame at offset {} is damaged", wal.end.offset);
+            return Err(ApplyError::object(key, cause));
+        }
+        let pages = self.bytes / u64::from(page_size.get());
+        let (end, salt, checksum) = (wal.end, wal.header.salt, wal.checksum);
+        Ok(Reached { end, salt, checksum, page_size, pages })
+    }
+
+    /// Does what a checkpoint does to the database file.
+    fn end_wal(&mut self) -> Result<(), ApplyError> {
+        if let Some(wal) = &mut self.wal {
+            wal.transaction.forget().map_err(ApplyError::Image)?;
+            wal.dirty.flush(&mut self.image).map_err(ApplyError::Image)?;
+            self.image.set_len(self.bytes).map_err(ApplyError::Image)?;
+        }
+        Ok(())
+    }
+}
+
+impl Wal {
+    /// Takes one frame. Gives the size of the database in pages if it commits.
+    fn take(
+        &mut self,
+        frame: FrameHeader,
+        page: &[u8],
+        image: &mut impl Image,
+    ) -> io::Result<Option<u32>> {
+        self.end.offset += self.header.page_size.frame_bytes();
+        if frame.commit.is_some() && self.transaction.is_empty() {
+            self.dirty.put(frame.page, page, image)?;
+        } else {
+            self.transaction.push(frame.page, page)?;
+        }
+        if frame.commit.is_some() {
+            self.transaction.commit(&mut self.dirty, image)?;
+            self.committed = self.end;
+        }
+        Ok(frame.commit)
+    }
+}
+
+/// The page size in the header of a database, if it is one.
+fn page_size(database: &[u8]) -> Option<PageSize> {
+    let header = database.first_chunk::<100>().filter(|header| header.starts_with(b"SQLite f"))?;
+    match u16::from_be_bytes([header[16], header[17]]) {
+        1 => PageSize::new(65536),
+        bytes => PageSize::new(bytes.into()),
+    }
+}
+
+fn find_seal<R: Read>(decoder: &lz4::Decoder<R>) -> Result<Option<Seal>, String> {
+    Seal::find(decoder.skipped()).map_err(str::to_owned)
+}
+
+/// Reads until `buffer` is full or the source is at its end.
+fn fill(source: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
+    let mut filled = 0;
+    while filled < buffer.len() {
+        match source.read(&mut buffer[filled..])? {
+            0 => break,
+            read => filled += read,
+        }
+    }
+    Ok(filled)
+}
+
+/// Counts what is read.
+struct Counted<R> {
+    source: R,
+    bytes: u64,
+}
+
+impl<R: Read> Read for Counted<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.source.read(buffer)?;
+        self.bytes += read as u64;
+        Ok(read)
+    }
+}

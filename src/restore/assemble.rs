@@ -1,0 +1,112 @@
+//! From a plan to a file, in a thread that may block.
+
+use std::io;
+use std::path::Path;
+
+use anyhow::{Context, anyhow};
+use tracing::warn;
+
+use super::apply::{Applied, Applier, ApplyError};
+use super::digest::digest_file;
+use super::fetch::{Fetch, Progress};
+use super::output::{Output, PublishError};
+use super::plan::Plan;
+use super::{RestoreError, Verdict};
+use crate::format::Key;
+use crate::sqlite::quick_check;
+
+/// Why a plan did not work, by what else may.
+#[derive(Debug)]
+pub(super) enum Failure {
+    /// Another snapshot.
+    Snapshot(anyhow::Error),
+    /// Another replica.
+    Replica(anyhow::Error),
+    /// Nothing: it is not about the replica.
+    Here(RestoreError),
+}
+
+impl Failure {
+    fn here(error: impl Into<anyhow::Error>) -> Self {
+        Self::Here(RestoreError::Other(error.into()))
+    }
+}
+
+/// Makes the database of `plan` at a path, and there in the place of another one if that is said.
+/// `sure`: that the snapshot is whole after its WAL needs no proof.
+pub(super) fn assemble(
+    plan: &Plan,
+    sure: bool,
+    mut fetch: Fetch,
+    (path, replace): (&Path, bool),
+    progress: &Progress,
+) -> Result<(Applied, Verdict), Failure> {
+    let output = Output::create(path).map_err(Failure::here)?;
+    let applied = apply(plan, &mut fetch, &output).map_err(|error| explain(error, path))?;
+    let verdict = judge(plan, &applied, &output, progress)?;
+    if verdict == Verdict::Unsealed && !sure {
+        warn!("no WAL follows the snapshot of Litestream: asking SQLite whether it is whole");
+        quick_check(output.partial()).map_err(|error| {
+            Failure::Snapshot(error.context(format!("{}: not whole", plan.last_key())))
+        })?;
+    }
+    progress.check().map_err(Failure::here)?;
+    match output.publish(replace) {
+        Ok(()) => Ok((applied, verdict)),
+        Err(PublishError::Exists) => Err(Failure::Here(RestoreError::OutputExists(path.into()))),
+        Err(PublishError::Other(error)) => Err(Failure::here(error)),
+    }
+}
+
+fn apply(plan: &Plan, fetch: &mut Fetch, output: &Output) -> Result<Applied, ApplyError> {
+    let spill = output
+        .scratch()
+        .map_err(|error| ApplyError::Image(io::Error::other(format!("{error:#}"))))?;
+    let mut applier = Applier::new(output.file(), spill, plan.generation, plan.snapshot.index);
+    applier.snapshot(fetch.next_object())?;
+    for segment in &plan.segments {
+        applier.segment(segment.pos, fetch.next_object())?;
+    }
+    applier.finish()
+}
+
+/// Compares the file with what was sealed of it.
+fn judge(
+    plan: &Plan,
+    applied: &Applied,
+    output: &Output,
+    progress: &Progress,
+) -> Result<Verdict, Failure> {
+    let Some(seal) = &applied.seal else { return Ok(Verdict::Unsealed) };
+    let digest = match applied.page_size {
+        Some(page_size) => {
+            let check = || progress.check();
+            digest_file(output.file(), plan.generation, page_size, seal.pages, check)
+                .context("cannot read the restored file again")
+                .map_err(Failure::here)?
+        }
+        None => crate::format::Digest::default(),
+    };
+    if digest == seal.digest {
+        return Ok(Verdict::Identical { committed: seal.committed });
+    }
+    let cause = format!(
+        "the restored database is not the one that was replicated: its digest is {digest}, but {} \
+         was sealed",
+        seal.digest
+    );
+    Err(Failure::Replica(ApplyError::object(plan.last_key(), cause).into()))
+}
+
+fn explain(error: ApplyError, path: &Path) -> Failure {
+    match error {
+        ApplyError::Object { key: Key::Snapshot { .. }, .. } => Failure::Snapshot(error.into()),
+        ApplyError::Object { key: Key::Segment { .. }, .. } => Failure::Replica(error.into()),
+        ApplyError::Image(error) if error.kind() == io::ErrorKind::StorageFull => Failure::here(
+            anyhow!("no space left on the disk of {}: make room and restore again", path.display()),
+        ),
+        ApplyError::Image(error) => {
+            Failure::here(anyhow!(error).context(format!("cannot write {}", path.display())))
+        }
+    }
+}

@@ -1,0 +1,116 @@
+use crate::format::{Content, Generation, Link, Seal, WalIndex, WalPos};
+use crate::wal::{Checksum, PageSize, Salt};
+
+/// What the seals of the objects prove together: that each is the one that belongs there.
+///
+/// Objects without a seal, as Litestream writes them, are let through: of those, only the WAL's
+/// own salts and checksums can be checked.
+#[derive(Debug)]
+pub(super) struct Chain {
+    generation: Generation,
+    snapshot: Option<Seal>,
+    /// Of the last segment, if it had a seal.
+    link: Option<Link>,
+    /// Of the last object, if it had one.
+    last: Option<Seal>,
+}
+
+/// Where a segment has brought the database.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Reached {
+    pub(super) end: WalPos,
+    pub(super) salt: Salt,
+    pub(super) checksum: Checksum,
+    pub(super) page_size: PageSize,
+    pub(super) pages: u64,
+}
+
+impl Chain {
+    pub(super) fn new(generation: Generation) -> Self {
+        Self { generation, snapshot: None, link: None, last: None }
+    }
+
+    /// The seal of the last object, if it had one.
+    pub(super) fn last(&self) -> Option<&Seal> {
+        self.last.as_ref()
+    }
+
+    /// The position that has to be reached before the snapshot is whole.
+    pub(super) fn whole_from(&self) -> Option<WalPos> {
+        self.snapshot.as_ref().map(|seal| seal.end)
+    }
+
+    pub(super) fn snapshot(
+        &mut self,
+        index: WalIndex,
+        seal: Option<Seal>,
+        bytes: u64,
+    ) -> Result<(), String> {
+        if let Some(seal) = &seal {
+            self.check_name(seal, Content::Snapshot, WalPos::start_of(index))?;
+            check("index of its end", seal.end.index, index)?;
+            check("size", u64::from(seal.pages) * u64::from(seal.page_size), bytes)?;
+        }
+        (self.snapshot, self.last) = (seal, seal);
+        Ok(())
+    }
+
+    /// Says whether the seal proves that nothing is missing before the segment.
+    pub(super) fn segment(
+        &mut self,
+        start: WalPos,
+        seal: Option<Seal>,
+        reached: &Reached,
+    ) -> Result<bool, String> {
+        let mut linked = false;
+        if let Some(seal) = &seal {
+            self.check_name(seal, Content::Segment, start)?;
+            check("end", seal.end, reached.end)?;
+            check("page size", seal.page_size, reached.page_size.get())?;
+            check("number of pages", u64::from(seal.pages), reached.pages)?;
+            check("salt", seal.salt, reached.salt.0)?;
+            check("checksum", seal.checksum, reached.checksum.to_bytes())?;
+            linked = self.check_previous(start, seal.previous)?;
+        }
+        if let Some(snapshot) = self.snapshot.filter(|snapshot| snapshot.end == reached.end) {
+            check("salt at the snapshot", reached.salt.0, snapshot.salt)?;
+            check("checksum at the snapshot", reached.checksum.to_bytes(), snapshot.checksum)?;
+        }
+        self.link = seal.map(|seal| seal.link());
+        self.last = seal;
+        Ok(linked)
+    }
+
+    fn check_name(&self, seal: &Seal, content: Content, start: WalPos) -> Result<(), String> {
+        check("kind", seal.content, content)?;
+        check("generation", seal.generation, self.generation)?;
+        check("start", seal.start, start)
+    }
+
+    /// Compares with the segment that was applied before, or with the one that the snapshot names.
+    fn check_previous(&self, start: WalPos, previous: Link) -> Result<bool, String> {
+        let snapshot = self.snapshot.filter(|seal| seal.start == start).map(|seal| seal.previous);
+        let expected = [snapshot, self.link].into_iter().flatten();
+        for link in expected.clone() {
+            if link != previous {
+                return Err(
+                    "it does not continue the segment before it: one of the two is not the \
+                            one that belongs here, or one in between is missing"
+                        .to_owned(),
+                );
+            }
+        }
+        Ok(expected.count() > 0)
+    }
+}
+
+fn check<T: Copy + PartialEq + std::fmt::Debug>(
+    what: &str,
+    sealed: T,
+    found: T,
+) -> Result<(), String> {
+    if sealed == found {
+        return Ok(());
+    }
+    Err(format!("its {what} is {found:?}, but was sealed as {sealed:?}"))
+}

@@ -1,0 +1,307 @@
+//! From a replica to a database file: list, plan, download, apply, rename.
+//!
+//! Each object is checked before its content counts, and the finished file against the last seal.
+//! Whatever goes wrong, there is no output then: never a shorter or an older database than what
+//! was asked for, without a word.
+
+mod apply;
+mod assemble;
+mod chain;
+mod digest;
+mod error;
+mod fetch;
+mod image;
+mod options;
+mod output;
+pub mod plan;
+mod plan_error;
+mod replica;
+mod retry;
+mod temporary;
+mod transaction;
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant, SystemTime};
+
+use anyhow::{Context, anyhow};
+use futures_util::future::join_all;
+use tracing::{info, warn};
+
+pub use apply::{Applied, Applier, ApplyError};
+pub use error::RestoreError;
+pub use image::Image;
+pub use options::{RestoreOptions, Target};
+pub use plan_error::PlanError;
+pub(crate) use retry::retrying;
+pub use temporary::TemporaryDirectory;
+
+use crate::format::{Generation, History, WalPos};
+use crate::store::ObjectStore;
+use assemble::{Failure, assemble};
+use fetch::{Fetch, Progress};
+use plan::{Plan, plans, rank};
+use replica::Replica;
+
+/// How often a line is logged about how far it got.
+const PROGRESS_INTERVAL: Duration = Duration::from_secs(2);
+
+/// How often it is begun anew because what was listed has expired meanwhile.
+const TRIES_MAX: u32 = 5;
+
+/// A database that was restored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Restored {
+    /// The name of the replica it is from.
+    pub replica: String,
+    pub generation: Generation,
+    /// Behind the last transaction.
+    pub position: WalPos,
+    /// Of the database file.
+    pub bytes: u64,
+    /// When the last of its objects was stored.
+    pub created: SystemTime,
+    pub verdict: Verdict,
+}
+
+/// What is proven about a restored database.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Its digest is that of the source when that transaction was committed.
+    Identical { committed: SystemTime },
+    /// The last object has no seal: only the checksums of the WAL were checked.
+    Unsealed,
+}
+
+/// Restores the database that `options` ask for from the best of `replicas`.
+///
+/// Stops, and leaves no file, when the returned future is dropped.
+pub async fn restore<S: ObjectStore + 'static>(
+    replicas: Vec<(String, S)>,
+    options: &RestoreOptions,
+) -> Result<Restored, RestoreError> {
+    let path = &options.output;
+    let exists =
+        output::exists(path).with_context(|| format!("cannot look at {}", path.display()))?;
+    if exists && options.replace {
+        output::check_replaceable(path)?;
+    } else if exists {
+        return Err(RestoreError::OutputExists(path.clone()));
+    }
+    let replicas: Vec<(String, Arc<S>)> =
+        replicas.into_iter().map(|(name, store)| (name, Arc::new(store))).collect();
+    let mut tries = 0;
+    loop {
+        let (listed, unlisted) = list(&replicas, options.parallelism).await;
+        let outcome = restore_listed(&listed, unlisted, options).await;
+        let Err(RestoreError::Other(error)) = outcome else { return outcome };
+        tries += 1;
+        if tries == TRIES_MAX
+            || !has_expired(&listed, &list(&replicas, options.parallelism).await.0)
+        {
+            return Err(error.into());
+        }
+        warn!(error = format!("{error:#}"), "history expired while it was read, trying again");
+    }
+}
+
+/// Makes the database of one plan, and of no other if that fails: the error says which object of it
+/// is damaged, as an [`ApplyError`].
+pub async fn restore_exactly<S: ObjectStore + 'static>(
+    name: &str,
+    store: Arc<S>,
+    plan: Plan,
+    options: &RestoreOptions,
+) -> Result<Restored, anyhow::Error> {
+    let replica = Replica { name: name.to_owned(), store, histories: Vec::new() };
+    restore_plan(&replica, plan, true, options).await.map_err(|failure| match failure {
+        Failure::Snapshot(error)
+        | Failure::Replica(error)
+        | Failure::Here(RestoreError::Other(error)) => error,
+        Failure::Here(error) => error.into(),
+    })
+}
+
+/// Whether something that was listed before is gone now: then nothing that was found wrong with it
+/// says anything about the replica.
+fn has_expired<S>(before: &[Replica<S>], now: &[Replica<S>]) -> bool {
+    let now: HashSet<_> = now.iter().flat_map(Replica::keys).collect();
+    before.iter().flat_map(Replica::keys).any(|key| !now.contains(&key))
+}
+
+/// Restores from the best of the replicas that could be listed.
+async fn restore_listed<S: ObjectStore + 'static>(
+    replicas: &[Replica<S>],
+    unlisted: Option<anyhow::Error>,
+    options: &RestoreOptions,
+) -> Result<Restored, RestoreError> {
+    let (owners, histories): (Vec<usize>, Vec<History>) = replicas
+        .iter()
+        .enumerate()
+        .flat_map(|(owner, replica)| replica.histories.iter().map(move |of| (owner, of.clone())))
+        .unzip();
+    let ranking = rank(&histories, options.target, options.generation).map_err(|error| {
+        match (error, unlisted) {
+            // What could not be listed may hold everything: that is no "there is no backup".
+            (_, Some(unlisted)) => RestoreError::Other(unlisted),
+            (PlanError::NoBackup, None) => RestoreError::NoBackup,
+            (error, None) => RestoreError::Other(error.into()),
+        }
+    })?;
+    for &at in &ranking.passed_over {
+        let (replica, generation) = (&replicas[owners[at]].name, histories[at].generation);
+        warn!(replica, %generation, "the newest generation has no snapshot, taking an older one");
+    }
+    let mut failures: Vec<(usize, anyhow::Error)> = Vec::new();
+    for at in ranking.usable {
+        let (owner, replica) = (owners[at], &replicas[owners[at]]);
+        if failures.iter().any(|(failed, _)| *failed == owner) {
+            continue;
+        }
+        if let Some((_, error)) = failures.last() {
+            warn!(
+                error = format!("{error:#}"),
+                replica = replica.name,
+                "FALLING BACK to another replica, which may be older"
+            );
+        }
+        match restore_history(replica, &histories[at], options).await {
+            Ok(restored) => return Ok(restored),
+            Err(Failure::Here(error)) => return Err(error),
+            Err(Failure::Snapshot(error) | Failure::Replica(error)) => {
+                failures.push((owner, error.context(format!("replica {}", replica.name))));
+            }
+        }
+    }
+    let first = failures.into_iter().next().map(|(_, error)| error);
+    Err(first.unwrap_or_else(|| anyhow!("no usable generation")).into())
+}
+
+/// Lists all replicas at once. An error is returned beside those that could be listed.
+async fn list<S: ObjectStore>(
+    replicas: &[(String, Arc<S>)],
+    parallelism: usize,
+) -> (Vec<Replica<S>>, Option<anyhow::Error>) {
+    let mut listed = Vec::new();
+    let mut unlisted = None;
+    let listings = replicas.iter().map(|(name, store)| async move {
+        let listing = Replica::list(name.clone(), Arc::clone(store), parallelism).await;
+        listing.map_err(|error| (name, error))
+    });
+    for outcome in join_all(listings).await {
+        match outcome {
+            Ok(replica) => listed.push(replica),
+            Err((name, error)) => {
+                warn!(replica = *name, %error, "cannot list replica");
+                let context = format!("cannot list replica {name}");
+                unlisted.get_or_insert(anyhow::Error::new(error).context(context));
+            }
+        }
+    }
+    (listed, unlisted)
+}
+
+/// Restores from one generation of one replica, with whichever of its snapshots is usable.
+async fn restore_history<S: ObjectStore + 'static>(
+    replica: &Replica<S>,
+    history: &History,
+    options: &RestoreOptions,
+) -> Result<Restored, Failure> {
+    let plans = plans(history, options.target).map_err(|error| Failure::Replica(error.into()))?;
+    let (plans, sure) = replica
+        .prefer_sure(plans)
+        .await
+        .map_err(|error| Failure::Replica(anyhow::Error::new(error)))?;
+    let mut first = None;
+    for (number, plan) in plans.into_iter().enumerate() {
+        match restore_plan(replica, plan, number < sure, options).await {
+            Err(Failure::Snapshot(error)) => {
+                warn!(error = format!("{error:#}"), "snapshot is unusable");
+                first.get_or_insert(error);
+            }
+            outcome => return outcome,
+        }
+    }
+    Err(Failure::Snapshot(first.unwrap_or_else(|| anyhow!("no snapshot"))))
+}
+
+async fn restore_plan<S: ObjectStore + 'static>(
+    replica: &Replica<S>,
+    plan: Plan,
+    sure: bool,
+    options: &RestoreOptions,
+) -> Result<Restored, Failure> {
+    let begun = Instant::now();
+    let (path, replace) = (options.output.clone(), options.replace);
+    log_plan(replica, &plan, options);
+    let objects: Vec<_> = plan.objects().map(|(key, size)| (key.to_string(), size)).collect();
+    let total = objects.iter().map(|(_, size)| size).sum();
+    let progress = Arc::new(Progress::default());
+    let _stop = StopOnDrop(Arc::clone(&progress));
+    let store = Arc::clone(&replica.store);
+    let (fetch, _requests) =
+        Fetch::start(store, objects, options.parallelism, Arc::clone(&progress));
+    let (generation, created) = (plan.generation, plan.created());
+    let watched = Arc::clone(&progress);
+    let mut work = tokio::task::spawn_blocking(move || {
+        assemble(&plan, sure, fetch, (&path, replace), &watched)
+    });
+    let outcome = loop {
+        match tokio::time::timeout(PROGRESS_INTERVAL, &mut work).await {
+            Ok(outcome) => break outcome,
+            Err(_) => log_progress(&progress, total, begun),
+        }
+    };
+    let (applied, verdict) = outcome.unwrap_or_else(|error| {
+        Err(Failure::Here(RestoreError::Other(anyhow::Error::new(error))))
+    })?;
+    let Applied { position, bytes, .. } = applied;
+    let replica = replica.name.clone();
+    let restored = Restored { replica, generation, position, bytes, created, verdict };
+    log_restored(&restored, begun);
+    Ok(restored)
+}
+
+/// Tells the thread that does the work when nobody waits for it any more.
+struct StopOnDrop(Arc<Progress>);
+
+impl Drop for StopOnDrop {
+    fn drop(&mut self) {
+        self.0.stop();
+    }
+}
+
+fn log_plan<S>(replica: &Replica<S>, plan: &Plan, options: &RestoreOptions) {
+    let Plan { generation, snapshot, segments } = plan;
+    let path = options.output.display();
+    let (replica, index) = (&replica.name, snapshot.index);
+    info!(replica, %generation, %index, %path, "restoring snapshot");
+    if let (Some(first), Some(last)) = (segments.first(), segments.last()) {
+        let (index_min, index_max) = (first.pos.index, last.pos.index);
+        let segments = segments.len();
+        info!(replica, %generation, %index_min, %index_max, segments, "restoring wal files");
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a log line")]
+fn log_progress(progress: &Progress, total: u64, begun: Instant) {
+    let bytes = progress.fetched.load(Ordering::Relaxed);
+    let percent = 100 * bytes / total.max(1);
+    let rate = bytes as f64 / 1e6 / begun.elapsed().as_secs_f64();
+    info!(bytes, total, percent, rate = format!("{rate:.1} MB/s"), "restoring");
+}
+
+fn log_restored(restored: &Restored, begun: Instant) {
+    let Restored { replica, generation, position, bytes, created, verdict } = restored;
+    let created = humantime::format_rfc3339_millis(*created);
+    let elapsed = begun.elapsed();
+    let verdict = match verdict {
+        Verdict::Identical { committed } => {
+            let committed = humantime::format_rfc3339_millis(*committed);
+            format!("identical to the source at {committed}")
+        }
+        Verdict::Unsealed => "no seals: checked WAL checksums only".to_owned(),
+    };
+    info!(replica, %generation, %position, %created, bytes, ?elapsed, verdict, "restored");
+}

@@ -1,0 +1,297 @@
+//! The file that is made: whole and in its place, or not there at all.
+
+use std::fs::{self, DirBuilder, File, Metadata, OpenOptions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use anyhow::{Context, anyhow, ensure};
+use rustix::fs::{CWD, FlockOperation, OFlags, RenameFlags, flock, renameat_with};
+use tracing::warn;
+
+use crate::sqlite::{ClaimError, Claimed};
+
+/// What a finished database may be read and written by, less the process's umask.
+///
+/// Litestream leaves its 0600, which shuts out those who share the data by their group; SQLite
+/// itself would let everybody read.
+const MODE: u32 = 0o640;
+const MODE_PARTIAL: u32 = 0o600;
+
+/// What SQLite keeps beside a database, and would apply to whatever file has its name.
+const SIDE_FILES: [&str; 3] = ["-wal", "-shm", "-journal"];
+
+/// Whether there is anything under that name, even a link to nothing.
+pub(super) fn exists(path: &Path) -> io::Result<bool> {
+    match path.symlink_metadata() {
+        Ok(_) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// Refuses what cannot be replaced as a database is.
+pub(super) fn check_replaceable(path: &Path) -> anyhow::Result<()> {
+    let kind = path.symlink_metadata()?.file_type();
+    // SQLite keeps the side files where a link leads to.
+    ensure!(!kind.is_symlink(), "{} is a link: name the file that it leads to", path.display());
+    ensure!(kind.is_file(), "{} is not a file", path.display());
+    Ok(())
+}
+
+/// A database that is not complete yet, under a hidden name beside the one that it will get.
+///
+/// Removes itself when it is dropped. What a killed process left is removed by the next one.
+#[derive(Debug)]
+pub(super) struct Output {
+    file: File,
+    partial: PathBuf,
+    path: PathBuf,
+    mode: u32,
+    published: bool,
+}
+
+/// Why a file was not put in its place.
+#[derive(Debug)]
+pub(super) enum PublishError {
+    Exists,
+    Other(anyhow::Error),
+}
+
+impl Output {
+    pub(super) fn create(path: &Path) -> anyhow::Result<Self> {
+        let directory = directory(path);
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(directory)
+            .with_context(|| format!("cannot create directory {}", directory.display()))?;
+        let partial = hidden(path, "restore")?;
+        let file = create_locked(&partial)
+            .with_context(|| format!("cannot create {}", partial.display()))?;
+        // Created with the final mode to learn the umask, which cannot be asked for safely.
+        let mode = file.metadata()?.permissions().mode() & MODE;
+        let path = path.to_owned();
+        let output = Self { file, partial, path, mode, published: false };
+        output.file.set_permissions(fs::Permissions::from_mode(MODE_PARTIAL))?;
+        Ok(output)
+    }
+
+    pub(super) fn file(&self) -> &File {
+        &self.file
+    }
+
+    /// Where the file is until it is published.
+    pub(super) fn partial(&self) -> &Path {
+        &self.partial
+    }
+
+    /// An empty file without a name, on the same disk.
+    pub(super) fn scratch(&self) -> anyhow::Result<File> {
+        let path = hidden(&self.path, "restore-scratch")?;
+        let mut options = OpenOptions::new();
+        let file = options.read(true).write(true).create(true).truncate(true).mode(MODE_PARTIAL);
+        let file = file.open(&path).with_context(|| format!("cannot create {}", path.display()))?;
+        fs::remove_file(&path)?;
+        Ok(file)
+    }
+
+    /// Makes the file durable and gives it its name. Something that has that name by now is
+    /// replaced if `replace` says so, else it is an error.
+    pub(super) fn publish(mut self, replace: bool) -> Result<(), PublishError> {
+        self.finish().map_err(PublishError::Other)?;
+        let old = exists(&self.path).unwrap_or(true);
+        if old && !replace {
+            return Err(PublishError::Exists);
+        }
+        let renamed = if old {
+            self.replace().map_err(PublishError::Other)?;
+            Ok(())
+        } else {
+            set_aside_side_files(&self.path).map_err(PublishError::Other)?;
+            rename_to_new(&self.partial, &self.path)
+        };
+        match renamed {
+            Ok(()) => self.published = true,
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                return Err(PublishError::Exists);
+            }
+            Err(error) => {
+                let error = anyhow::Error::new(error);
+                return Err(PublishError::Other(error.context("cannot rename the restored file")));
+            }
+        }
+        let directory = directory(&self.path);
+        // The database is there, so this is no reason to fail; some file systems cannot do it.
+        if let Err(error) = File::open(directory).and_then(|directory| directory.sync_all()) {
+            warn!(path = %directory.display(), %error, "cannot write the directory to the disk");
+        }
+        Ok(())
+    }
+
+    /// Takes the place of another database.
+    ///
+    /// No two files can be exchanged at once, so its log must not matter any more before one of
+    /// them is: SQLite brings it into the old database, and keeps everybody out until the new one
+    /// has its name. Whenever we are killed, there is the old database with all of its commits, or
+    /// the new one with nothing beside it that would be applied to it. Only of one that SQLite
+    /// cannot read is the log set aside unread.
+    fn replace(&self) -> anyhow::Result<()> {
+        let path = self.path.display();
+        check_replaceable(&self.path)?;
+        let _claimed = match Claimed::claim(&self.path) {
+            Ok(claimed) => Some(claimed),
+            Err(ClaimError::NoDatabase(error)) => {
+                warn!(%path, %error, "what is replaced is no database that SQLite can read");
+                None
+            }
+            Err(ClaimError::Busy) => {
+                return Err(anyhow!("cannot replace {path}: it is in use, end what uses it first"));
+            }
+            Err(ClaimError::Other(error)) => {
+                return Err(error.context(format!("cannot replace {path}")));
+            }
+        };
+        set_aside_side_files(&self.path)?;
+        fs::rename(&self.partial, &self.path).context("cannot rename the restored file")
+    }
+
+    /// Gives the file to the owner of the old one or else of its directory, as far as we may, and
+    /// its final mode, and makes it durable.
+    fn finish(&self) -> anyhow::Result<()> {
+        let old = self.path.symlink_metadata().ok().filter(Metadata::is_file);
+        let mode = old.as_ref().map_or(self.mode, |old| old.permissions().mode() & 0o777);
+        let example = old.map_or_else(|| directory(&self.path).metadata(), Ok)?;
+        if rustix::process::geteuid().is_root()
+            && let Err(error) = fchown(&self.file, Some(example.uid()), Some(example.gid()))
+        {
+            warn!(path = %self.path.display(), %error, "cannot give the file to its owner");
+        }
+        self.file
+            .set_permissions(fs::Permissions::from_mode(mode))
+            .with_context(|| format!("cannot set the mode of {}", self.partial.display()))?;
+        self.file.sync_all().context("cannot write to the disk")
+    }
+}
+
+impl Drop for Output {
+    fn drop(&mut self) {
+        if !self.published
+            && let Err(error) = fs::remove_file(&self.partial)
+        {
+            warn!(path = %self.partial.display(), %error, "cannot remove the incomplete file");
+        }
+    }
+}
+
+fn directory(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    }
+}
+
+/// `.NAME.suffix` beside `path`.
+fn hidden(path: &Path, suffix: &str) -> anyhow::Result<PathBuf> {
+    let name = path.file_name().with_context(|| format!("no file name: {}", path.display()))?;
+    let mut hidden = std::ffi::OsString::from(".");
+    hidden.push(name);
+    hidden.push(".");
+    hidden.push(suffix);
+    Ok(path.with_file_name(hidden))
+}
+
+/// Creates a file that only we write, in place of what a killed process left.
+fn create_locked(path: &Path) -> io::Result<File> {
+    loop {
+        // Not through a link: what that leads to is not ours.
+        let no_follow = OFlags::NOFOLLOW.bits().cast_signed();
+        match OpenOptions::new().write(true).custom_flags(no_follow).open(path) {
+            Ok(leftover) => {
+                lock(&leftover)?;
+                // Whoever held the lock may have renamed the file to its final name.
+                if is_at(&leftover.metadata()?, path) {
+                    fs::remove_file(path)?;
+                }
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => (),
+            Err(error) => return Err(error),
+        }
+        let mut options = OpenOptions::new();
+        match options.read(true).write(true).create_new(true).mode(MODE).open(path) {
+            Ok(file) => {
+                lock(&file)?;
+                return Ok(file);
+            }
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => (),
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+fn lock(file: &File) -> io::Result<()> {
+    match flock(file, FlockOperation::NonBlockingLockExclusive) {
+        Err(rustix::io::Errno::WOULDBLOCK) => {
+            Err(io::Error::other("another restore is writing it"))
+        }
+        // A file system without locks is no reason not to restore.
+        _ => Ok(()),
+    }
+}
+
+fn is_at(file: &Metadata, path: &Path) -> bool {
+    path.symlink_metadata().is_ok_and(|at| (at.dev(), at.ino()) == (file.dev(), file.ino()))
+}
+
+/// Renames without ever replacing anything.
+fn rename_to_new(source: &Path, target: &Path) -> io::Result<()> {
+    match renameat_with(CWD, source, CWD, target, RenameFlags::NOREPLACE) {
+        Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS) => {
+            // A file system that cannot: a link refuses to replace, too.
+            match fs::hard_link(source, target) {
+                Ok(()) => fs::remove_file(source),
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(error),
+                // No links either, as on some shared folders. The caller has looked before.
+                Err(_) => fs::rename(source, target),
+            }
+        }
+        outcome => Ok(outcome?),
+    }
+}
+
+/// Renames what was left beside a database that is gone. SQLite would take it for the log of the
+/// restored one and write old pages into that. It may be all that is left, so it is kept.
+fn set_aside_side_files(path: &Path) -> anyhow::Result<()> {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    for suffix in SIDE_FILES {
+        let side_file = with_suffix(path, suffix);
+        if !exists(&side_file)? {
+            continue;
+        }
+        let mut number = now.as_secs();
+        let kept = loop {
+            let kept = with_suffix(&side_file, &format!(".before-restore-{number}"));
+            match rename_to_new(&side_file, &kept) {
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => number += 1,
+                Err(error) => {
+                    let context = format!("cannot set {} aside", side_file.display());
+                    return Err(anyhow::Error::new(error).context(context));
+                }
+                Ok(()) => break kept,
+            }
+        };
+        warn!(
+            path = %side_file.display(), kept = %kept.display(),
+            "set aside a file of an earlier database, which SQLite would have applied to the \
+             restored one"
+        );
+    }
+    Ok(())
+}
+
+fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    PathBuf::from(name)
+}

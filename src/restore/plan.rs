@@ -1,0 +1,194 @@
+//! What to download. Pure: the lists come in, the plan goes out.
+
+use std::cmp::Reverse;
+use std::time::SystemTime;
+
+use super::{PlanError, Target};
+use crate::format::{Generation, History, Key, Segment, Snapshot, WalIndex, WalPos};
+
+/// A snapshot and the segments to apply to it, in order, with no WAL left out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Plan {
+    pub generation: Generation,
+    pub snapshot: Snapshot,
+    pub segments: Vec<Segment>,
+}
+
+/// Which histories to restore from, the best first.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Ranking {
+    /// Numbers of histories.
+    pub usable: Vec<usize>,
+    /// Those that would come before the best, had they a snapshot.
+    pub passed_over: Vec<usize>,
+}
+
+/// Ranks `histories`, which may be of several replicas, so that a generation occurs twice.
+///
+/// The generation with the newest object comes first, and of its copies the one that reaches
+/// furthest: the clocks of two stores cannot be compared, but positions can. When a generation ends
+/// and another begins within a tick of the store's clock, which may be a second, the one that began
+/// later comes first.
+pub fn rank(
+    histories: &[History],
+    target: Target,
+    generation: Option<Generation>,
+) -> Result<Ranking, PlanError> {
+    if histories.iter().all(|history| history.created().is_none()) {
+        return Err(PlanError::NoBackup);
+    }
+    let chosen = |history: &History| generation.is_none_or(|only| only == history.generation);
+    if let Some(only) = generation
+        && !histories.iter().any(|history| chosen(history) && history.created().is_some())
+    {
+        return Err(PlanError::GenerationMissing(only));
+    }
+    let visible: Vec<History> = histories.iter().map(|history| visible(history, target)).collect();
+    let created = |of: Generation| {
+        let copies = visible.iter().filter(move |history| history.generation == of);
+        copies.filter_map(History::created)
+    };
+    let oldest = |of: Generation| created(of).map(|(oldest, _)| oldest).min();
+    let newest = |of: Generation| created(of).map(|(_, newest)| newest).max();
+    let mut order: Vec<usize> = (0..histories.len())
+        .filter(|&at| chosen(&visible[at]) && visible[at].created().is_some())
+        .collect();
+    order.sort_by_key(|&at| {
+        let history = &visible[at];
+        let generation = history.generation;
+        Reverse((newest(generation), oldest(generation), generation, end(history)))
+    });
+    let has_snapshot = |at: &usize| !visible[*at].snapshots.is_empty();
+    let Some(best) = order.iter().position(has_snapshot) else {
+        let chosen: Vec<&History> = histories.iter().filter(|history| chosen(history)).collect();
+        return Err(no_snapshot(&chosen, target));
+    };
+    let passed_over = order[..best].to_vec();
+    order.retain(has_snapshot);
+    Ok(Ranking { usable: order, passed_over })
+}
+
+/// The ways to restore the same state from `history`, the shortest first.
+pub fn plans(history: &History, target: Target) -> Result<Vec<Plan>, PlanError> {
+    let generation = history.generation;
+    let usable = |snapshot: &&Snapshot| target.includes(snapshot.index, snapshot.created);
+    let snapshots = || history.snapshots.iter().filter(usable).rev();
+    let Some(newest) = snapshots().next() else {
+        return Err(no_snapshot(&[history], target));
+    };
+    // What is restored from an older snapshot must reach up to the newest one, and there is no
+    // "latest before that index" when there is something after it.
+    let needed = match target {
+        Target::Index(index) if end(history).is_some_and(|end| index < end.index) => index.next(),
+        _ => Some(newest.index),
+    };
+    let attempts = snapshots().map(|&snapshot| {
+        let segments = segments_from(history, snapshot.index, target);
+        Plan { generation, snapshot, segments }.checked(needed)
+    });
+    let (plans, errors): (Vec<_>, Vec<_>) = attempts.partition(Result::is_ok);
+    match errors.into_iter().find_map(Result::err) {
+        Some(error) if plans.is_empty() => Err(error),
+        _ => Ok(plans.into_iter().flatten().collect()),
+    }
+}
+
+/// The segments to apply to the snapshot `first`.
+///
+/// In the order of their positions they end before the first that is beyond the target: what
+/// follows it may be older by the clock of the store, but cannot be applied without it.
+fn segments_from(history: &History, first: WalIndex, target: Target) -> Vec<Segment> {
+    let above = history.segments.iter().filter(|segment| first <= segment.pos.index);
+    above
+        .take_while(|segment| target.includes(segment.pos.index, segment.created))
+        .copied()
+        .collect()
+}
+
+impl Plan {
+    /// The objects in the order in which they are applied, with their sizes in the store.
+    pub fn objects(&self) -> impl Iterator<Item = (Key, u64)> {
+        let generation = self.generation;
+        let Snapshot { index, size, .. } = self.snapshot;
+        let snapshot = (Key::Snapshot { generation, index }, size);
+        let segment =
+            move |segment: &Segment| (Key::Segment { generation, pos: segment.pos }, segment.size);
+        std::iter::once(snapshot).chain(self.segments.iter().map(segment))
+    }
+
+    /// The object that is applied last.
+    pub fn last_key(&self) -> Key {
+        let generation = self.generation;
+        match self.segments.last() {
+            Some(segment) => Key::Segment { generation, pos: segment.pos },
+            None => Key::Snapshot { generation, index: self.snapshot.index },
+        }
+    }
+
+    /// Whether there are segments that were stored after the snapshot.
+    ///
+    /// Litestream copies a database that may be ahead of the WAL it has sent. Such a copy is whole
+    /// only once the WAL caught up, for which this is the sign.
+    pub fn caught_up(&self) -> bool {
+        self.segments.iter().any(|segment| segment.created > self.snapshot.created)
+    }
+
+    /// When the last of its objects was stored.
+    pub fn created(&self) -> SystemTime {
+        self.segments.last().map_or(self.snapshot.created, |segment| segment.created)
+    }
+
+    /// Refuses gaps that the names alone show, and to end before `needed` begins.
+    fn checked(self, needed: Option<WalIndex>) -> Result<Self, PlanError> {
+        let generation = self.generation;
+        let mut previous = None;
+        for &Segment { pos, .. } in &self.segments {
+            let expected = match previous {
+                None => Some(self.snapshot.index),
+                Some(WalPos { index, .. }) if index == pos.index => Some(index),
+                Some(WalPos { index, .. }) => index.next(),
+            };
+            if let Some(index) = expected.filter(|index| *index < pos.index) {
+                return Err(PlanError::WalMissing { generation, index });
+            }
+            let begins = previous.is_none_or(|previous| previous.index < pos.index);
+            if begins && pos.offset != 0 {
+                return Err(PlanError::SegmentMissing { before: Key::Segment { generation, pos } });
+            }
+            previous = Some(pos);
+        }
+        let after = previous.map_or(Some(self.snapshot.index), |last| last.index.next());
+        match after.filter(|after| Some(*after) < needed) {
+            Some(index) => Err(PlanError::WalMissing { generation, index }),
+            None => Ok(self),
+        }
+    }
+}
+
+/// `history` without what was stored after the time that is asked for.
+fn visible(history: &History, target: Target) -> History {
+    let mut history = history.clone();
+    let Target::Timestamp(time) = target else { return history };
+    history.snapshots.retain(|snapshot| snapshot.created <= time);
+    history.segments.retain(|segment| segment.created <= time);
+    history
+}
+
+/// The furthest that a history reaches.
+fn end(history: &History) -> Option<WalPos> {
+    let snapshot = history.snapshots.last().map(|snapshot| WalPos::start_of(snapshot.index));
+    snapshot.max(history.segments.last().map(|segment| segment.pos))
+}
+
+fn no_snapshot(histories: &[&History], target: Target) -> PlanError {
+    let snapshots = histories.iter().flat_map(|history| &history.snapshots);
+    let oldest = match target {
+        Target::Timestamp(_) => snapshots.min_by_key(|snapshot| snapshot.created),
+        Target::Index(_) | Target::Latest => snapshots.min_by_key(|snapshot| snapshot.index),
+    };
+    match (oldest, histories.first()) {
+        (Some(&oldest), _) => PlanError::NoSnapshotAtOrBefore { target, oldest },
+        (None, Some(history)) => PlanError::NoSnapshot(history.generation),
+        (None, None) => PlanError::NoBackup,
+    }
+}

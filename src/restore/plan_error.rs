@@ -1,0 +1,62 @@
+use std::fmt;
+
+use super::Target;
+use crate::format::{Generation, Key, Snapshot, WalIndex};
+
+/// Why there is nothing to restore.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PlanError {
+    /// There is no object at all.
+    NoBackup,
+    GenerationMissing(Generation),
+    /// There are segments, but nothing to apply them to.
+    NoSnapshot(Generation),
+    /// The oldest snapshot is later than what is asked for.
+    NoSnapshotAtOrBefore {
+        target: Target,
+        oldest: Snapshot,
+    },
+    /// What comes before that segment in its WAL is not there.
+    SegmentMissing {
+        before: Key,
+    },
+    WalMissing {
+        generation: Generation,
+        index: WalIndex,
+    },
+}
+
+impl fmt::Display for PlanError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoBackup => write!(f, "no matching backups found"),
+            Self::GenerationMissing(generation) => {
+                write!(f, "no matching backups found: there is no generation {generation}")
+            }
+            Self::NoSnapshot(generation) => {
+                write!(f, "generation {generation} has WAL segments but no snapshot")
+            }
+            Self::NoSnapshotAtOrBefore { target: Target::Timestamp(time), oldest } => write!(
+                f,
+                "no snapshot at or before {}; the oldest is from {}",
+                humantime::format_rfc3339_millis(*time),
+                humantime::format_rfc3339_millis(oldest.created)
+            ),
+            Self::NoSnapshotAtOrBefore { target: Target::Index(index), oldest } => {
+                write!(f, "no snapshot at or before index {index}; the oldest is {}", oldest.index)
+            }
+            Self::NoSnapshotAtOrBefore { target: Target::Latest, .. } => write!(f, "no snapshot"),
+            Self::SegmentMissing { before } => {
+                write!(f, "a WAL segment is missing before {before}")
+            }
+            Self::WalMissing { generation, index } => {
+                write!(
+                    f,
+                    "all segments of a WAL are missing: generations/{generation}/wal/{index}_*"
+                )
+            }
+        }
+    }
+}
+
+impl std::error::Error for PlanError {}

@@ -1,0 +1,243 @@
+//! What listings and seals prove. Pure: what was found comes in, the defects go out.
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use crate::format::{Content, Generation, History, Key, Seal, WalIndex, WalPos};
+
+/// What was read at the end of an object, as [`Seal::at_end`] gives it.
+pub type Found = Result<Option<Seal>, &'static str>;
+
+/// Something that is wrong with a replica.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Defect {
+    /// The object that is wrong, or that is not there.
+    pub object: Key,
+    pub problem: String,
+}
+
+impl fmt::Display for Defect {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.object, self.problem)
+    }
+}
+
+/// Everything that is wrong with a generation, as far as its names and seals show it.
+///
+/// That nothing is missing behind its last object cannot be seen in it. Objects without a seal are
+/// taken for Litestream's if the whole generation has none: of those, only the names are checked.
+pub fn check(history: &History, seals: &BTreeMap<Key, Found>) -> Vec<Defect> {
+    let mut check = Check {
+        generation: history.generation,
+        sealed: seals.values().any(|found| !matches!(found, Ok(None))),
+        page_size: seals.values().flatten().flatten().map(|seal| seal.page_size).max(),
+        defects: Vec::new(),
+    };
+    let snapshots: Vec<Snapshot> = history
+        .snapshots
+        .iter()
+        .map(|&crate::format::Snapshot { index, .. }| {
+            let key = Key::Snapshot { generation: history.generation, index };
+            Snapshot { index, seal: check.own(key, seals) }
+        })
+        .collect();
+    let segments: Vec<Segment> = history
+        .segments
+        .iter()
+        .map(|&crate::format::Segment { pos, .. }| {
+            let key = Key::Segment { generation: history.generation, pos };
+            Segment { pos, seal: check.own(key, seals) }
+        })
+        .collect();
+    check.beginning(&snapshots, &segments);
+    for pair in segments.windows(2) {
+        check.neighbours(&pair[0], &pair[1]);
+    }
+    for snapshot in &snapshots {
+        check.snapshot(snapshot, &segments);
+    }
+    check.defects
+}
+
+/// A snapshot, with its seal if that is right by itself.
+struct Snapshot {
+    index: WalIndex,
+    seal: Option<Seal>,
+}
+
+/// A segment, with its seal if that is right by itself.
+struct Segment {
+    pos: WalPos,
+    seal: Option<Seal>,
+}
+
+struct Check {
+    generation: Generation,
+    /// Whether the generation is one of ours.
+    sealed: bool,
+    page_size: Option<u32>,
+    defects: Vec<Defect>,
+}
+
+impl Check {
+    fn report(&mut self, object: Key, problem: impl Into<String>) {
+        // The first thing that is wrong with an object explains the others.
+        if self.defects.iter().all(|defect| defect.object != object) {
+            self.defects.push(Defect { object, problem: problem.into() });
+        }
+    }
+
+    fn segment_key(&self, pos: WalPos) -> Key {
+        Key::Segment { generation: self.generation, pos }
+    }
+
+    /// Checks an object alone, and gives its seal if it is to be believed.
+    fn own(&mut self, key: Key, seals: &BTreeMap<Key, Found>) -> Option<Seal> {
+        let seal = match seals.get(&key) {
+            Some(Ok(Some(seal))) => seal,
+            Some(Err(problem)) => {
+                self.report(key, *problem);
+                return None;
+            }
+            Some(Ok(None)) | None if self.sealed => {
+                self.report(key, "it has no seal at its end: it was cut off, altered or replaced");
+                return None;
+            }
+            Some(Ok(None)) | None => return None,
+        };
+        match misplaced(key, seal, self.page_size) {
+            Some(problem) => {
+                self.report(key, problem);
+                None
+            }
+            None => Some(*seal),
+        }
+    }
+
+    /// Checks that the oldest segments have something to be applied to, and the other way round.
+    fn beginning(&mut self, snapshots: &[Snapshot], segments: &[Segment]) {
+        let oldest = snapshots.first().map(|snapshot| snapshot.index);
+        let Some(first) = segments.first().map(|segment| segment.pos) else { return };
+        if oldest.is_none_or(|oldest| first.index < oldest) {
+            let missing = Key::Snapshot { generation: self.generation, index: first.index };
+            let follows = self.segment_key(first);
+            self.report(missing, format!("it is missing: {follows} cannot be restored without it"));
+        }
+        let begin = WalPos::start_of(oldest.map_or(first.index, |oldest| oldest.min(first.index)));
+        if begin < first {
+            self.missing(begin, first);
+        }
+    }
+
+    fn missing(&mut self, pos: WalPos, next: WalPos) {
+        let next = self.segment_key(next);
+        self.report(self.segment_key(pos), format!("it is missing: the next one is {next}"));
+    }
+
+    /// Checks that nothing is between two segments, and that the one continues the other.
+    fn neighbours(&mut self, one: &Segment, next: &Segment) {
+        let end = one.seal.map(|seal| seal.end);
+        if one.pos.index == next.pos.index {
+            match end {
+                Some(end) if end < next.pos => return self.missing(end, next.pos),
+                Some(end) if next.pos < end => {
+                    let (key, before) = (self.segment_key(next.pos), self.segment_key(one.pos));
+                    return self.report(key, format!("it begins before the end of {before}"));
+                }
+                _ => (),
+            }
+        } else if one.pos.index.next() != Some(next.pos.index) {
+            return self.missing(WalPos::start_of(after(one.pos.index)), next.pos);
+        } else if next.pos.offset > 0 {
+            return self.missing(WalPos::start_of(next.pos.index), next.pos);
+        }
+        if let (Some(seal), Some(next_seal)) = (&one.seal, &next.seal)
+            && seal.link() != next_seal.previous
+        {
+            let [key, before, between] =
+                [next.pos, one.pos, seal.end].map(|pos| self.segment_key(pos));
+            let or = if one.pos.index == next.pos.index {
+                String::new()
+            } else {
+                format!(", or {between} is missing")
+            };
+            let problem = format!(
+                "it does not continue {before}: one of the two is not the one that belongs there{or}"
+            );
+            self.report(key, problem);
+        }
+    }
+
+    /// Checks that a snapshot stands where it belongs in the chain, and that the WAL is there that
+    /// makes it whole.
+    fn snapshot(&mut self, snapshot: &Snapshot, segments: &[Segment]) {
+        let Some(seal) = &snapshot.seal else { return };
+        let key = Key::Snapshot { generation: self.generation, index: snapshot.index };
+        let first = segments.partition_point(|segment| segment.pos.index < snapshot.index);
+        let behind = segments.partition_point(|segment| segment.pos.index <= snapshot.index);
+        let own = &segments[first..behind];
+        let next = own.first().filter(|next| next.pos == seal.start);
+        let before = first
+            .checked_sub(1)
+            .and_then(|at| segments.get(at))
+            .filter(|before| before.pos.index.next() == Some(snapshot.index) && next.is_none());
+        let (next, before) = (next.and_then(|next| next.seal), before.and_then(|one| one.seal));
+        let links = [next.map(|next| next.previous), before.map(|before| before.link())];
+        if links.into_iter().flatten().any(|link| link != seal.previous) {
+            self.report(key, "it does not belong to the segments around it");
+        }
+        for at in own.iter().filter_map(|segment| segment.seal).filter(|at| at.end == seal.end) {
+            if (at.salt, at.checksum) != (seal.salt, seal.checksum) {
+                self.report(key, format!("it is not what {} leads to", self.segment_key(at.start)));
+            }
+        }
+        self.completion(key, seal, own);
+    }
+
+    /// Checks that the WAL was stored up to the position at which the snapshot was copied.
+    fn completion(&mut self, key: Key, snapshot: &Seal, own: &[Segment]) {
+        let reached = match own.last() {
+            // Only what a seal says is known, and what is wrong with it was reported.
+            Some(last) => last.seal.map(|seal| seal.end),
+            None => Some(snapshot.start),
+        };
+        if let Some(reached) = reached.filter(|reached| *reached < snapshot.end) {
+            let problem =
+                format!("it is missing: {key} needs the WAL up to {} to be whole", snapshot.end);
+            self.report(self.segment_key(reached), problem);
+        }
+    }
+}
+
+/// What is wrong with a seal that is itself unaltered.
+fn misplaced(key: Key, seal: &Seal, page_size: Option<u32>) -> Option<String> {
+    let (content, start) = match key {
+        Key::Snapshot { index, .. } => (Content::Snapshot, WalPos::start_of(index)),
+        Key::Segment { pos, .. } => (Content::Segment, pos),
+    };
+    if (seal.content, seal.generation, seal.start) != (content, key.generation(), start) {
+        let (generation, pos) = (seal.generation, seal.start);
+        let sealed = match seal.content {
+            Content::Snapshot => Key::Snapshot { generation, index: pos.index },
+            Content::Segment => Key::Segment { generation, pos },
+        };
+        return Some(format!("it is another object: it was sealed as {sealed}"));
+    }
+    let ends_well = match content {
+        Content::Snapshot => seal.start <= seal.end,
+        Content::Segment => seal.start < seal.end,
+    };
+    if !ends_well || seal.end.index != seal.start.index {
+        return Some(format!("it cannot end at {}", seal.end));
+    }
+    let other = page_size.filter(|page_size| *page_size != seal.page_size)?;
+    Some(format!("its pages have {} bytes, and others in its generation {other}", seal.page_size))
+}
+
+/// The index after one that is not the last: there is a later segment.
+fn after(index: WalIndex) -> WalIndex {
+    index.next().unwrap_or(WalIndex::MAX)
+}

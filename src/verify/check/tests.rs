@@ -1,0 +1,178 @@
+use std::time::SystemTime;
+
+use super::*;
+use crate::format::{Digest, Link};
+
+const GENERATION: Generation = Generation::from_bits(7);
+
+/// Objects as the daemon seals them.
+struct Replica {
+    seals: BTreeMap<Key, Found>,
+    link: Link,
+}
+
+impl Replica {
+    /// WALs 0 and 1 of three segments each, with snapshots at their starts.
+    fn new() -> Self {
+        let mut replica = Self { seals: BTreeMap::new(), link: Link(0) };
+        for index in 0..2 {
+            replica.snapshot(index, 0);
+            for segment in 0..3 {
+                replica.segment(index, segment * 100, segment * 100 + 100);
+            }
+        }
+        replica
+    }
+
+    fn snapshot(&mut self, index: u32, end: u64) {
+        let seal = seal(Content::Snapshot, pos(index, 0), pos(index, end), self.link);
+        let key = Key::Snapshot { generation: GENERATION, index: seal.start.index };
+        self.seals.insert(key, Ok(Some(seal)));
+    }
+
+    fn segment(&mut self, index: u32, start: u64, end: u64) {
+        let seal = seal(Content::Segment, pos(index, start), pos(index, end), self.link);
+        self.link = seal.link();
+        self.seals.insert(key(seal.start), Ok(Some(seal)));
+    }
+
+    fn remove(mut self, name: &str) -> Self {
+        assert!(self.seals.remove(&named(name)).is_some());
+        self
+    }
+
+    fn change(mut self, name: &str, change: impl FnOnce(&mut Seal)) -> Self {
+        let Some(Ok(Some(seal))) = self.seals.get_mut(&named(name)) else { panic!("{name}") };
+        change(seal);
+        self
+    }
+
+    /// Takes the seals away from objects whose names hold `part`.
+    fn unseal(mut self, part: &str) -> Self {
+        for (key, found) in &mut self.seals {
+            if key.to_string().contains(part) {
+                *found = Ok(None);
+            }
+        }
+        self
+    }
+
+    /// The names of defective objects.
+    fn check(&self) -> Vec<String> {
+        let listed = self.seals.keys().map(|&key| (key, 1, SystemTime::UNIX_EPOCH));
+        let defects = check(&History::new(GENERATION, listed), &self.seals);
+        let names = defects.iter().map(|defect| defect.object.to_string());
+        names.map(|name| name[29..].split('.').next().unwrap().to_owned()).collect()
+    }
+}
+
+fn pos(index: u32, offset: u64) -> WalPos {
+    WalPos { index: WalIndex::new(index).unwrap(), offset }
+}
+
+fn key(pos: WalPos) -> Key {
+    Key::Segment { generation: GENERATION, pos }
+}
+
+fn named(name: &str) -> Key {
+    let suffix = if name.starts_with("wal") { "wal.lz4" } else { "snapshot.lz4" };
+    format!("generations/{GENERATION}/{name}.{suffix}").parse().unwrap()
+}
+
+fn seal(content: Content, start: WalPos, end: WalPos, previous: Link) -> Seal {
+    Seal {
+        content,
+        generation: GENERATION,
+        start,
+        end,
+        page_size: 4096,
+        pages: 1,
+        committed: SystemTime::UNIX_EPOCH,
+        salt: [0; 8],
+        checksum: [0; 8],
+        digest: Digest(0),
+        previous,
+    }
+}
+
+#[track_caller]
+fn expect(replica: &Replica, defective: &[&str]) {
+    assert_eq!(replica.check(), defective);
+}
+
+#[test]
+fn finds_nothing_in_whole_generations() {
+    let new = Replica::new;
+    expect(&new(), &[]);
+    expect(&new().unseal(""), &[]);
+    expect(&new().remove("snapshots/00000001"), &[]);
+    let expired = |replica: Replica| {
+        let replica = replica.remove("snapshots/00000000").remove("wal/00000000_00000000");
+        replica.remove("wal/00000000_00000064").remove("wal/00000000_000000c8")
+    };
+    expect(&expired(new()), &[]);
+    let mut later = new();
+    later.snapshot(2, 0);
+    expect(&later, &[]);
+}
+
+#[test]
+fn names_what_is_missing() {
+    let new = Replica::new;
+    for name in [
+        "snapshots/00000000",
+        "wal/00000000_00000000",
+        "wal/00000000_00000064",
+        "wal/00000001_00000000",
+        "wal/00000001_00000064",
+    ] {
+        expect(&new().remove(name), &[name]);
+    }
+    // Or what follows is wrong.
+    expect(&new().remove("wal/00000000_000000c8"), &["wal/00000001_00000000"]);
+    // It may be the newest, and nobody knows.
+    expect(&new().remove("wal/00000001_000000c8"), &[]);
+    let mut copied_late = new();
+    copied_late.snapshot(1, 300);
+    // A snapshot that was copied later than its WAL began says that there is more.
+    copied_late = copied_late.change("snapshots/00000001", |seal| {
+        let Some(Ok(Some(before))) = Replica::new().seals.remove(&named("snapshots/00000001"))
+        else {
+            panic!()
+        };
+        seal.previous = before.previous;
+    });
+    expect(&copied_late, &[]);
+    let cut = copied_late.remove("wal/00000001_000000c8");
+    expect(&cut, &["wal/00000001_000000c8"]);
+    let no_index = new().remove("wal/00000000_00000000").remove("wal/00000000_00000064");
+    expect(&no_index.remove("wal/00000000_000000c8"), &["wal/00000000_00000000"]);
+}
+
+#[test]
+fn names_what_does_not_belong_there() {
+    let new = Replica::new;
+    let (second, snapshot) = ("wal/00000000_00000064", "snapshots/00000001");
+    let later = "wal/00000000_000000c8";
+    expect(&new().change(second, |seal| seal.start = pos(0, 0)), &[second]);
+    expect(&new().change(second, |seal| seal.content = Content::Snapshot), &[second]);
+    expect(&new().change(second, |seal| seal.generation = Generation::from_bits(8)), &[second]);
+    expect(&new().change(second, |seal| seal.page_size = 512), &[second]);
+    expect(&new().change(second, |seal| seal.end = pos(0, 100)), &[second]);
+    expect(&new().change(second, |seal| seal.end = pos(1, 200)), &[second]);
+    expect(&new().change(second, |seal| seal.digest = Digest(9)), &[later]);
+    expect(&new().change(second, |seal| seal.end = pos(0, 250)), &[later]);
+    // An older, shorter one.
+    expect(&new().change(second, |seal| seal.end = pos(0, 180)), &["wal/00000000_000000b4"]);
+    expect(&new().change(snapshot, |seal| seal.previous = Link(5)), &[snapshot]);
+    let mut last = new();
+    last.snapshot(2, 0);
+    let last = last.change("snapshots/00000002", |seal| seal.previous = Link(5));
+    expect(&last, &["snapshots/00000002"]);
+    let copied = new().change(snapshot, |seal| (seal.end, seal.salt) = (pos(1, 200), [1; 8]));
+    expect(&copied, &[snapshot]);
+    expect(&new().unseal(second), &[second]);
+    let mut altered = new();
+    altered.seals.insert(named(second), Err("altered"));
+    expect(&altered, &[second]);
+}
