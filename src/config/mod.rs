@@ -1,0 +1,152 @@
+//! The configuration file: YAML in, options out, every mistake with its line and column.
+//!
+//! It is read in two steps. `section` and `raw` take the document apart: which keys there are,
+//! and that each holds the kind of value it should. Then `validate` of each raw section fills in
+//! variables and defaults and refuses what cannot work. What leaves this module is valid.
+
+mod database;
+mod duration;
+mod error;
+mod expand;
+mod locate;
+mod logging;
+mod path;
+mod raw;
+mod reader;
+mod replica;
+mod section;
+
+use std::path::Path;
+use std::time::Duration;
+
+pub use error::ConfigError;
+pub use logging::{Level, LogFormat, LoggingOptions};
+pub use path::absolute;
+
+use crate::replicate::DatabaseOptions;
+use error::{Invalid, Step};
+use reader::Reader;
+pub use reader::Variables;
+
+/// Where the configuration is when nothing else is said.
+pub const DEFAULT_PATH: &str = "/etc/litestream.yml";
+
+/// How long a stop may take to send what is left.
+pub const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Everything a configuration says. Every value is valid.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    pub databases: Vec<DatabaseOptions>,
+    /// Where to serve metrics: `HOST:PORT`, or `:PORT` for all interfaces.
+    pub address: Option<String>,
+    /// A command to run as a child while replicating, and its arguments.
+    pub exec: Option<Vec<String>>,
+    pub shutdown_timeout: Duration,
+    pub logging: LoggingOptions,
+}
+
+impl Config {
+    /// Reads the file at `path`, in which variables of the environment are filled in if
+    /// `expand_env` says so.
+    pub fn load(path: &Path, expand_env: bool) -> Result<Self, ConfigError> {
+        let text = std::fs::read_to_string(path).map_err(|error| match error.kind() {
+            std::io::ErrorKind::NotFound => ConfigError::new(
+                format!("config file not found: {}", path.display())
+                    + "; name one with -config PATH or in $LITESTREAM_CONFIG",
+            ),
+            _ => ConfigError::new(format!("cannot read config file {}: {error}", path.display())),
+        })?;
+        let variable = |name: &str| std::env::var(name).ok();
+        let variables: Option<&Variables> = if expand_env { Some(&variable) } else { None };
+        Self::parse(&text, variables).map_err(|error| error.in_file(path))
+    }
+
+    /// Reads the text of a configuration. Without `variables`, `$` has no meaning.
+    pub fn parse(text: &str, variables: Option<&Variables>) -> Result<Self, ConfigError> {
+        let text = match variables {
+            Some(_) => expand::protect(text),
+            None => text.to_owned(),
+        };
+        let raw: raw::Config = section::read(&text)?;
+        raw.validate(&Reader::new(variables)).map_err(|invalid| ConfigError {
+            position: locate::locate(&text, &invalid.steps()),
+            ..ConfigError::new(invalid.message)
+        })
+    }
+
+    /// What `replicate DB_PATH REPLICA_URL…` means: that database, and the defaults.
+    pub fn of_database(path: &str, urls: &[String]) -> Result<Self, ConfigError> {
+        let mut replicas: Vec<raw::Replica> = Vec::new();
+        for url in urls {
+            replicas.push(raw::Replica::at_url(url, &replicas));
+        }
+        let database = raw::Database::of(path, replicas);
+        let raw = raw::Config { dbs: Some(vec![database]), ..raw::Config::default() };
+        raw.validate(&Reader::new(None)).map_err(|invalid| ConfigError::new(invalid.message))
+    }
+
+    /// The database at `path`, which is absolute.
+    pub fn database(&self, path: &Path) -> Option<&DatabaseOptions> {
+        self.databases.iter().find(|database| database.path == path)
+    }
+}
+
+impl raw::Config {
+    fn validate(self, reader: &Reader) -> Result<Config, Invalid> {
+        let keys = replica::Keys::read(reader, self.access_key_id, self.secret_access_key)?;
+        let mut databases = Vec::new();
+        for (index, raw) in self.dbs.unwrap_or_default().into_iter().enumerate() {
+            let database = raw
+                .validate(reader, &keys)
+                .and_then(|database| {
+                    database::check_apart(&databases, &database)?;
+                    Ok(database)
+                })
+                .map_err(|invalid| invalid.inside(Step::Index(index)).inside(Step::Key("dbs")))?;
+            databases.push(database);
+        }
+        Ok(Config {
+            databases,
+            address: reader.text("addr", self.addr)?.map(checked_address).transpose()?,
+            exec: reader.text("exec", self.exec)?.map(|text| split_command(&text)).transpose()?,
+            shutdown_timeout: reader.duration(
+                "shutdown-timeout",
+                self.shutdown_timeout,
+                SHUTDOWN_TIMEOUT,
+            )?,
+            logging: self
+                .logging
+                .unwrap_or_default()
+                .validate(reader)
+                .map_err(|invalid| invalid.inside(Step::Key("logging")))?,
+        })
+    }
+}
+
+fn checked_address(address: String) -> Result<String, Invalid> {
+    let port = address.rsplit_once(':').map(|(_, port)| port.parse::<u16>());
+    match port {
+        Some(Ok(_)) => Ok(address),
+        Some(Err(_)) if !address.ends_with([':', ']']) => {
+            Err(Invalid::new("addr", format!("the port in {address:?} is not a number to 65535")))
+        }
+        _ => Err(Invalid::new("addr", format!("must specify port for bind address: {address:?}"))),
+    }
+}
+
+fn split_command(text: &str) -> Result<Vec<String>, Invalid> {
+    parse_command(text).map_err(|message| Invalid::new("exec", message))
+}
+
+/// Splits a command into words as a shell does, without running one.
+pub fn parse_command(text: &str) -> Result<Vec<String>, String> {
+    match shell_words::split(text) {
+        Ok(words) if words.is_empty() => Err("the command to execute is empty".to_owned()),
+        Ok(words) => Ok(words),
+        Err(error) => Err(format!("cannot read the command {text:?}: {error}")),
+    }
+}
+
+#[cfg(test)]
+mod tests;
