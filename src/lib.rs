@@ -71,6 +71,7 @@
 //! Start reading at `tick` in `replicate/tail.rs`: it is the program.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+pub mod cli;
 pub mod config;
 pub mod format;
 pub mod replicate;

@@ -1,0 +1,296 @@
+//! What can be asked for, and the help that says so.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::SystemTime;
+
+use clap::{Args, CommandFactory, Parser, Subcommand};
+
+use super::{clock, normalize};
+use crate::format::{Generation, WalIndex};
+
+const HELP: &str = "\
+Options may be written with one dash or with two: -config PATH, -config=PATH, --config PATH.
+
+Examples:
+  litestream replicate                          everything in /etc/litestream.yml
+  litestream replicate /data/db s3://bucket/db  one database, without a configuration
+  litestream restore -if-replica-exists /data/db
+  litestream restore -o /tmp/db s3://bucket/db
+  litestream generations /data/db               what can be restored, and how old it is
+  litestream verify                             whether all of it is there and unaltered
+
+Environment:
+  LITESTREAM_CONFIG             the configuration file [default: /etc/litestream.yml]
+  LITESTREAM_ACCESS_KEY_ID, LITESTREAM_SECRET_ACCESS_KEY
+                                keys to S3; AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY win
+  AWS_...                       whatever else the AWS tools understand, for S3
+  NO_COLOR                      no colours in logs, which have them only on a terminal
+
+Exit codes:
+    0  done; `replicate`: every commit is on every replica
+    1  an error, which is on standard error in one line; also when no command is given
+   75  `replicate` ended, and not everything is on every replica
+  130  interrupted by SIGINT (143: by SIGTERM), except `replicate`, which then ends as above
+  `replicate -exec` ends with the exit code of the command it ran, or 128 and the signal that
+  ended it, unless that is overruled by 75.";
+
+const REPLICATE_HELP: &str = "\
+Examples:
+  litestream replicate
+  litestream replicate -config /opt/litestream.yml
+  litestream replicate -exec \"myapp -listen :8080\"
+  litestream replicate /data/db s3://bucket/db file:///mnt/backup/db
+
+A database that does not exist yet is waited for. SIGTERM and SIGINT send what is left, for at
+most `shutdown-timeout` (30s), and end with 0 only if every commit is on every replica, else
+with 75.";
+
+const RESTORE_HELP: &str = "\
+Examples:
+  litestream restore /data/db
+  litestream restore -if-db-not-exists -if-replica-exists /data/db
+  litestream restore -timestamp 2026-01-02T15:04:05Z -o /tmp/db /data/db
+  litestream restore -o /tmp/db s3://bucket/db
+  litestream restore -force -timestamp 2026-01-02T15:04:05Z /data/db
+
+An existing file is not touched without -force, and when something fails no file is left. With
+-force, the old database is replaced at once when the new one is complete and checked, and is as it
+was when that fails or when something has it open.";
+
+const DATABASES_HELP: &str = "\
+Example:
+  litestream databases -config /opt/litestream.yml";
+
+const LISTING_HELP: &str = "\
+Examples:
+  litestream generations /data/db
+  litestream snapshots -replica s3 /data/db
+  litestream wal -json s3://bucket/db
+
+Indexes and offsets are decimal numbers here; `restore -index` takes hexadecimal ones.";
+
+const VERIFY_HELP: &str = "\
+Examples:
+  litestream verify
+  litestream verify -full /data/db
+  litestream verify -json s3://bucket/db
+
+Quick, as without -full: lists each generation and reads the last 128 bytes of each object, the
+seal. Proves that each object is the one that belongs there, and that none is missing in between,
+was cut off, swapped or replaced by an older one. Does not see what was altered before the seal.
+
+-full: reads everything as well. Each snapshot is restored with the WAL up to the next one, to a
+temporary file in $TMPDIR, for which there must be room; every checksum and digest is compared, and
+SQLite checks the integrity of the latest state. Proves that all that is listed can be restored.
+
+Neither can see that the newest objects are missing: nothing that is left names them. Objects that
+Litestream wrote have no seals: the quick way checks only their names.
+
+Nothing is reported that was not found again, so a replica may be verified while it is written.
+Exit code: 0 if all is right, 1 if there is a defect, or a replica is empty or cannot be read.";
+
+/// Continuous replication of SQLite databases
+#[derive(Debug, Parser)]
+#[command(
+    name = "litestream",
+    version = super::version::VERSION,
+    after_help = HELP,
+    subcommand_required = true,
+    arg_required_else_help = true,
+    args_override_self = true
+)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// List the databases of the configuration
+    Databases(DatabasesArguments),
+    /// List the generations of a database: the spans of time that can be restored
+    Generations(ListingArguments),
+    /// Replicate databases until told to stop
+    Replicate(ReplicateArguments),
+    /// Restore a database from a replica
+    Restore(RestoreArguments),
+    /// List the snapshots of a database
+    Snapshots(ListingArguments),
+    /// Check that replicas are whole and can be restored
+    Verify(VerifyArguments),
+    /// Print the version
+    Version(VersionArguments),
+    /// List the WAL segments of a database
+    Wal(WalArguments),
+}
+
+#[derive(Args, Debug, Default)]
+pub(super) struct ConfigArguments {
+    /// The configuration file [default: $LITESTREAM_CONFIG, else /etc/litestream.yml]
+    #[arg(long, value_name = "PATH")]
+    pub(super) config: Option<PathBuf>,
+    /// Take `$` in the configuration as it is
+    #[arg(long)]
+    pub(super) no_expand_env: bool,
+}
+
+#[derive(Args, Debug)]
+#[command(after_help = DATABASES_HELP)]
+pub(super) struct DatabasesArguments {
+    #[command(flatten)]
+    pub(super) config: ConfigArguments,
+    /// Print JSON
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+#[derive(Args, Debug)]
+#[command(after_help = LISTING_HELP)]
+pub(super) struct ListingArguments {
+    /// A database of the configuration, or the URL of a replica: s3://BUCKET/PATH, file:///PATH
+    #[arg(value_name = "DB_PATH|REPLICA_URL")]
+    pub(super) source: Option<String>,
+    #[command(flatten)]
+    pub(super) config: ConfigArguments,
+    /// Only this replica of the database
+    #[arg(long, value_name = "NAME")]
+    pub(super) replica: Option<String>,
+    /// Print JSON
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct WalArguments {
+    #[command(flatten)]
+    pub(super) listing: ListingArguments,
+    /// Only this generation
+    #[arg(long, value_name = "NAME")]
+    pub(super) generation: Option<Generation>,
+}
+
+#[derive(Args, Debug)]
+#[command(after_help = REPLICATE_HELP)]
+pub(super) struct ReplicateArguments {
+    /// A database; without one, those of the configuration
+    #[arg(value_name = "DB_PATH")]
+    pub(super) database: Option<String>,
+    /// Where to replicate it to: s3://BUCKET/PATH, file:///PATH
+    #[arg(value_name = "REPLICA_URL")]
+    pub(super) urls: Vec<String>,
+    #[command(flatten)]
+    pub(super) config: ConfigArguments,
+    /// Run this command while replicating, and end when it ends
+    #[arg(long, value_name = "COMMAND")]
+    pub(super) exec: Option<String>,
+}
+
+#[derive(Args, Debug)]
+#[command(after_help = RESTORE_HELP)]
+pub(super) struct RestoreArguments {
+    /// A database of the configuration, or the URL of a replica: s3://BUCKET/PATH, file:///PATH
+    #[arg(value_name = "DB_PATH|REPLICA_URL")]
+    pub(super) source: Option<String>,
+    #[command(flatten)]
+    pub(super) config: ConfigArguments,
+    /// The file to restore to [default: DB_PATH]
+    #[arg(short, value_name = "PATH")]
+    pub(super) output: Option<String>,
+    /// Only from this replica of the database [default: the newest]
+    #[arg(long, value_name = "NAME")]
+    pub(super) replica: Option<String>,
+    /// Only from this generation [default: the newest]
+    #[arg(long, value_name = "NAME")]
+    pub(super) generation: Option<Generation>,
+    /// Up to and including the WAL with this index, in hexadecimal [default: all]
+    #[arg(long, value_name = "HEX", value_parser = parse_index)]
+    pub(super) index: Option<WalIndex>,
+    /// The database as it was then, such as 2026-01-02T15:04:05Z [default: as late as possible]
+    #[arg(long, value_name = "TIME", value_parser = clock::parse)]
+    pub(super) timestamp: Option<SystemTime>,
+    /// Requests at a time
+    #[arg(long, value_name = "N", default_value_t = 8)]
+    pub(super) parallelism: u16,
+    /// Do nothing, with exit code 0, if the file to restore to exists
+    #[arg(long)]
+    pub(super) if_db_not_exists: bool,
+    /// Do nothing, with exit code 0, if there is no backup. An error is still an error
+    #[arg(long)]
+    pub(super) if_replica_exists: bool,
+    /// Replace an existing database, once the new one is complete. Nothing may have it open
+    #[arg(long)]
+    pub(super) force: bool,
+}
+
+#[derive(Args, Debug)]
+#[command(after_help = VERIFY_HELP)]
+pub(super) struct VerifyArguments {
+    /// A database of the configuration, or the URL of a replica: s3://BUCKET/PATH, file:///PATH
+    /// [default: all databases of the configuration]
+    #[arg(value_name = "DB_PATH|REPLICA_URL")]
+    pub(super) source: Option<String>,
+    #[command(flatten)]
+    pub(super) config: ConfigArguments,
+    /// Only replicas of that name
+    #[arg(long, value_name = "NAME")]
+    pub(super) replica: Option<String>,
+    /// Only this generation
+    #[arg(long, value_name = "NAME")]
+    pub(super) generation: Option<Generation>,
+    /// Read everything, and not only the seals
+    #[arg(long)]
+    pub(super) full: bool,
+    /// Print JSON
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct VersionArguments {
+    /// Print JSON
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+pub(super) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, clap::Error> {
+    let mut command = Arguments::command();
+    // Adds the options and the command that ask for help.
+    command.build();
+    let arguments = normalize::normalize(&command, arguments);
+    Arguments::try_parse_from(arguments).map(|arguments| arguments.command)
+}
+
+fn parse_index(text: &str) -> Result<WalIndex, String> {
+    let is_hex = !text.is_empty() && text.bytes().all(|digit| digit.is_ascii_hexdigit());
+    let number = u32::from_str_radix(text, 16).ok().filter(|_| is_hex);
+    number
+        .and_then(WalIndex::new)
+        .ok_or_else(|| format!("not a hexadecimal number up to {}", WalIndex::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn definitions_hold_together() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn reads_hexadecimal_indexes() {
+        for (text, expected) in [
+            ("0", Some(0)),
+            ("0000001f", Some(31)),
+            ("1F", Some(31)),
+            ("7fffffff", Some(0x7fff_ffff)),
+            ("80000000", None),
+            ("+1", None),
+            ("g", None),
+            ("", None),
+        ] {
+            assert_eq!(parse_index(text).ok().map(WalIndex::get), expected, "{text}");
+        }
+    }
+}

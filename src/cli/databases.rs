@@ -1,0 +1,36 @@
+use serde_json::{Value, json};
+
+use super::arguments::DatabasesArguments;
+use super::output::{self, Row};
+use super::{DONE, source};
+
+struct DatabaseRow {
+    path: String,
+    replicas: Vec<String>,
+}
+
+pub(super) fn run(arguments: &DatabasesArguments) -> anyhow::Result<u8> {
+    let config = source::load(&arguments.config)?;
+    let rows: Vec<DatabaseRow> = config
+        .databases
+        .iter()
+        .map(|database| DatabaseRow {
+            path: database.path.display().to_string(),
+            replicas: database.replicas.iter().map(|replica| replica.name.clone()).collect(),
+        })
+        .collect();
+    output::print_rows(&rows, arguments.json)?;
+    Ok(DONE)
+}
+
+impl Row for DatabaseRow {
+    const HEADER: &'static [&'static str] = &["path", "replicas"];
+
+    fn cells(&self) -> Vec<String> {
+        vec![self.path.clone(), self.replicas.join(",")]
+    }
+
+    fn json(&self) -> Value {
+        json!({ "path": self.path, "replicas": self.replicas })
+    }
+}

@@ -1,0 +1,82 @@
+use std::path::Path;
+use std::time::SystemTime;
+
+use serde_json::{Value, json};
+
+use super::arguments::ListingArguments;
+use super::output::Row;
+use super::{clock, listing};
+use crate::format::{Generation, Key};
+use crate::store::Store;
+
+struct GenerationRow {
+    replica: String,
+    generation: Generation,
+    start: SystemTime,
+    end: SystemTime,
+    /// When the database changed last, as far as is known.
+    changed: SystemTime,
+}
+
+pub(super) async fn run(arguments: &ListingArguments) -> anyhow::Result<u8> {
+    let source = listing::source(arguments)?;
+    let changed = source.database.as_deref().and_then(last_change);
+    let changed = changed.unwrap_or_else(SystemTime::now);
+    let list = async |name: &str, store: &Store| list(name, store, changed).await;
+    listing::print(&source, arguments.json, list).await
+}
+
+/// When the database or its WAL was written last. `None`: there is no database, and so nothing
+/// newer than the replica; the lag is then the age of the replica.
+fn last_change(database: &Path) -> Option<SystemTime> {
+    let written = |path: &Path| std::fs::metadata(path).and_then(|data| data.modified()).ok();
+    let mut wal = database.as_os_str().to_owned();
+    wal.push("-wal");
+    written(database).max(written(Path::new(&wal)))
+}
+
+async fn list(
+    replica: &str,
+    store: &Store,
+    changed: SystemTime,
+) -> anyhow::Result<Vec<GenerationRow>> {
+    let mut rows = Vec::new();
+    for generation in listing::generations(store).await? {
+        let prefix = Key::generation_prefix(generation);
+        let history = listing::history(store, generation, &prefix).await?;
+        if let Some((start, end)) = history.created() {
+            rows.push(GenerationRow {
+                replica: replica.to_owned(),
+                generation,
+                start,
+                end,
+                changed,
+            });
+        }
+    }
+    Ok(rows)
+}
+
+impl Row for GenerationRow {
+    const HEADER: &'static [&'static str] = &["name", "generation", "lag", "start", "end"];
+
+    fn cells(&self) -> Vec<String> {
+        vec![
+            self.replica.clone(),
+            self.generation.to_string(),
+            clock::lag(self.end, self.changed),
+            clock::seconds(self.start),
+            clock::seconds(self.end),
+        ]
+    }
+
+    fn json(&self) -> Value {
+        json!({
+            "name": self.replica,
+            "generation": self.generation.to_string(),
+            "lag": clock::lag(self.end, self.changed),
+            "start": clock::seconds(self.start),
+            "end": clock::seconds(self.end),
+        })
+    }
+}

@@ -1,0 +1,44 @@
+use std::io::{self, IsTerminal};
+
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+
+use super::log_line::LogLine;
+use crate::config::{Level, LoggingOptions};
+
+/// Logs as `options` say from now on.
+pub(super) fn start(options: LoggingOptions) {
+    if options.stderr {
+        start_on(io::stderr, io::stderr().is_terminal(), options);
+    } else {
+        start_on(io::stdout, io::stdout().is_terminal(), options);
+    }
+}
+
+/// Logs only what went wrong, and to standard error.
+pub(super) fn start_for_listing() {
+    start(LoggingOptions { level: Level::Warn, stderr: true, ..LoggingOptions::default() });
+}
+
+fn start_on<W>(writer: W, is_terminal: bool, options: LoggingOptions)
+where
+    W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
+{
+    let level = match options.level {
+        Level::Debug => LevelFilter::DEBUG,
+        Level::Info => LevelFilter::INFO,
+        Level::Warn => LevelFilter::WARN,
+        Level::Error => LevelFilter::ERROR,
+    };
+    // What goes wrong in the libraries below comes back to us as an error, and is said once.
+    let targets = Targets::new()
+        .with_default(LevelFilter::ERROR)
+        .with_target(env!("CARGO_CRATE_NAME"), level);
+    let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    let lines = LogLine { format: options.format, colour: is_terminal && !no_color };
+    let layer = tracing_subscriber::fmt::layer().with_writer(writer).event_format(lines);
+    // It fails only where something else in this process logs already, which then goes on.
+    let _ = tracing_subscriber::registry().with(targets).with(layer).try_init();
+}

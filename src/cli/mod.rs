@@ -1,0 +1,63 @@
+//! The command line: what was asked for, which layer does it, and what the exit code is.
+
+mod arguments;
+mod clock;
+mod databases;
+mod generations;
+mod interrupt;
+mod listing;
+mod log_line;
+mod logging;
+mod normalize;
+mod output;
+mod replicate;
+mod restore;
+mod serve;
+mod snapshots;
+mod source;
+mod usage;
+mod verify;
+mod version;
+mod wal;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use arguments::Command;
+use interrupt::until_interrupted;
+
+/// Everything that was asked for has been done.
+const DONE: u8 = 0;
+/// Something failed, and an error line says what.
+const FAILED: u8 = 1;
+/// Replication has ended with commits that are not on every replica.
+const NOT_REPLICATED: u8 = 75;
+/// A second signal ended it before everything was replicated.
+const INTERRUPTED: u8 = 130;
+
+/// Does what the arguments of the process ask for, the name of the program being the first.
+pub async fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let command = match arguments::parse(arguments) {
+        Ok(command) => command,
+        Err(error) => return usage::report(&error),
+    };
+    let status = dispatch(command).await;
+    ExitCode::from(status.unwrap_or_else(|error| {
+        output::print_error(&format!("{error:#}"));
+        FAILED
+    }))
+}
+
+async fn dispatch(command: Command) -> anyhow::Result<u8> {
+    match command {
+        Command::Databases(arguments) => databases::run(&arguments),
+        Command::Generations(arguments) => until_interrupted(generations::run(&arguments)).await,
+        // It ends in an orderly way when it is told to, by itself.
+        Command::Replicate(arguments) => replicate::run(arguments).await,
+        Command::Restore(arguments) => until_interrupted(restore::run(&arguments)).await,
+        Command::Snapshots(arguments) => until_interrupted(snapshots::run(&arguments)).await,
+        Command::Verify(arguments) => until_interrupted(verify::run(&arguments)).await,
+        Command::Version(arguments) => version::run(&arguments),
+        Command::Wal(arguments) => until_interrupted(wal::run(&arguments)).await,
+    }
+}

@@ -1,0 +1,135 @@
+use std::sync::Arc;
+
+use anyhow::bail;
+use tokio::task::JoinSet;
+use tracing::info;
+
+use super::arguments::ReplicateArguments;
+use super::source::{is_url, load};
+use super::version::VERSION;
+use super::{DONE, INTERRUPTED, NOT_REPLICATED, logging, output, serve};
+use crate::config::{self, Config};
+use crate::replicate::{DatabaseOptions, Metrics, replicate};
+use crate::store::Location;
+use crate::validate::validate;
+
+pub(super) async fn run(arguments: ReplicateArguments) -> anyhow::Result<u8> {
+    let config = config(&arguments)?;
+    let child = match &arguments.exec {
+        Some(command) => Some(config::parse_command(command).map_err(anyhow::Error::msg)?),
+        None => config.exec,
+    };
+    logging::start(config.logging);
+    info!(version = VERSION, "litestream");
+    config.databases.iter().for_each(announce);
+    let metrics = Arc::new(Metrics::new()?);
+    let listener = match &config.address {
+        Some(address) => Some(serve::listen(address).await?),
+        None => None,
+    };
+    let validators = start_validators(&config.databases, &metrics);
+    let replicate =
+        replicate(config.databases, child, config.shutdown_timeout, Arc::clone(&metrics));
+    let outcome = match listener {
+        Some(listener) => tokio::select! {
+            outcome = replicate => outcome?,
+            served = serve::serve(listener, metrics) => bail!("metrics are no longer served: {served:?}"),
+        },
+        None => replicate.await?,
+    };
+    drop(validators);
+    if !outcome.unreplicated.is_empty() {
+        let behind: Vec<String> = outcome.unreplicated.iter().map(ToString::to_string).collect();
+        let behind = behind.join("; ");
+        output::print_error(&format!("not everything is replicated: {behind}"));
+    }
+    Ok(status(outcome.child, outcome.interrupted, outcome.unreplicated.is_empty()))
+}
+
+/// Starts to validate the replicas that ask for it. Ends when the value is dropped.
+fn start_validators(databases: &[DatabaseOptions], metrics: &Metrics) -> JoinSet<()> {
+    let mut validators = JoinSet::new();
+    for database in databases {
+        let metrics = metrics.database(&database.path);
+        for replica in &database.replicas {
+            if replica.validation_interval.is_zero() {
+                continue;
+            }
+            let (path, replica) = (database.path.clone(), replica.clone());
+            let metrics = metrics.replica(&replica.name);
+            validators.spawn(async move { validate(&path, &replica, &metrics).await });
+        }
+    }
+    validators
+}
+
+/// The configuration: that of the file, or what the arguments say.
+fn config(arguments: &ReplicateArguments) -> anyhow::Result<Config> {
+    let Some(database) = &arguments.database else {
+        let config = load(&arguments.config)?;
+        if config.databases.is_empty() {
+            bail!("no databases specified in configuration; add a list of `dbs` to it");
+        }
+        return Ok(config);
+    };
+    if arguments.urls.is_empty() {
+        bail!("must specify at least one replica URL for {database}");
+    }
+    if arguments.config.config.is_some() {
+        bail!("cannot specify a replica URL and the -config flag");
+    }
+    if let Some(path) = arguments.urls.iter().find(|url| !is_url(url)) {
+        bail!("replica url scheme required: {path}");
+    }
+    Ok(Config::of_database(database, &arguments.urls)?)
+}
+
+fn announce(database: &DatabaseOptions) {
+    for replica in &database.replicas {
+        let kind = match &replica.location {
+            Location::File(_) => "file",
+            Location::S3(_) => "s3",
+        };
+        info!(
+            db = %database.path.display(),
+            name = replica.name,
+            "type" = kind,
+            "sync-interval" = ?replica.sync_interval,
+            url = %replica.location,
+            "replicating to"
+        );
+    }
+}
+
+fn status(child: Option<i32>, interrupted: bool, complete: bool) -> u8 {
+    match child {
+        _ if interrupted && !complete => INTERRUPTED,
+        _ if !complete => NOT_REPLICATED,
+        // A status that does not fit is still no success.
+        Some(status) => u8::try_from(status).unwrap_or(u8::MAX),
+        None => DONE,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_replicated_overrules_the_child() {
+        for (child, complete, expected) in [
+            (None, true, 0),
+            (Some(0), true, 0),
+            (Some(3), true, 3),
+            (Some(143), true, 143),
+            (Some(-1), true, 255),
+            (None, false, 75),
+            (Some(0), false, 75),
+            (Some(3), false, 75),
+        ] {
+            assert_eq!(status(child, false, complete), expected);
+        }
+        assert_eq!(status(None, true, false), 130);
+        assert_eq!(status(None, true, true), 0);
+    }
+}

@@ -1,0 +1,56 @@
+use serde_json::{Value, json};
+
+use super::arguments::ListingArguments;
+use super::output::Row;
+use super::{clock, listing};
+use crate::format::{Generation, Key, Snapshot};
+use crate::store::Store;
+
+struct SnapshotRow {
+    replica: String,
+    generation: Generation,
+    snapshot: Snapshot,
+}
+
+pub(super) async fn run(arguments: &ListingArguments) -> anyhow::Result<u8> {
+    let source = listing::source(arguments)?;
+    listing::print(&source, arguments.json, list).await
+}
+
+async fn list(replica: &str, store: &Store) -> anyhow::Result<Vec<SnapshotRow>> {
+    let mut rows = Vec::new();
+    for generation in listing::generations(store).await? {
+        let prefix = Key::snapshots_prefix(generation);
+        let history = listing::history(store, generation, &prefix).await?;
+        rows.extend(history.snapshots.into_iter().map(|snapshot| SnapshotRow {
+            replica: replica.to_owned(),
+            generation,
+            snapshot,
+        }));
+    }
+    Ok(rows)
+}
+
+impl Row for SnapshotRow {
+    const HEADER: &'static [&'static str] = &["replica", "generation", "index", "size", "created"];
+
+    fn cells(&self) -> Vec<String> {
+        vec![
+            self.replica.clone(),
+            self.generation.to_string(),
+            self.snapshot.index.get().to_string(),
+            self.snapshot.size.to_string(),
+            clock::seconds(self.snapshot.created),
+        ]
+    }
+
+    fn json(&self) -> Value {
+        json!({
+            "replica": self.replica,
+            "generation": self.generation.to_string(),
+            "index": self.snapshot.index.get(),
+            "size": self.snapshot.size,
+            "created": clock::seconds(self.snapshot.created),
+        })
+    }
+}

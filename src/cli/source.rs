@@ -1,0 +1,133 @@
+//! The replicas that a command is about.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail};
+
+use super::arguments::ConfigArguments;
+use crate::config::{self, Config, LoggingOptions};
+use crate::replicate::DatabaseOptions;
+use crate::store::{Location, Store};
+
+/// A database or a replica, as it was named on the command line.
+pub(super) struct Source {
+    /// The database, unless a replica was named by its URL.
+    pub(super) database: Option<PathBuf>,
+    /// Names and places.
+    pub(super) replicas: Vec<(String, Location)>,
+    pub(super) logging: LoggingOptions,
+}
+
+impl Source {
+    /// Finds out what `text` names. `replica` leaves only the one with that name.
+    pub(super) fn find(
+        text: Option<&str>,
+        config: &ConfigArguments,
+        replica: Option<&str>,
+    ) -> anyhow::Result<Self> {
+        let Some(text) = text.filter(|text| !text.is_empty()) else {
+            bail!("database path or replica URL required");
+        };
+        if is_url(text) {
+            if config.config.is_some() {
+                bail!("cannot specify a replica URL and the -config flag");
+            }
+            if replica.is_some() {
+                bail!("cannot specify a replica URL and the -replica flag");
+            }
+            return Self::at_url(text);
+        }
+        let path = config::absolute(text).map_err(anyhow::Error::msg)?;
+        let config = load(config)?;
+        let Some(database) = config.database(&path) else {
+            bail!("database not found in config: {}{}", path.display(), known(&config));
+        };
+        let source = Self::of_database(database, replica, config.logging);
+        if let (Some(name), []) = (replica, source.replicas.as_slice()) {
+            bail!("replica {name:?} not found for database {:?}", path.display().to_string());
+        }
+        Ok(source)
+    }
+
+    /// All databases of the configuration that have such a replica.
+    pub(super) fn all(
+        config: &ConfigArguments,
+        replica: Option<&str>,
+    ) -> anyhow::Result<Vec<Self>> {
+        let config = load(config)?;
+        let sources = config.databases.iter();
+        let sources = sources.map(|database| Self::of_database(database, replica, config.logging));
+        let sources: Vec<Self> = sources.filter(|source| !source.replicas.is_empty()).collect();
+        if let (Some(name), []) = (replica, sources.as_slice()) {
+            bail!("replica {name:?} not found in config");
+        }
+        Ok(sources)
+    }
+
+    fn of_database(
+        database: &DatabaseOptions,
+        replica: Option<&str>,
+        logging: LoggingOptions,
+    ) -> Self {
+        let named = |name: &str| replica.is_none_or(|wanted| name == wanted);
+        let replicas = database.replicas.iter().filter(|replica| named(&replica.name));
+        let replicas =
+            replicas.map(|replica| (replica.name.clone(), replica.location.clone())).collect();
+        Self { database: Some(database.path.clone()), replicas, logging }
+    }
+
+    fn at_url(url: &str) -> anyhow::Result<Self> {
+        let location = Location::parse_url(url).map_err(|error| anyhow::anyhow!("{error}"))?;
+        let name = match location {
+            Location::File(_) => "file",
+            Location::S3(_) => "s3",
+        };
+        let replicas = vec![(name.to_owned(), location)];
+        Ok(Self { database: None, replicas, logging: LoggingOptions::default() })
+    }
+
+    /// Opens all replicas.
+    pub(super) async fn stores(&self) -> anyhow::Result<Vec<(String, Store)>> {
+        let mut stores = Vec::new();
+        for (name, location) in &self.replicas {
+            stores.push((name.clone(), open(name, location).await?));
+        }
+        Ok(stores)
+    }
+}
+
+/// Opens one replica.
+pub(super) async fn open(name: &str, location: &Location) -> anyhow::Result<Store> {
+    let store = Store::open(location).await;
+    store.map_err(anyhow::Error::new).with_context(|| format!("replica {name:?} at {location}"))
+}
+
+/// Reads the configuration that the arguments name, or the environment, or nobody.
+pub(super) fn load(arguments: &ConfigArguments) -> anyhow::Result<Config> {
+    let from_environment =
+        || std::env::var_os("LITESTREAM_CONFIG").filter(|path| !path.is_empty()).map(PathBuf::from);
+    let path = arguments.config.clone().or_else(from_environment);
+    let path = path.as_deref().unwrap_or(Path::new(config::DEFAULT_PATH));
+    let path = match path.to_str() {
+        Some(text) => config::absolute(text).map_err(anyhow::Error::msg)?,
+        None => path.to_owned(),
+    };
+    Ok(Config::load(&path, !arguments.no_expand_env)?)
+}
+
+fn known(config: &Config) -> String {
+    let paths: Vec<String> =
+        config.databases.iter().map(|database| database.path.display().to_string()).collect();
+    match paths.as_slice() {
+        [] => "; it has no databases".to_owned(),
+        paths => format!("; it has {}", paths.join(", ")),
+    }
+}
+
+/// Whether that is a URL and not a path.
+pub(super) fn is_url(text: &str) -> bool {
+    text.split_once("://").is_some_and(|(scheme, _)| {
+        !scheme.is_empty()
+            && scheme.bytes().all(|letter| letter.is_ascii_alphanumeric() || letter == b'_')
+    })
+}

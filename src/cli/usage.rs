@@ -1,0 +1,56 @@
+//! Command lines that cannot be understood, and help that was asked for.
+
+use std::process::ExitCode;
+
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+
+use super::output;
+use super::{DONE, FAILED};
+
+/// Prints help, or on one line what is wrong.
+pub(super) fn report(error: &clap::Error) -> ExitCode {
+    let text = error.render().to_string();
+    let status = match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => DONE,
+        _ => FAILED,
+    };
+    match error.kind() {
+        ErrorKind::DisplayHelp
+        | ErrorKind::DisplayVersion
+        | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+            // Nothing is left to be done if nobody reads it.
+            let _ = output::print(&text);
+        }
+        ErrorKind::InvalidSubcommand => output::print_error(&unknown_command(error, &text)),
+        _ => output::print_error(&one_line(&text)),
+    }
+    ExitCode::from(status)
+}
+
+fn unknown_command(error: &clap::Error, text: &str) -> String {
+    match error.get(ContextKind::InvalidSubcommand) {
+        Some(ContextValue::String(name)) => {
+            format!("litestream {name}: unknown command{}", tips(text))
+        }
+        _ => one_line(text),
+    }
+}
+
+/// The paragraphs of clap's message that say something.
+fn one_line(text: &str) -> String {
+    let first = text.split("\n\n").next().unwrap_or_default();
+    let first = first.strip_prefix("error: ").unwrap_or(first);
+    words(first) + &tips(text)
+}
+
+fn tips(text: &str) -> String {
+    let tips = text.lines().filter_map(|line| line.trim().strip_prefix("tip: "));
+    // Nobody wants to pass an option as a value.
+    let tips = tips.filter(|tip| !tip.contains(" as a value, use "));
+    let parts: Vec<&str> = tips.chain(["see `litestream help`"]).collect();
+    format!("; {}", parts.join("; "))
+}
+
+fn words(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}

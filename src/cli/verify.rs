@@ -1,0 +1,162 @@
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use anyhow::{Context, bail};
+use serde_json::{Value, json};
+
+use super::arguments::VerifyArguments;
+use super::output::{self, Row};
+use super::source::{self, Source};
+use super::{DONE, clock, logging};
+use crate::store::Location;
+use crate::verify::{Verified, VerifyOptions, verify};
+
+/// Requests at a time.
+const PARALLELISM: usize = 16;
+
+struct VerifiedRow {
+    /// Unless the replica was named by its URL.
+    database: Option<String>,
+    replica: String,
+    verified: Verified,
+}
+
+pub(super) async fn run(arguments: &VerifyArguments) -> anyhow::Result<u8> {
+    // Standard output is for what was asked for.
+    logging::start_for_listing();
+    let sources = sources(arguments)?;
+    let mut rows = Vec::new();
+    let mut failures = Vec::new();
+    for source in &sources {
+        for (name, location) in &source.replicas {
+            match verify_replica(source, name, location, arguments).await {
+                Ok(verified) => rows.extend(verified),
+                Err(error) => failures.push(format!("{error:#}")),
+            }
+        }
+    }
+    output::print_rows(&rows, arguments.json)?;
+    if !arguments.json {
+        output::print(&defects(&rows))?;
+    }
+    conclude(&rows, failures, arguments)
+}
+
+fn sources(arguments: &VerifyArguments) -> anyhow::Result<Vec<Source>> {
+    let replica = arguments.replica.as_deref();
+    match arguments.source.as_deref() {
+        None => Source::all(&arguments.config, replica),
+        source => Ok(vec![Source::find(source, &arguments.config, replica)?]),
+    }
+}
+
+async fn verify_replica(
+    source: &Source,
+    name: &str,
+    location: &Location,
+    arguments: &VerifyArguments,
+) -> anyhow::Result<Vec<VerifiedRow>> {
+    let options = VerifyOptions {
+        generation: arguments.generation,
+        full: arguments.full,
+        parallelism: PARALLELISM,
+    };
+    let store = Arc::new(source::open(name, location).await?);
+    let verified = verify(name, store, &options)
+        .await
+        .with_context(|| format!("cannot verify replica {name:?} at {location}"))?;
+    // A generation that was asked for may be in another replica.
+    if verified.is_empty() && arguments.generation.is_none() {
+        bail!("no matching backups found in replica {name:?} at {location}");
+    }
+    let database = source.database.as_ref().map(|path| path.display().to_string());
+    let row =
+        |verified| VerifiedRow { database: database.clone(), replica: name.to_owned(), verified };
+    Ok(verified.into_iter().map(row).collect())
+}
+
+/// A line for each defect.
+fn defects(rows: &[VerifiedRow]) -> String {
+    let lines = rows.iter().flat_map(|row| {
+        let defects = row.verified.defects.iter();
+        let database = row.database.as_ref().map(|database| format!("{database}: "));
+        let place = database.unwrap_or_default() + &row.replica;
+        defects.map(move |defect| format!("{place}: {defect}\n"))
+    });
+    lines.collect()
+}
+
+fn conclude(
+    rows: &[VerifiedRow],
+    mut failures: Vec<String>,
+    arguments: &VerifyArguments,
+) -> anyhow::Result<u8> {
+    if rows.is_empty() && failures.is_empty() {
+        match arguments.generation {
+            Some(generation) => {
+                bail!("no matching backups found: there is no generation {generation}")
+            }
+            None => bail!("no matching backups found: the configuration has no databases"),
+        }
+    }
+    match rows.iter().map(|row| row.verified.defects.len()).sum() {
+        0 => (),
+        1 => failures.insert(0, "1 defect found".to_owned()),
+        defects => failures.insert(0, format!("{defects} defects found")),
+    }
+    if !failures.is_empty() {
+        bail!("{}", failures.join("; "));
+    }
+    Ok(DONE)
+}
+
+impl VerifiedRow {
+    fn verdict(&self) -> String {
+        let Verified { unsealed, defects, .. } = &self.verified;
+        match (defects.len(), unsealed) {
+            (0, 0) => "ok".to_owned(),
+            (0, unsealed) => format!("ok, {unsealed} not sealed"),
+            (1, _) => "1 defect".to_owned(),
+            (defects, _) => format!("{defects} defects"),
+        }
+    }
+}
+
+impl Row for VerifiedRow {
+    const HEADER: &'static [&'static str] =
+        &["database", "replica", "generation", "from", "to", "objects", "bytes", "verdict"];
+
+    fn cells(&self) -> Vec<String> {
+        let time = |time: Option<SystemTime>| time.map_or("-".to_owned(), clock::seconds);
+        vec![
+            self.database.clone().unwrap_or("-".to_owned()),
+            self.replica.clone(),
+            self.verified.generation.to_string(),
+            time(self.verified.from),
+            time(self.verified.to),
+            self.verified.objects.to_string(),
+            self.verified.bytes.to_string(),
+            self.verdict(),
+        ]
+    }
+
+    fn json(&self) -> Value {
+        let Verified { generation, from, to, objects, bytes, unsealed, defects } = &self.verified;
+        let defects: Vec<Value> = defects
+            .iter()
+            .map(|defect| json!({"object": defect.object.to_string(), "problem": defect.problem}))
+            .collect();
+        json!({
+            "database": self.database,
+            "replica": self.replica,
+            "generation": generation.to_string(),
+            "from": from.map(clock::seconds),
+            "to": to.map(clock::seconds),
+            "objects": objects,
+            "bytes": bytes,
+            "unsealed": unsealed,
+            "ok": defects.is_empty(),
+            "defects": defects,
+        })
+    }
+}

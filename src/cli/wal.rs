@@ -1,0 +1,68 @@
+use serde_json::{Value, json};
+
+use super::arguments::WalArguments;
+use super::output::Row;
+use super::{clock, listing};
+use crate::format::{Generation, Key, Segment};
+use crate::store::Store;
+
+struct SegmentRow {
+    replica: String,
+    generation: Generation,
+    segment: Segment,
+}
+
+pub(super) async fn run(arguments: &WalArguments) -> anyhow::Result<u8> {
+    let source = listing::source(&arguments.listing)?;
+    let list = async |name: &str, store: &Store| list(name, store, arguments.generation).await;
+    listing::print(&source, arguments.listing.json, list).await
+}
+
+async fn list(
+    replica: &str,
+    store: &Store,
+    only: Option<Generation>,
+) -> anyhow::Result<Vec<SegmentRow>> {
+    let generations = match only {
+        Some(generation) => vec![generation],
+        None => listing::generations(store).await?,
+    };
+    let mut rows = Vec::new();
+    for generation in generations {
+        let prefix = Key::segments_prefix(generation);
+        let history = listing::history(store, generation, &prefix).await?;
+        rows.extend(history.segments.into_iter().map(|segment| SegmentRow {
+            replica: replica.to_owned(),
+            generation,
+            segment,
+        }));
+    }
+    Ok(rows)
+}
+
+impl Row for SegmentRow {
+    const HEADER: &'static [&'static str] =
+        &["replica", "generation", "index", "offset", "size", "created"];
+
+    fn cells(&self) -> Vec<String> {
+        vec![
+            self.replica.clone(),
+            self.generation.to_string(),
+            self.segment.pos.index.get().to_string(),
+            self.segment.pos.offset.to_string(),
+            self.segment.size.to_string(),
+            clock::seconds(self.segment.created),
+        ]
+    }
+
+    fn json(&self) -> Value {
+        json!({
+            "replica": self.replica,
+            "generation": self.generation.to_string(),
+            "index": self.segment.pos.index.get(),
+            "offset": self.segment.pos.offset,
+            "size": self.segment.size,
+            "created": clock::seconds(self.segment.created),
+        })
+    }
+}
