@@ -1,0 +1,9 @@
+//! The binary replicates while others write, and restores what they wrote.
+
+mod application;
+mod contention;
+mod history;
+mod refusals;
+mod replicas;
+mod resume;
+mod round_trip;

@@ -1,0 +1,88 @@
+//! The application run as a child, and signals at odd moments.
+
+use std::thread;
+use std::time::Duration;
+
+use rustix::process::Signal;
+
+use crate::support::{Helper, Process, Role, Site, eventually, open};
+
+/// Replicates with an application as a child.
+fn start(site: &Site, role: Role) -> Process {
+    let line = Helper::words().join(" ");
+    let mut command = site.command(&["replicate", "-exec", &line]);
+    command.envs(Helper::environment(role, &site.database()));
+    site.start(&mut command)
+}
+
+fn rows(site: &Site) -> i64 {
+    let restored = open(&site.restore(&[]));
+    restored.query_one("SELECT count(*) FROM t", [], |row| row.get(0)).unwrap()
+}
+
+#[test]
+fn what_a_short_lived_application_wrote_is_replicated() {
+    for (status, count) in [(0, 1), (3, 40), (0, 40), (143, 2)] {
+        let site = Site::new();
+        let mut daemon = start(&site, Role::Rows { rows: count, status });
+        assert_eq!(daemon.wait(), status, "{}", daemon.log());
+        assert_eq!(rows(&site), i64::from(count));
+        site.check();
+    }
+}
+
+#[test]
+fn what_an_application_writes_when_it_is_told_to_end_is_replicated() {
+    for (status, signal) in [(0, Signal::TERM), (3, Signal::TERM)] {
+        let site = Site::new();
+        let mut daemon = start(&site, Role::LateRow { status });
+        daemon.wait_for("at work");
+        daemon.signal(signal);
+        assert_eq!(daemon.wait(), status, "{}", daemon.log());
+        assert_eq!(rows(&site), 2);
+        site.check();
+    }
+}
+
+/// A command that could not be run was reported, and then the process never ended: the threads of
+/// the databases had not been told.
+#[test]
+fn an_application_that_writes_nothing_is_no_failure() {
+    let site = Site::new();
+    let mut daemon = site.start(&mut site.command(&["replicate", "-exec", "sh -c 'exit 5'"]));
+    assert_eq!(daemon.wait(), 5, "{}", daemon.log());
+    let mut daemon = site.start(&mut site.command(&["replicate", "-exec", "sh -c 'kill -9 $$'"]));
+    assert_eq!(daemon.wait(), 137, "{}", daemon.log());
+    let mut daemon = site.start(&mut site.command(&["replicate", "-exec", "/nowhere/at/all"]));
+    assert_eq!(daemon.wait(), 1, "{}", daemon.log());
+    assert!(daemon.says("error: run \"/nowhere/at/all\": "), "{}", daemon.log());
+}
+
+#[test]
+fn a_signal_right_after_the_start_is_no_excuse() {
+    for pause in [0, 1, 2, 5, 10, 20, 40] {
+        let site = Site::new();
+        site.write(1, 10);
+        let mut daemon = site.start(&mut site.command(&["replicate"]));
+        thread::sleep(Duration::from_millis(pause));
+        daemon.signal(Signal::TERM);
+        match daemon.wait() {
+            0 => site.check(),
+            // Ended by the signal before it could promise anything.
+            status => assert_eq!(status, 143, "{}", daemon.log()),
+        }
+        site.replicate().stop();
+        site.check();
+    }
+}
+
+#[test]
+fn an_interrupt_from_the_keyboard_ends_it_in_order() {
+    let site = Site::new();
+    site.write(1, 10);
+    let mut daemon = site.replicate();
+    eventually("a snapshot", || site.listing().snapshots() == 1);
+    daemon.signal(Signal::INT);
+    assert_eq!(daemon.wait(), 0, "{}", daemon.log());
+    site.check();
+}

@@ -1,0 +1,101 @@
+//! Other processes that checkpoint, read and lock while we replicate.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::support::{Helper, Role, Site, Workload, eventually, open};
+
+/// Settings under which we checkpoint all the time, too.
+fn site() -> Site {
+    let site =
+        Site::with("monitor-interval: 10ms, min-checkpoint-page-count: 20", "sync-interval: 10ms");
+    open(&site.database()).execute_batch(Workload::SCHEMA).unwrap();
+    site
+}
+
+fn check_against_adversaries(autocheckpoints: [u32; 2]) {
+    let site = site();
+    let start = |(seed, autocheckpoint)| {
+        Helper::start(Role::Adversary { seed, autocheckpoint }, &site.database())
+    };
+    let adversaries: Vec<Helper> = (1..).zip(autocheckpoints).map(start).collect();
+    let daemon = site.replicate();
+    let began = Instant::now();
+    eventually("many logs", || {
+        began.elapsed() > Duration::from_secs(3)
+            && site.listing().generations.iter().any(|found| found.segments.len() > 20)
+    });
+    adversaries.into_iter().for_each(Helper::finish);
+    let log = daemon.stop();
+    site.check();
+    assert_eq!(site.listing().snapshots(), 1, "continuity was lost\n{log}");
+}
+
+/// Generations ended without need: when a new connection is the first to write to a log that another
+/// one has emptied, SQLite makes up a wholly random salt.
+#[test]
+fn writers_that_checkpoint_after_every_frame_cannot_hide_one() {
+    check_against_adversaries([1, 1]);
+}
+
+#[test]
+fn writers_that_checkpoint_often_cannot_hide_a_frame() {
+    check_against_adversaries([10, 1000]);
+}
+
+#[test]
+fn a_reader_that_never_ends_delays_nothing() {
+    let site = site();
+    let reader = Helper::start(Role::Reader, &site.database());
+    let daemon = site.replicate();
+    let connection = open(&site.database());
+    let mut workload = Workload::new(5);
+    for _ in 0..100 {
+        workload.step(&connection).unwrap();
+        thread::sleep(Duration::from_millis(2));
+    }
+    drop(connection);
+    daemon.stop();
+    reader.finish();
+    site.check();
+}
+
+/// The first snapshot was taken in the middle of a log, and named no link of the segment that leads
+/// there: restore refused the whole generation.
+#[test]
+fn a_reader_from_before_the_start_may_leave_later() {
+    let site = site();
+    let connection = open(&site.database());
+    let mut workload = Workload::new(6);
+    workload.step(&connection).unwrap();
+    let reader = Helper::start(Role::Reader, &site.database());
+    workload.step(&connection).unwrap();
+    let daemon = site.replicate();
+    for _ in 0..50 {
+        workload.step(&connection).unwrap();
+    }
+    eventually("segments", || site.listing().segments() > 0);
+    reader.finish();
+    eventually("a new log", || {
+        workload.step(&connection).unwrap();
+        site.listing().only().last_index() > 0
+    });
+    drop(connection);
+    daemon.stop();
+    site.check();
+}
+
+#[test]
+fn readers_that_come_and_go_lose_nothing() {
+    let site = site();
+    let writer = Helper::start(Role::Adversary { seed: 7, autocheckpoint: 10 }, &site.database());
+    let daemon = site.replicate();
+    for _ in 0..8 {
+        let readers = [(); 2].map(|()| Helper::start(Role::Reader, &site.database()));
+        thread::sleep(Duration::from_millis(100));
+        readers.into_iter().for_each(Helper::finish);
+    }
+    writer.finish();
+    daemon.stop();
+    site.check();
+}

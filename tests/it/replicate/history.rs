@@ -1,0 +1,89 @@
+//! Every moment that the retention promises can be restored, at every moment.
+
+use std::fs;
+use std::thread;
+use std::time::{Duration, SystemTime};
+
+use crate::support::{Background, Ledger, Site, eventually, settle, timestamp};
+
+#[test]
+fn restores_work_while_history_is_written_and_deleted() {
+    let site = Site::with(
+        "monitor-interval: 5ms, min-checkpoint-page-count: 20",
+        "sync-interval: 10ms, snapshot-interval: 200ms, retention: 400ms, retention-check-interval: 100ms",
+    );
+    let path = site.database();
+    let ledger = Ledger::open(&path);
+    ledger.step();
+    let daemon = site.replicate();
+    eventually("a snapshot", || site.listing().snapshots() == 1);
+    let first = site.listing().only().snapshots[0].clone();
+    let writer = Background::start(move |_| {
+        ledger.step();
+        thread::sleep(Duration::from_millis(2));
+    });
+    let mut moves = 0;
+    for _ in 0..25 {
+        let found = Ledger::audit(&site.restore(&[]));
+        assert!(moves <= found, "from {moves} moves back to {found}");
+        moves = found;
+    }
+    eventually("the first snapshot expired", || !site.listing().only().snapshots.contains(&first));
+    let total = writer.finish();
+    let log = daemon.stop();
+    assert!(!log.contains("level=ERROR"), "{log}");
+    site.check();
+    assert_eq!(Ledger::audit(&site.restore(&[])), i64::try_from(total).unwrap() + 1);
+    let listing = site.listing();
+    assert!(listing.only().snapshots.len() < 8, "{listing:?}");
+}
+
+#[test]
+fn each_recorded_moment_is_restored() {
+    let site = Site::with(
+        "monitor-interval: 5ms, min-checkpoint-page-count: 20",
+        "sync-interval: 5ms, snapshot-interval: 100ms",
+    );
+    let path = site.database();
+    let ledger = Ledger::open(&path);
+    let daemon = site.replicate();
+    eventually("a snapshot", || site.listing().snapshots() == 1);
+    let mut moments = Vec::new();
+    for moves in 1..=12 {
+        let before = site.listing().segments();
+        ledger.step();
+        eventually("a segment", || site.listing().segments() > before);
+        // The system stamps files with a clock that ticks every few milliseconds.
+        thread::sleep(Duration::from_millis(20));
+        moments.push((moves, SystemTime::now()));
+        thread::sleep(Duration::from_millis(20));
+    }
+    drop(ledger);
+    daemon.stop();
+    for (moves, moment) in moments {
+        let restored = site.restore(&["-timestamp", &timestamp(moment)]);
+        assert_eq!(Ledger::audit(&restored), moves);
+        fs::remove_file(restored).unwrap();
+    }
+    settle(&site.database());
+    let later = timestamp(SystemTime::now() + Duration::from_hours(1));
+    site.check_restore(&["-timestamp", &later], &site.database());
+}
+
+#[test]
+fn an_idle_database_gets_no_more_snapshots() {
+    let site = Site::with(
+        "monitor-interval: 5ms",
+        "sync-interval: 5ms, snapshot-interval: 50ms, retention: 100ms, retention-check-interval: 50ms",
+    );
+    site.write(1, 20);
+    let daemon = site.replicate();
+    eventually("a snapshot", || site.listing().snapshots() > 0);
+    thread::sleep(Duration::from_millis(700));
+    let settled = site.listing();
+    thread::sleep(Duration::from_millis(700));
+    assert_eq!(site.listing(), settled);
+    assert!(settled.only().snapshots.len() <= 2, "{settled:?}");
+    daemon.stop();
+    site.check();
+}

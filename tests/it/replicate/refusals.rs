@@ -1,0 +1,207 @@
+//! What cannot be replicated or restored: one line that says what, where and what to do.
+
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+
+use crate::seaweed;
+use crate::support::{Helper, Role, Site, settle};
+
+/// Expects that a command fails with one line on standard error that contains all of `texts`.
+fn check(site: &Site, command: &mut Command, texts: &[&str]) {
+    let mut process = site.start(command);
+    let status = process.wait();
+    let log = process.log();
+    let lines: Vec<&str> = log.lines().filter(|line| !line.starts_with("time=")).collect();
+    assert_eq!((status, lines.len()), (1, 1), "{log}");
+    for text in texts {
+        assert!(lines[0].contains(text), "{text:?} is not in {}", lines[0]);
+    }
+    assert!(lines[0].starts_with("error: "), "{}", lines[0]);
+}
+
+fn check_replicate(site: &Site, texts: &[&str]) {
+    check(site, &mut site.command(&["replicate"]), texts);
+    assert_eq!(site.listing().generations, [], "nothing is written");
+}
+
+fn check_restore(site: &Site, arguments: &[&str], texts: &[&str]) {
+    let output = site.fresh("restored");
+    let to = ["restore", "-o", output.to_str().unwrap()];
+    check(site, &mut site.command(&[&to, arguments].concat()), texts);
+    assert!(!output.exists());
+}
+
+#[test]
+fn a_second_daemon_is_refused() {
+    let site = Site::new();
+    site.write(1, 5);
+    let daemon = site.replicate();
+    let lock = site.state().join("lock");
+    check(
+        &site,
+        &mut site.command(&["replicate"]),
+        &[
+            "app.db is already being replicated by another litestream process",
+            lock.to_str().unwrap(),
+        ],
+    );
+    site.write(2, 5);
+    daemon.stop();
+    site.check();
+    assert_eq!(site.listing().snapshots(), 1);
+}
+
+/// A file of one byte was written over: SQLite takes it for an empty database.
+#[test]
+fn what_is_no_database_is_left_as_it_is() {
+    for content in ["not a database, and longer than any header of one".repeat(100), "x".into()] {
+        let site = Site::new();
+        fs::write(site.database(), &content).unwrap();
+        check_replicate(&site, &["app.db", "not a SQLite database"]);
+        assert_eq!(fs::read_to_string(site.database()).unwrap(), content);
+    }
+}
+
+#[test]
+fn a_directory_is_no_database() {
+    let site = Site::new();
+    fs::create_dir(site.database()).unwrap();
+    check_replicate(&site, &["app.db", "it is a directory"]);
+}
+
+/// The same command as somebody who may do nothing, which root must become first.
+fn as_nobody(site: &Site) -> Command {
+    const NOBODY: u32 = 65534;
+    let binary = site.path("litestream");
+    // Not by ourselves: a test that starts a process meanwhile would keep the copy open for writing.
+    let source = env!("CARGO_BIN_EXE_litestream");
+    assert!(Command::new("cp").arg(source).arg(&binary).status().unwrap().success());
+    let mut command = Command::new(&binary);
+    command
+        .env_clear()
+        .env("HOME", site.home())
+        .env("LITESTREAM_CONFIG", site.config())
+        .current_dir(site.home())
+        .arg("replicate");
+    if rustix::process::geteuid().is_root() {
+        command.uid(NOBODY).gid(NOBODY);
+    }
+    command
+}
+
+fn set_mode(path: &std::path::Path, mode: u32) {
+    fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
+}
+
+/// Of a database that could only be read, the daemon made a log and locks of its own, and then the
+/// application could not write it either.
+#[test]
+fn a_database_that_may_not_be_read_or_written_is_refused() {
+    for (file_mode, directory_mode, texts) in [
+        (0o000, 0o777, ["app.db", "must be able to read and write"]),
+        (0o444, 0o777, ["app.db", "must be able to read and write"]),
+        (0o666, 0o555, ["make the state directory", "ermission denied"]),
+    ] {
+        let site = Site::new();
+        site.write(1, 5);
+        settle(&site.database());
+        let mut command = as_nobody(&site);
+        set_mode(&site.database(), file_mode);
+        set_mode(site.home(), directory_mode);
+        check(&site, &mut command, &texts);
+        set_mode(site.home(), 0o777);
+    }
+}
+
+#[test]
+fn a_read_only_directory_is_refused_even_with_its_state_elsewhere() {
+    let site = Site::new();
+    let state = site.path("state");
+    let replica = format!("path: {}", site.replica().display());
+    site.configure(&format!("meta-path: {}", state.display()), &[&replica]);
+    site.write(1, 5);
+    settle(&site.database());
+    fs::create_dir(&state).unwrap();
+    set_mode(&state, 0o777);
+    let mut command = as_nobody(&site);
+    set_mode(&site.database(), 0o444);
+    set_mode(site.home(), 0o555);
+    check(&site, &mut command, &["app.db", "must be able to read and write"]);
+    set_mode(site.home(), 0o777);
+}
+
+#[test]
+fn a_database_in_exclusive_locking_mode_is_refused_after_a_while() {
+    let site = Site::new();
+    site.write(1, 5);
+    let recluse = Helper::start(Role::Recluse, &site.database());
+    check_replicate(&site, &["app.db", "locked by another process", "exclusive locking mode"]);
+    recluse.finish();
+    site.replicate().stop();
+    site.check();
+}
+
+#[test]
+fn a_bucket_that_is_not_there_and_wrong_keys_are_refused() {
+    let bucket = seaweed::bucket();
+    let site = Site::new();
+    site.write(1, 5);
+    let good = [&bucket.name, &bucket.access_key_id, &bucket.secret_access_key].map(String::as_str);
+    let wrong = [
+        (["no-such-bucket", good[1], good[2]], "no-such-bucket"),
+        ([good[0], "nobody", good[2]], good[0]),
+        ([good[0], good[1], "wrong"], good[0]),
+    ];
+    for ([name, id, secret], text) in wrong {
+        let replica = format!(
+            "type: s3, endpoint: '{}', bucket: {name}, path: db, region: us-east-1, \
+             access-key-id: {id}, secret-access-key: {secret}",
+            bucket.endpoint
+        );
+        site.configure("monitor-interval: 50ms", &[&replica]);
+        check_replicate(&site, &["replica s3 of ", text]);
+        let from = site.database();
+        check_restore(&site, &[from.to_str().unwrap()], &[text]);
+    }
+}
+
+#[test]
+fn an_output_that_exists_and_an_empty_replica_are_refused() {
+    let site = Site::new();
+    site.write(1, 5);
+    site.replicate().stop();
+    settle(&site.database());
+    let before = fs::read(site.database()).unwrap();
+    let path = site.database();
+    check(
+        &site,
+        &mut site.command(&["restore", path.to_str().unwrap()]),
+        &["cannot restore, output path already exists: ", "app.db"],
+    );
+    assert!(fs::read(&path).unwrap() == before);
+
+    fs::remove_dir_all(site.replica()).unwrap();
+    let from = [path.to_str().unwrap()];
+    check_restore(&site, &from, &["no matching backups found"]);
+    fs::create_dir(site.replica()).unwrap();
+    check_restore(&site, &from, &["no matching backups found"]);
+    let output = site.fresh("restored");
+    let arguments =
+        ["restore", "-if-replica-exists", "-o", output.to_str().unwrap(), path.to_str().unwrap()];
+    site.start(&mut site.command(&arguments)).finish();
+    assert!(!output.exists());
+    // And the next start makes a replica again.
+    site.replicate().stop();
+    site.check();
+}
+
+#[test]
+fn a_replica_that_is_a_file_is_refused() {
+    let site = Site::new();
+    site.write(1, 5);
+    fs::write(site.replica(), "mine").unwrap();
+    check_replicate(&site, &["replica file of ", "app.db", "Not a directory"]);
+    assert_eq!(fs::read_to_string(site.replica()).unwrap(), "mine");
+}

@@ -1,0 +1,377 @@
+//! Stops and starts: the history goes on where that can be proven, and begins anew where not.
+
+use std::fs;
+use std::path::Path;
+use std::thread;
+use std::time::Duration;
+
+use rustix::process::Signal;
+
+use crate::support::{
+    Background, Helper, Ledger, Role, Site, Workload, assert_same, eventually, open, settle,
+};
+
+fn sidecar(site: &Site, suffix: &str) -> std::path::PathBuf {
+    site.path(&format!("app.db-{suffix}"))
+}
+
+fn bytes_of_segments(site: &Site) -> u64 {
+    let listing = site.listing();
+    let wal = site.replica().join("generations").join(&listing.only().name).join("wal");
+    let Ok(entries) = fs::read_dir(wal) else { return 0 };
+    entries.map(|entry| entry.unwrap().metadata().unwrap().len()).sum()
+}
+
+fn copy_directory(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy_directory(&entry.path(), &target);
+        } else {
+            fs::copy(entry.path(), target).unwrap();
+        }
+    }
+}
+
+#[test]
+fn goes_on_while_the_application_keeps_the_log() {
+    let site = Site::new();
+    site.write(0, 300);
+    let connection = open(&site.database());
+    connection.execute_batch(Workload::SCHEMA).unwrap();
+    let mut workload = Workload::new(1);
+    for _ in 0..4 {
+        let daemon = site.replicate();
+        for _ in 0..10 {
+            workload.step(&connection).unwrap();
+        }
+        daemon.stop();
+    }
+    drop(connection);
+    assert_eq!(site.listing().only().snapshots.len(), 1);
+    site.check();
+}
+
+#[test]
+fn goes_on_after_both_have_stopped_and_the_log_is_gone() {
+    let site = Site::new();
+    site.write(1, 50);
+    for round in 0..8 {
+        let daemon = site.replicate();
+        let connection = open(&site.database());
+        // Every other time nothing is written.
+        if round % 2 == 1 {
+            Workload::new(round).step(&connection).unwrap();
+        }
+        daemon.stop();
+        drop(connection);
+        assert!(!sidecar(&site, "wal").exists(), "the application was the last");
+    }
+    assert_eq!(site.listing().only().snapshots.len(), 1);
+    site.check();
+}
+
+#[test]
+fn goes_on_when_it_is_the_last_to_stop() {
+    let site = Site::new();
+    site.write(0, 300);
+    for round in 1..5 {
+        let daemon = site.replicate();
+        site.write(round, 10);
+        daemon.stop();
+        assert!(sidecar(&site, "wal").exists(), "it leaves the log alone");
+    }
+    assert_eq!(site.listing().only().snapshots.len(), 1);
+    site.check();
+}
+
+#[test]
+fn ships_only_the_pages_that_changed_while_it_was_down() {
+    let site = Site::new();
+    site.write(1, 400);
+    site.replicate().stop();
+    settle(&site.database());
+    let before = bytes_of_segments(&site);
+    let sql = "UPDATE t SET number = -1 WHERE id = (SELECT max(id) FROM t)";
+    open(&site.database()).execute_batch(sql).unwrap();
+    assert!(!sidecar(&site, "wal").exists());
+    site.replicate().stop();
+    let sent = bytes_of_segments(&site) - before;
+    assert!((1..40_000).contains(&sent), "{sent} bytes");
+    assert_eq!(site.listing().only().snapshots.len(), 1);
+    site.check();
+}
+
+/// The digests of pages beyond the end were believed to be those of pages that the replica has.
+/// But a restored file is cut at the end of a log, and the pages came back as zeros.
+#[test]
+fn ships_pages_that_were_there_before_the_database_shrank() {
+    let site = Site::new();
+    site.write(1, 400);
+    let connection = open(&site.database());
+    let insert = "INSERT INTO t (id, content) VALUES (1000000, zeroblob(300000))";
+    connection.execute_batch(&format!("VACUUM; {insert}")).unwrap();
+    let daemon = site.replicate();
+    eventually("a snapshot", || site.listing().snapshots() == 1);
+    connection.execute_batch("DELETE FROM t WHERE id = 1000000; VACUUM").unwrap();
+    daemon.stop();
+    connection.execute_batch(insert).unwrap();
+    drop(connection);
+    site.replicate().stop();
+    site.check();
+}
+
+#[test]
+fn goes_on_after_the_application_changed_everything_while_it_was_down() {
+    let site = Site::new();
+    site.write(1, 50);
+    for sql in [
+        "DELETE FROM t WHERE id % 2; VACUUM",
+        "PRAGMA journal_mode = delete; UPDATE t SET content = number; PRAGMA journal_mode = wal",
+        "PRAGMA journal_mode = delete; PRAGMA page_size = 8192; VACUUM; PRAGMA journal_mode = wal",
+    ] {
+        let daemon = site.replicate();
+        site.write(2, 10);
+        daemon.stop();
+        open(&site.database()).execute_batch(sql).unwrap();
+        site.replicate().stop();
+        site.check();
+    }
+}
+
+#[test]
+fn is_restorable_whenever_it_is_killed() {
+    let site =
+        Site::with("monitor-interval: 5ms, min-checkpoint-page-count: 20", "sync-interval: 5ms");
+    let path = site.database();
+    let ledger = Ledger::open(&path);
+    let writer = Background::start(move |_| {
+        ledger.step();
+        thread::sleep(Duration::from_millis(1));
+    });
+    let mut moves = 0;
+    for _ in 0..10 {
+        let daemon = site.replicate();
+        thread::sleep(Duration::from_millis(fastrand::u64(..250)));
+        daemon.kill();
+        if site.listing().snapshots() > 0 {
+            let restored = site.restore(&[]);
+            let found = Ledger::audit(&restored);
+            assert!(found >= moves, "from {moves} moves back to {found}");
+            moves = found;
+        }
+    }
+    let daemon = site.replicate();
+    writer.finish();
+    daemon.stop();
+    site.check();
+}
+
+#[test]
+fn loses_nothing_when_killed_under_adversaries() {
+    let site =
+        Site::with("monitor-interval: 5ms, min-checkpoint-page-count: 20", "sync-interval: 5ms");
+    open(&site.database()).execute_batch(Workload::SCHEMA).unwrap();
+    let writer = Helper::start(Role::Adversary { seed: 8, autocheckpoint: 10 }, &site.database());
+    for _ in 0..10 {
+        let daemon = site.replicate();
+        thread::sleep(Duration::from_millis(fastrand::u64(..250)));
+        daemon.kill();
+    }
+    let daemon = site.replicate();
+    writer.finish();
+    daemon.stop();
+    site.check();
+}
+
+#[test]
+fn a_pause_is_no_stop() {
+    let site = Site::new();
+    let connection = open(&site.database());
+    connection.execute_batch(Workload::SCHEMA).unwrap();
+    connection.busy_timeout(Duration::from_millis(100)).unwrap();
+    let daemon = site.replicate();
+    let mut workload = Workload::new(9);
+    for _ in 0..5 {
+        daemon.signal(Signal::STOP);
+        for _ in 0..30 {
+            workload.step(&connection).unwrap();
+        }
+        workload.checkpoint(&connection).unwrap();
+        daemon.signal(Signal::CONT);
+        workload.step(&connection).unwrap();
+    }
+    drop(connection);
+    daemon.stop();
+    assert_eq!(site.listing().only().snapshots.len(), 1);
+    site.check();
+}
+
+/// A commit between the last look at the log and the signal was not seen, and not missed either.
+#[test]
+fn a_commit_just_before_the_signal_is_replicated() {
+    let site = Site::with("monitor-interval: 1ms", "sync-interval: 1ms");
+    let connection = open(&site.database());
+    connection.execute_batch(Workload::SCHEMA).unwrap();
+    for count in 1..=15 {
+        let daemon = site.replicate();
+        eventually("a snapshot", || site.listing().snapshots() > 0);
+        thread::sleep(Duration::from_millis(fastrand::u64(10..60)));
+        connection.execute("INSERT INTO t (number) VALUES (?)", [count]).unwrap();
+        daemon.stop();
+        let restored = open(&site.restore(&[]));
+        let found: i64 =
+            restored.query_one("SELECT count(*) FROM t", [], |row| row.get(0)).unwrap();
+        assert_eq!(found, count);
+    }
+}
+
+/// A damaged table of pages was believed. All digests sealed after that were wrong, and nothing
+/// could be restored.
+#[test]
+fn a_lost_or_damaged_state_costs_no_more_than_a_snapshot() {
+    let damage: [fn(&Path); 9] = [
+        |state| fs::remove_dir_all(state).unwrap(),
+        |state| fs::remove_file(state.join("cursor")).unwrap(),
+        |state| fs::write(state.join("cursor"), "").unwrap(),
+        |state| fs::write(state.join("cursor"), [0xff; 300]).unwrap(),
+        |state| fs::remove_file(state.join("pages")).unwrap(),
+        |state| fs::write(state.join("pages"), "").unwrap(),
+        |state| {
+            let mut pages = fs::read(state.join("pages")).unwrap();
+            let at = pages.len() / 2;
+            pages[at] ^= 1;
+            fs::write(state.join("pages"), pages).unwrap();
+        },
+        |state| {
+            let pages = fs::File::options().write(true).open(state.join("pages")).unwrap();
+            pages.set_len(40).unwrap();
+        },
+        |state| {
+            let waiting = state.join("staging/file.replica/0123456789abcdef");
+            fs::create_dir_all(&waiting).unwrap();
+            fs::write(waiting.join("00000000_00000000.wal.lz4"), "what is this").unwrap();
+            fs::write(waiting.join("neither.this"), "").unwrap();
+        },
+    ];
+    for (number, damage) in damage.iter().enumerate() {
+        for log_is_kept in [false, true] {
+            let site = Site::new();
+            site.write(1, 100);
+            let connection = Some(open(&site.database())).filter(|_| log_is_kept);
+            let daemon = site.replicate();
+            site.write(2, 1);
+            daemon.stop();
+            damage(&site.state());
+            let daemon = site.replicate();
+            open(&site.database()).execute_batch("INSERT INTO t DEFAULT VALUES").unwrap();
+            daemon.stop();
+            drop(connection);
+            site.check();
+            let snapshots = site.listing().snapshots();
+            assert!(snapshots <= 2, "damage {number}: {snapshots} snapshots");
+        }
+    }
+}
+
+#[test]
+fn an_older_copy_of_everything_begins_a_generation_and_spoils_none() {
+    let site = Site::new();
+    site.write(1, 300);
+    site.replicate().stop();
+    let older = site.keep_copy();
+    copy_directory(&site.state(), &site.path("older state"));
+
+    let daemon = site.replicate();
+    site.write(2, 2);
+    daemon.stop();
+    let newer = site.keep_copy();
+    let generation = site.listing().only().name.clone();
+
+    fs::copy(&older, site.database()).unwrap();
+    fs::remove_dir_all(site.state()).unwrap();
+    copy_directory(&site.path("older state"), &site.state());
+    let daemon = site.replicate();
+    site.write(3, 2);
+    daemon.stop();
+    site.check();
+    assert_eq!(site.listing().generations.len(), 2);
+    site.check_restore(&["-generation", &generation], &newer);
+}
+
+#[test]
+fn an_older_copy_of_the_database_alone_is_followed_too() {
+    let site = Site::new();
+    site.write(1, 20);
+    let older = site.keep_copy();
+    let daemon = site.replicate();
+    site.write(2, 20);
+    daemon.stop();
+    settle(&site.database());
+    fs::copy(&older, site.database()).unwrap();
+    site.replicate().stop();
+    site.check();
+}
+
+#[test]
+fn another_file_under_the_same_name_begins_a_generation() {
+    let site = Site::new();
+    site.write(1, 20);
+    let other = Site::new();
+    other.write(2, 30);
+    settle(&other.database());
+
+    let daemon = site.replicate();
+    eventually("a snapshot", || site.listing().snapshots() == 1);
+    let before = site.path("before.db");
+    fs::rename(site.database(), &before).unwrap();
+    for suffix in ["wal", "shm"] {
+        fs::rename(sidecar(&site, suffix), site.path(&format!("before.db-{suffix}"))).unwrap();
+    }
+    let generation = site.listing().only().name.clone();
+    fs::copy(other.database(), site.path("new.db")).unwrap();
+    fs::rename(site.path("new.db"), site.database()).unwrap();
+    eventually("another generation", || site.listing().snapshots() == 2);
+    site.write(3, 10);
+    daemon.stop();
+    site.check();
+    settle(&before);
+    site.check_restore(&["-generation", &generation], &before);
+}
+
+#[test]
+fn a_database_that_is_removed_and_made_again_is_followed() {
+    let site = Site::new();
+    site.write(1, 20);
+    let daemon = site.replicate();
+    eventually("a snapshot", || site.listing().snapshots() == 1);
+    for suffix in ["wal", "shm"] {
+        fs::remove_file(sidecar(&site, suffix)).unwrap();
+    }
+    fs::remove_file(site.database()).unwrap();
+    site.write(2, 20);
+    eventually("another generation", || site.listing().snapshots() == 2);
+    daemon.stop();
+    site.check();
+}
+
+#[test]
+fn a_state_directory_that_is_removed_while_in_use_is_no_reason_to_lie() {
+    let site = Site::new();
+    site.write(1, 20);
+    let daemon = site.replicate();
+    eventually("a snapshot", || site.listing().snapshots() == 1);
+    fs::remove_dir_all(site.state()).unwrap();
+    site.write(2, 20);
+    eventually("the replica has it, or somebody is told", || {
+        daemon.says("replication is interrupted") || site.listing().segments() > 1
+    });
+    fs::create_dir_all(site.state()).unwrap();
+    daemon.stop();
+    let restored = site.fresh("restored");
+    site.check();
+    assert!(!restored.exists());
+    assert_same(&site.database(), &site.restore(&[]));
+}

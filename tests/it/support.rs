@@ -1,0 +1,42 @@
+//! Places, processes and writers, for tests of the binary as a whole.
+
+mod background;
+mod compare;
+mod helper;
+mod ledger;
+mod listing;
+mod peer;
+mod process;
+mod site;
+mod workload;
+
+use std::thread;
+use std::time::{Duration, Instant, SystemTime};
+
+pub(crate) use background::Background;
+pub(crate) use compare::{assert_same, settle};
+pub(crate) use helper::{Helper, Role};
+pub(crate) use ledger::Ledger;
+pub(crate) use listing::Listing;
+pub(crate) use peer::Peer;
+pub(crate) use process::Process;
+pub(crate) use site::Site;
+pub(crate) use workload::{Workload, open};
+
+/// How long anything may take before a test fails.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(90);
+
+/// Waits until something is true.
+pub(crate) fn eventually(what: &str, mut is_true: impl FnMut() -> bool) {
+    let began = Instant::now();
+    while !is_true() {
+        assert!(began.elapsed() < PATIENCE, "{what}: not within {PATIENCE:?}");
+        thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// The time as the command line takes it.
+pub(crate) fn timestamp(time: SystemTime) -> String {
+    let format = &time::format_description::well_known::Rfc3339;
+    time::OffsetDateTime::from(time).format(format).unwrap()
+}

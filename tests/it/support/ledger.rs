@@ -1,0 +1,62 @@
+use std::path::Path;
+
+use rusqlite::Connection;
+
+use super::open;
+
+const ACCOUNTS: i64 = 50;
+
+/// An application whose every committed state can be told from one that never was.
+///
+/// Money is moved, and never made; and every move is counted and written down.
+pub(crate) struct Ledger(Connection);
+
+impl Ledger {
+    /// The number of moves, as text.
+    pub(crate) const QUESTION: &str = "SELECT moves || '' FROM total";
+
+    pub(crate) fn open(path: &Path) -> Self {
+        let connection = open(path);
+        connection
+            .execute_batch(&format!(
+                "CREATE TABLE IF NOT EXISTS account (id INTEGER PRIMARY KEY, amount INTEGER, note BLOB);
+                 CREATE TABLE IF NOT EXISTS move (id INTEGER PRIMARY KEY, amount INTEGER);
+                 CREATE TABLE IF NOT EXISTS total (moves INTEGER);
+                 INSERT INTO total SELECT 0 WHERE NOT EXISTS (SELECT * FROM total);
+                 WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT {ACCOUNTS})
+                 INSERT OR IGNORE INTO account SELECT i, 0, randomblob(1000) FROM n"
+            ))
+            .unwrap();
+        Self(connection)
+    }
+
+    /// Moves money in one transaction.
+    pub(crate) fn step(&self) {
+        let amount = fastrand::i64(1..100);
+        let [from, to] = [(); 2].map(|()| fastrand::i64(1..=ACCOUNTS));
+        let statements = format!(
+            "BEGIN IMMEDIATE;
+             UPDATE account SET amount = amount - {amount}, note = randomblob(1000) WHERE id = {from};
+             UPDATE total SET moves = moves + 1;
+             INSERT INTO move (amount) VALUES ({amount});
+             UPDATE account SET amount = amount + {amount} WHERE id = {to};
+             COMMIT"
+        );
+        self.0.execute_batch(&statements).unwrap();
+    }
+
+    /// Checks that a database is a state that was committed. Gives the number of moves.
+    pub(crate) fn audit(path: &Path) -> i64 {
+        let connection = open(path);
+        let number =
+            |sql: &str| -> i64 { connection.query_row(sql, [], |row| row.get(0)).unwrap() };
+        let verdict: String =
+            connection.query_row("PRAGMA integrity_check", [], |row| row.get(0)).unwrap();
+        assert_eq!(verdict, "ok", "{}", path.display());
+        assert_eq!(number("SELECT count(*) FROM account"), ACCOUNTS);
+        assert_eq!(number("SELECT sum(amount) FROM account"), 0);
+        let moves = number("SELECT moves FROM total");
+        assert_eq!(number("SELECT count(*) FROM move"), moves);
+        moves
+    }
+}

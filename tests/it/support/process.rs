@@ -1,0 +1,94 @@
+use std::fs::{self, File};
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, Command};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::{PATIENCE, eventually};
+
+/// A child process that does not outlive its test, nor the patience with it.
+pub(crate) struct Process {
+    child: Child,
+    log: PathBuf,
+}
+
+impl Process {
+    /// Starts `command`. What it prints goes to the end of `log`.
+    pub(crate) fn start(command: &mut Command, log: &Path) -> Self {
+        let output = File::options().create(true).append(true).open(log).unwrap();
+        command.stdout(output.try_clone().unwrap()).stderr(output);
+        let child = command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+        Self { child, log: log.to_owned() }
+    }
+
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).unwrap();
+    }
+
+    pub(crate) fn take_stdin(&mut self) -> Option<ChildStdin> {
+        self.child.stdin.take()
+    }
+
+    /// Waits for its end: its exit code, or 128 and the number of its signal.
+    pub(crate) fn wait(&mut self) -> i32 {
+        let began = Instant::now();
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status.code().or(status.signal().map(|signal| 128 + signal)).unwrap();
+            }
+            assert!(began.elapsed() < PATIENCE, "does not end\n{}", self.log());
+            thread::sleep(Duration::from_millis(2));
+        }
+    }
+
+    /// Ends it as its user would, and expects that it could do all of its work.
+    pub(crate) fn stop(self) -> String {
+        self.signal(Signal::TERM);
+        self.finish()
+    }
+
+    /// Waits for its end, and expects success. Gives what it said.
+    pub(crate) fn finish(mut self) -> String {
+        let status = self.wait();
+        assert_eq!(status, 0, "{}", self.log());
+        self.log()
+    }
+
+    /// Ends it as a power switch would.
+    pub(crate) fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// Everything that was said to its log.
+    pub(crate) fn log(&self) -> String {
+        fs::read_to_string(&self.log).unwrap()
+    }
+
+    pub(crate) fn says(&self, text: &str) -> bool {
+        self.log().contains(text)
+    }
+
+    /// Waits until it says something.
+    pub(crate) fn wait_for(&mut self, text: &str) {
+        eventually(text, || {
+            let ended = self.child.try_wait().unwrap();
+            assert!(ended.is_none() || self.says(text), "{text:?} was not said\n{}", self.log());
+            self.says(text)
+        });
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
