@@ -1,0 +1,72 @@
+use std::path::PathBuf;
+
+use anyhow::{Context, bail};
+
+use crate::role::Role;
+
+/// What the command line asks for.
+#[derive(Debug)]
+pub(crate) enum Command {
+    /// The tests of another name.
+    Nothing,
+    Run {
+        seconds: Option<u64>,
+        seed: Option<u64>,
+        jobs: usize,
+    },
+    /// For ourselves: be one of the processes of a case.
+    Play {
+        role: Role,
+        seed: u64,
+        home: PathBuf,
+    },
+    /// For ourselves: become this program, which then does not outlive the rig.
+    Become(Vec<String>),
+}
+
+/// Flags of the test harness whose value is a word of its own.
+const WITH_VALUE: [&str; 7] =
+    ["--test-threads", "--format", "--color", "--logfile", "--skip", "--shuffle-seed", "-Z"];
+
+/// Reads the arguments. What belongs to the test harness of cargo is accepted and has no effect,
+/// except for the names of tests.
+pub(crate) fn parse(words: &[String]) -> anyhow::Result<Command> {
+    match words {
+        [first, role, seed, home] if first == "--play" => {
+            return Ok(Command::Play {
+                role: role.parse()?,
+                seed: seed.parse()?,
+                home: PathBuf::from(home),
+            });
+        }
+        [first, program @ ..] if first == "--become" => {
+            return Ok(Command::Become(program.to_vec()));
+        }
+        _ => (),
+    }
+    let (mut seconds, mut seed, mut jobs) = (None, None, 2);
+    let mut filters = Vec::new();
+    let mut words = words.iter();
+    while let Some(word) = words.next() {
+        let mut number = || -> anyhow::Result<u64> {
+            let value = words.next().with_context(|| format!("{word} needs a number"))?;
+            value.parse().with_context(|| format!("{word} {value}"))
+        };
+        match word.as_str() {
+            "--seconds" => seconds = Some(number()?),
+            "--seed" => seed = Some(number()?),
+            "--jobs" => jobs = usize::try_from(number()?)?,
+            "--list" | "--ignored" => return Ok(Command::Nothing),
+            flag if WITH_VALUE.contains(&flag) => _ = words.next(),
+            flag if flag.starts_with('-') => (),
+            filter => filters.push(filter),
+        }
+    }
+    if jobs == 0 {
+        bail!("--jobs needs at least 1");
+    }
+    if !filters.is_empty() && !filters.iter().any(|filter| "soak".contains(filter)) {
+        return Ok(Command::Nothing);
+    }
+    Ok(Command::Run { seconds, seed, jobs })
+}

@@ -1,0 +1,251 @@
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::Write;
+use std::thread::sleep;
+use std::time::{Duration, Instant, SystemTime};
+
+use anyhow::{Context, bail, ensure};
+use rustix::process::Signal;
+
+use crate::fault::Fault;
+use crate::process::{Process, litestream, ourselves};
+use crate::record::Record;
+use crate::role::{AT_WORK, Role};
+use crate::site::{REPLICAS, Settings, Site};
+
+/// How long something may take that is not a matter of seconds on a machine with other things to do.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(90);
+
+/// How long the daemon may take to end, with a `shutdown-timeout` of 3 s.
+const STOP_MAX: Duration = Duration::from_secs(30);
+
+/// What a replica is known to hold, so that from then on no restore may be older.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Known {
+    pub(crate) replica: &'static str,
+    pub(crate) time: SystemTime,
+    /// The place of the state in the record.
+    pub(crate) place: usize,
+}
+
+/// One database, and what happens to it.
+#[derive(Debug)]
+pub(crate) struct Case {
+    pub(crate) random: fastrand::Rng,
+    pub(crate) site: Site,
+    pub(crate) settings: Settings,
+    pub(crate) daemon: Option<Process>,
+    pub(crate) users: Vec<(Role, Process)>,
+    pub(crate) known: Vec<Known>,
+    /// A replica that cannot be reached.
+    pub(crate) unreachable: Option<&'static str>,
+    pub(crate) has_copy: bool,
+    pub(crate) counts: Counts,
+    files: u32,
+}
+
+/// What a case did.
+#[derive(Debug, Default)]
+pub(crate) struct Counts {
+    pub(crate) faults: BTreeMap<&'static str, u64>,
+    /// How often the daemon said that everything was replicated.
+    pub(crate) acknowledged: u64,
+    pub(crate) restores: u64,
+    pub(crate) bytes: u64,
+    pub(crate) slowest_stop: Duration,
+}
+
+impl Case {
+    /// Runs the case of that seed. Its directory remains if it fails.
+    pub(crate) fn run(seed: u64) -> (Counts, anyhow::Result<()>) {
+        let home = std::env::temp_dir().join(format!("soak-{}-{seed}", std::process::id()));
+        let mut random = fastrand::Rng::with_seed(seed);
+        let mut case = Self {
+            settings: Settings::choose(&mut random),
+            random,
+            site: Site::at(&home),
+            daemon: None,
+            users: Vec::new(),
+            known: Vec::new(),
+            unreachable: None,
+            has_copy: false,
+            counts: Counts::default(),
+            files: 0,
+        };
+        let outcome = case.play();
+        case.counts.bytes = case.site.bytes_written();
+        let settings = &case.settings;
+        let outcome = match outcome {
+            Ok(()) => fs::remove_dir_all(&home).context("clean up"),
+            Err(error) => Err(error.context(format!("{}, {settings:?}", home.display()))),
+        };
+        (std::mem::take(&mut case.counts), outcome)
+    }
+
+    fn play(&mut self) -> anyhow::Result<()> {
+        self.site.build(&self.settings)?;
+        self.start_users()?;
+        self.start_daemon()?;
+        for _ in 0..self.random.u32(4..10) {
+            self.pause(1200);
+            let fault = Fault::choose(&mut self.random);
+            *self.counts.faults.entry(fault.name()).or_default() += 1;
+            self.note(&format!("{fault:?}"))?;
+            self.inject(fault).with_context(|| format!("{fault:?}"))?;
+            self.expect_everybody_alive().with_context(|| format!("after {fault:?}"))?;
+            self.look_at_replicas().with_context(|| format!("after {fault:?}"))?;
+        }
+        self.come_to_rest().context("at the end")
+    }
+
+    /// Restores while everything goes on, or not.
+    fn look_at_replicas(&mut self) -> anyhow::Result<()> {
+        for replica in REPLICAS {
+            match self.random.u32(..4) {
+                0 | 1 => self.check_latest(replica)?,
+                2 => self.check_some_time(replica)?,
+                _ => (),
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends everything, so that the replicas must be what the database is.
+    pub(crate) fn come_to_rest(&mut self) -> anyhow::Result<()> {
+        self.end_users()?;
+        self.stop_daemon()?;
+        self.check_identical()?;
+        for replica in REPLICAS {
+            self.check_some_time(replica)?;
+        }
+        Ok(())
+    }
+
+    /// Waits for a part of so many milliseconds.
+    pub(crate) fn pause(&mut self, max: u64) {
+        sleep(Duration::from_millis(self.random.u64(..max)));
+    }
+
+    /// Writes the story of the case, for those who have to find out why it failed.
+    pub(crate) fn note(&self, text: &str) -> anyhow::Result<()> {
+        let path = self.site.path("story");
+        let mut story = fs::File::options().create(true).append(true).open(path)?;
+        let now = humantime::format_rfc3339_millis(SystemTime::now());
+        Ok(writeln!(story, "{now} {text}")?)
+    }
+
+    /// A name that was not used before.
+    pub(crate) fn fresh(&mut self, name: &str) -> std::path::PathBuf {
+        self.files += 1;
+        self.site.path(&format!("{}.{name}", self.files))
+    }
+
+    pub(crate) fn record(&self) -> anyhow::Result<Record> {
+        Record::read(&self.site.record())
+    }
+
+    /// Starts the daemon. What becomes of it is not waited for.
+    pub(crate) fn start_daemon(&mut self) -> anyhow::Result<()> {
+        let mut command = litestream()?;
+        command.args(["replicate", "-config"]).arg(self.site.config());
+        let log = self.fresh("daemon.log");
+        self.daemon = Some(Process::start(&mut command, &log)?);
+        Ok(())
+    }
+
+    /// Tells the daemon to end as its user does.
+    ///
+    /// If it says that all is replicated, then from now on that must be so.
+    pub(crate) fn stop_daemon(&mut self) -> anyhow::Result<()> {
+        let Some(mut daemon) = self.daemon.take() else { return Ok(()) };
+        self.expect_signals_to_work(&mut daemon)?;
+        let place = self.record()?.last_commit();
+        let began = Instant::now();
+        daemon.signal(Signal::TERM)?;
+        let status = daemon.wait(STOP_MAX)?;
+        self.counts.slowest_stop = self.counts.slowest_stop.max(began.elapsed());
+        self.note(&format!("the daemon ended with {status} after {:?}", began.elapsed()))?;
+        ensure!(!daemon.said().contains("panicked"), "the daemon panicked");
+        let time = SystemTime::now();
+        match (status, place) {
+            (0, Some(place)) => {
+                self.counts.acknowledged += 1;
+                self.known.extend(REPLICAS.map(|replica| Known { replica, time, place }));
+            }
+            (0, None) => (),
+            (75, _) if !self.users.is_empty() || self.unreachable.is_some() => (),
+            _ => bail!("the daemon ended with {status}: {}", last_lines(&daemon.said())),
+        }
+        Ok(())
+    }
+
+    /// Right after its start, a signal ends a process as if nobody listened.
+    fn expect_signals_to_work(&self, daemon: &mut Process) -> anyhow::Result<()> {
+        let (began, id) = (Instant::now(), format!("{}\n", daemon.id()));
+        let lock = self.site.state().join("lock");
+        while fs::read_to_string(&lock).map_or(true, |text| text != id) {
+            let ended = daemon.ended()?;
+            ensure!(ended.is_none(), "the daemon ended: {}", last_lines(&daemon.said()));
+            ensure!(began.elapsed() < PATIENCE, "the daemon does not start");
+            sleep(Duration::from_millis(5));
+        }
+        Ok(())
+    }
+
+    pub(crate) fn kill_daemon(&mut self) -> anyhow::Result<()> {
+        self.daemon.take().map_or(Ok(()), Process::kill)
+    }
+
+    /// Starts all that use the database, and waits until they do.
+    pub(crate) fn start_users(&mut self) -> anyhow::Result<()> {
+        Role::ALL.into_iter().try_for_each(|role| self.start_user(role))
+    }
+
+    pub(crate) fn start_user(&mut self, role: Role) -> anyhow::Result<()> {
+        let mut command = ourselves()?;
+        command.args(["--play", &role.to_string(), &self.random.u64(..).to_string()]);
+        command.arg(self.site.home());
+        let log = self.fresh(&format!("{role}.log"));
+        let mut process = Process::start(&mut command, &log)?;
+        let began = Instant::now();
+        while !process.said().contains(AT_WORK) {
+            let ended = process.ended()?;
+            ensure!(ended.is_none(), "the {role} ended: {}", last_lines(&process.said()));
+            ensure!(began.elapsed() < PATIENCE, "the {role} does not start");
+            sleep(Duration::from_millis(5));
+        }
+        self.users.push((role, process));
+        Ok(())
+    }
+
+    /// Lets all that use the database close it.
+    pub(crate) fn end_users(&mut self) -> anyhow::Result<()> {
+        self.users.iter_mut().for_each(|(_, process)| process.ask_to_end());
+        for (role, mut process) in std::mem::take(&mut self.users) {
+            let status = process.wait(PATIENCE)?;
+            ensure!(status == 0, "the {role} ended with {status}: {}", last_lines(&process.said()));
+        }
+        Ok(())
+    }
+
+    pub(crate) fn kill_users(&mut self) -> anyhow::Result<()> {
+        std::mem::take(&mut self.users).into_iter().try_for_each(|(_, process)| process.kill())
+    }
+
+    fn expect_everybody_alive(&mut self) -> anyhow::Result<()> {
+        let users = self.users.iter_mut().map(|(role, process)| (role.to_string(), process));
+        let daemon = self.daemon.iter_mut().map(|process| ("daemon".to_owned(), process));
+        for (name, process) in users.chain(daemon) {
+            if let Some(status) = process.ended()? {
+                bail!("the {name} ended with {status}: {}", last_lines(&process.said()));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The end of a log, where the reason is.
+pub(crate) fn last_lines(log: &str) -> String {
+    let lines: Vec<&str> = log.lines().rev().take(4).collect();
+    lines.into_iter().rev().collect::<Vec<_>>().join(" / ")
+}

@@ -1,0 +1,175 @@
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use anyhow::{Context, bail, ensure};
+use rusqlite::Connection;
+
+use crate::case::{Case, Known, PATIENCE, last_lines};
+use crate::process::{Process, litestream};
+use crate::site::REPLICAS;
+use crate::state::State;
+
+/// File systems take the time of a file from a clock that moves in steps of up to 10 ms.
+const CLOCK: Duration = Duration::from_millis(20);
+
+/// What came of a restore.
+enum Restored {
+    File(PathBuf),
+    Nothing(String),
+}
+
+impl Case {
+    /// Restores the latest state: a commit that there was, and none older than what the replica is
+    /// known to hold.
+    pub(crate) fn check_latest(&mut self, replica: &'static str) -> anyhow::Result<()> {
+        if self.unreachable == Some(replica) {
+            return Ok(());
+        }
+        let required = self.required(replica, None);
+        match self.restore(replica, &[])? {
+            Restored::File(path) => {
+                let state = verify(&path)?;
+                let places = self.record()?.places(state)?.to_vec();
+                let place = places.last().copied();
+                ensure!(
+                    place >= required,
+                    "LOST: {} is at {place:?} of the record, the replica had {required:?}",
+                    path.display()
+                );
+                let time = SystemTime::now();
+                self.known.extend(place.map(|place| Known { replica, time, place }));
+                discard(&path)
+            }
+            Restored::Nothing(reason) if required.is_none() && is_about_a_beginning(&reason) => {
+                Ok(())
+            }
+            Restored::Nothing(reason) => {
+                bail!("restore {replica}: {reason}")
+            }
+        }
+    }
+
+    /// Restores the state at the time of some commit: one that there was then, and none older than
+    /// what the replica was known to hold before.
+    pub(crate) fn check_some_time(&mut self, replica: &'static str) -> anyhow::Result<()> {
+        let first = self.known.iter().find(|known| known.replica == replica);
+        let Some(first) = first.filter(|_| self.unreachable != Some(replica)) else {
+            return Ok(());
+        };
+        let record = self.record()?;
+        let times = record.entries.iter().map(|entry| entry.time);
+        let times: Vec<SystemTime> = times.filter(|time| first.time + CLOCK < *time).collect();
+        let Some(time) = self.random.choice(times) else { return Ok(()) };
+        let required = self.required(replica, Some(time));
+        let text = humantime::format_rfc3339_nanos(time).to_string();
+        match self.restore(replica, &["-timestamp", &text])? {
+            Restored::File(path) => {
+                let state = verify(&path)?;
+                let places = record.places(state).with_context(|| format!("as of {text}"))?;
+                let then = places.iter().rfind(|&&at| record.entries[at].time <= time + CLOCK);
+                ensure!(then.is_some(), "{} is from after {text}", path.display());
+                ensure!(
+                    then.copied() >= required,
+                    "LOST: {}, as of {text}, is at {then:?}, the replica had {required:?}",
+                    path.display()
+                );
+                discard(&path)
+            }
+            Restored::Nothing(reason)
+                if self.settings.forgets(replica) && is_about_a_beginning(&reason) =>
+            {
+                Ok(())
+            }
+            Restored::Nothing(reason) => bail!("restore {replica} as of {text}: {reason}"),
+        }
+    }
+
+    /// The place of what a replica was known to hold before that time.
+    fn required(&self, replica: &str, before: Option<SystemTime>) -> Option<usize> {
+        let of_replica = self.known.iter().filter(|known| known.replica == replica);
+        let known = of_replica.filter(|known| before.is_none_or(|time| known.time + CLOCK < time));
+        known.map(|known| known.place).max()
+    }
+
+    /// Restores both replicas, which must be, byte by byte, what SQLite makes of database and log.
+    /// Nobody may be using the database.
+    pub(crate) fn check_identical(&mut self) -> anyhow::Result<()> {
+        let source = self.fresh("source.db");
+        self.site.copy_database(&source)?;
+        let state = verify(&source)?;
+        self.record()?.places(state).context("the database itself")?;
+        let expected = fs::read(&source)?;
+        for replica in REPLICAS {
+            match self.restore(replica, &[])? {
+                Restored::File(path) => {
+                    let found = fs::read(&path)?;
+                    if let Some(difference) = difference(&expected, &found) {
+                        let [found, source] = [&path, &source].map(|path| path.display());
+                        bail!("{found} from {replica} is not {source}: {difference}");
+                    }
+                    discard(&path)?;
+                }
+                Restored::Nothing(reason) => bail!("{replica} cannot be restored: {reason}"),
+            }
+        }
+        discard(&source)
+    }
+
+    fn restore(&mut self, replica: &str, arguments: &[&str]) -> anyhow::Result<Restored> {
+        let (output, log) = (self.fresh("restored.db"), self.fresh("restore.log"));
+        let mut command = litestream()?;
+        command.arg("restore").args(arguments).arg("-o").arg(&output);
+        command.arg(format!("file://{}", self.site.path(replica).display()));
+        let mut process = Process::start(&mut command, &log)?;
+        let status = process.wait(PATIENCE)?;
+        let said = process.said();
+        ensure!(!said.contains("panicked"), "the restore panicked: {}", log.display());
+        match status {
+            0 => {
+                self.counts.restores += 1;
+                fs::remove_file(log)?;
+                Ok(Restored::File(output))
+            }
+            1 => {
+                ensure!(!output.exists(), "{} is left of a failure", output.display());
+                Ok(Restored::Nothing(last_lines(&said)))
+            }
+            _ => bail!("the restore ended with {status}: {}", last_lines(&said)),
+        }
+    }
+}
+
+/// Removes a database and what SQLite made beside it.
+fn discard(path: &Path) -> anyhow::Result<()> {
+    for suffix in ["db", "db-wal", "db-shm"] {
+        let path = path.with_extension(suffix);
+        if path.exists() {
+            fs::remove_file(path)?;
+        }
+    }
+    Ok(())
+}
+
+/// Brings what is in the log into the file, and checks whatever can be checked within it.
+fn verify(path: &Path) -> anyhow::Result<State> {
+    let look = || -> anyhow::Result<State> {
+        let connection = Connection::open(path)?;
+        connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
+        State::verify(&connection)
+    };
+    look().with_context(|| format!("CORRUPT: {}", path.display()))
+}
+
+/// Whether a message says that there is nothing that old, or nothing yet.
+fn is_about_a_beginning(message: &str) -> bool {
+    ["no matching backups found", "no snapshot"].iter().any(|text| message.contains(text))
+}
+
+fn difference(expected: &[u8], found: &[u8]) -> Option<String> {
+    if expected.len() != found.len() {
+        return Some(format!("{} bytes instead of {}", found.len(), expected.len()));
+    }
+    let at = expected.iter().zip(found).position(|(left, right)| left != right)?;
+    Some(format!("byte {at} differs"))
+}

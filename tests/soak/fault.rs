@@ -1,0 +1,233 @@
+use std::fs;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::Context;
+use rustix::fs::{CWD, RenameFlags, renameat_with};
+
+use crate::case::Case;
+use crate::role::Role;
+use crate::site::REPLICAS;
+
+/// What happens to a case.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fault {
+    KillDaemon,
+    StopDaemon,
+    FreezeDaemon,
+    KillWriter,
+    FreezeWriter,
+    RestartUsers,
+    KillAll,
+    Outage,
+    DamageState,
+    LastClose,
+    RollBack,
+    CleanStop,
+}
+
+impl Fault {
+    /// Those that are to happen more often are here more often.
+    const CHOICE: [Self; 15] = [
+        Self::KillDaemon,
+        Self::KillDaemon,
+        Self::KillDaemon,
+        Self::StopDaemon,
+        Self::FreezeDaemon,
+        Self::KillWriter,
+        Self::FreezeWriter,
+        Self::RestartUsers,
+        Self::KillAll,
+        Self::Outage,
+        Self::Outage,
+        Self::DamageState,
+        Self::LastClose,
+        Self::RollBack,
+        Self::CleanStop,
+    ];
+
+    pub(crate) fn choose(random: &mut fastrand::Rng) -> Self {
+        Self::CHOICE[random.usize(..Self::CHOICE.len())]
+    }
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::KillDaemon => "kill",
+            Self::StopDaemon => "stop",
+            Self::FreezeDaemon => "freeze",
+            Self::KillWriter => "kill-writer",
+            Self::FreezeWriter => "freeze-writer",
+            Self::RestartUsers => "restart-users",
+            Self::KillAll => "kill-all",
+            Self::Outage => "outage",
+            Self::DamageState => "damage-state",
+            Self::LastClose => "last-close",
+            Self::RollBack => "roll-back",
+            Self::CleanStop => "clean-stop",
+        }
+    }
+}
+
+impl Case {
+    /// Lets it happen. Afterwards everybody is at work again.
+    pub(crate) fn inject(&mut self, fault: Fault) -> anyhow::Result<()> {
+        match fault {
+            Fault::KillDaemon => {
+                self.kill_daemon()?;
+                self.perhaps_pause();
+                self.start_daemon()
+            }
+            Fault::StopDaemon => {
+                self.stop_daemon()?;
+                self.perhaps_pause();
+                self.start_daemon()
+            }
+            Fault::FreezeDaemon => {
+                let pause = Duration::from_millis(self.random.u64(1..1500));
+                self.daemon.as_ref().map_or(Ok(()), |daemon| daemon.freeze(pause))
+            }
+            Fault::KillWriter => {
+                let (role, process) = self.users.swap_remove(self.random.usize(..2));
+                process.kill()?;
+                self.perhaps_pause();
+                self.start_user(role)
+            }
+            Fault::FreezeWriter => {
+                let pause = Duration::from_millis(self.random.u64(1..1500));
+                let user = self.random.usize(..self.users.len());
+                self.users[user].1.freeze(pause)
+            }
+            Fault::RestartUsers => {
+                self.end_users()?;
+                self.perhaps_pause();
+                self.start_users()
+            }
+            Fault::KillAll => {
+                self.kill_all()?;
+                self.site.save_volume()?;
+                self.has_copy = true;
+                self.start_all()
+            }
+            Fault::Outage => self.outage(),
+            Fault::DamageState => self.damage_state(),
+            Fault::LastClose => self.last_close(),
+            Fault::RollBack => self.roll_back(),
+            Fault::CleanStop => {
+                self.come_to_rest()?;
+                self.start_all()
+            }
+        }
+    }
+
+    /// Sometimes what follows comes at once.
+    fn perhaps_pause(&mut self) {
+        if self.random.bool() {
+            self.pause(500);
+        }
+    }
+
+    fn kill_all(&mut self) -> anyhow::Result<()> {
+        if self.random.bool() {
+            self.kill_daemon()?;
+            self.kill_users()
+        } else {
+            self.kill_users()?;
+            self.kill_daemon()
+        }
+    }
+
+    /// Starts the daemon before or after the others.
+    fn start_all(&mut self) -> anyhow::Result<()> {
+        if self.random.bool() {
+            self.start_daemon()?;
+            self.start_users()
+        } else {
+            self.start_users()?;
+            self.start_daemon()
+        }
+    }
+
+    /// Puts a file where the directory of a replica is, so that nothing can be done there, and
+    /// after a while the directory again.
+    fn outage(&mut self) -> anyhow::Result<()> {
+        let replica = REPLICAS[self.random.usize(..REPLICAS.len())];
+        let (path, away) = (self.site.path(replica), self.site.path("away"));
+        fs::create_dir_all(&path)?;
+        fs::write(&away, "")?;
+        exchange(&path, &away)?;
+        self.unreachable = Some(replica);
+        self.pause(1500);
+        match self.random.u32(..4) {
+            0 => self.inject(Fault::KillDaemon)?,
+            1 => self.inject(Fault::StopDaemon)?,
+            _ => (),
+        }
+        self.pause(1000);
+        exchange(&path, &away)?;
+        fs::remove_file(&away)?;
+        self.unreachable = None;
+        Ok(())
+    }
+
+    /// Takes the state of the daemon away, or damages it.
+    fn damage_state(&mut self) -> anyhow::Result<()> {
+        self.kill_daemon()?;
+        self.perhaps_pause();
+        let state = self.site.state();
+        let file = state.join(["cursor", "pages"][self.random.usize(..2)]);
+        match self.random.u32(..3) {
+            _ if !state.exists() => (),
+            0 => fs::remove_dir_all(&state)?,
+            // It has not come that far.
+            _ if !file.exists() => (),
+            1 => overwrite_a_part(&file, &mut self.random)?,
+            _ => {
+                let file = fs::File::options().write(true).open(&file)?;
+                file.set_len(self.random.u64(..=file.metadata()?.len()))?;
+            }
+        }
+        self.start_daemon()
+    }
+
+    /// Lets the last one who uses the database remove the log, while the daemon does not look.
+    fn last_close(&mut self) -> anyhow::Result<()> {
+        if self.random.bool() {
+            self.kill_daemon()?;
+        } else {
+            self.stop_daemon()?;
+        }
+        self.perhaps_pause();
+        self.end_users()?;
+        self.start_all()
+    }
+
+    /// Puts an older copy of database and state in the place of what there is.
+    fn roll_back(&mut self) -> anyhow::Result<()> {
+        self.kill_all()?;
+        if self.has_copy {
+            self.site.roll_back_volume().context("put the older copy back")?;
+            self.note("rolled back")?;
+        } else {
+            self.site.save_volume()?;
+            self.has_copy = true;
+        }
+        // What was found must be in the record before anybody replicates it.
+        self.start_user(Role::Oracle)?;
+        self.start_user(Role::Adversary)?;
+        self.start_daemon()?;
+        self.start_user(Role::Reader)
+    }
+}
+
+/// Exchanges the names of two files, so that neither is missing for a moment.
+fn exchange(one: &Path, other: &Path) -> anyhow::Result<()> {
+    Ok(renameat_with(CWD, one, CWD, other, RenameFlags::EXCHANGE)?)
+}
+
+fn overwrite_a_part(path: &Path, random: &mut fastrand::Rng) -> anyhow::Result<()> {
+    let file = fs::File::options().write(true).open(path)?;
+    let mut bytes = vec![0; random.usize(1..20)];
+    random.fill(&mut bytes);
+    Ok(file.write_all_at(&bytes, random.u64(..file.metadata()?.len().max(1)))?)
+}

@@ -1,0 +1,93 @@
+use std::time::Duration;
+
+use rusqlite::Connection;
+
+use crate::record::Recorder;
+use crate::role::{Stage, say_at_work, tolerate_busy};
+use crate::state::State;
+
+const CELLS: i64 = 64;
+
+/// Writes numbered transactions, and records each of them.
+pub(crate) fn play(stage: &Stage, random: fastrand::Rng) -> anyhow::Result<()> {
+    let recorder = Recorder::open(&stage.site.record())?;
+    let mut oracle = Oracle { random, recorder, state: State::default(), written: 0 };
+    let mut first = true;
+    while !stage.is_over() {
+        let connection = stage.open(&mut oracle.random)?;
+        oracle.state = State::read(&connection)?;
+        oracle.recorder.found(oracle.state)?;
+        if std::mem::take(&mut first) {
+            say_at_work();
+        }
+        for _ in 0..oracle.random.u32(5..120) {
+            if stage.is_over() {
+                break;
+            }
+            oracle.step(&connection)?;
+            stage.rest(&mut oracle.random, Duration::from_millis(20));
+        }
+        stage.site.count_bytes(std::mem::take(&mut oracle.written))?;
+    }
+    Ok(())
+}
+
+struct Oracle {
+    random: fastrand::Rng,
+    recorder: Recorder,
+    state: State,
+    /// Bytes.
+    written: u64,
+}
+
+impl Oracle {
+    /// Makes one transaction.
+    fn step(&mut self, connection: &Connection) -> anyhow::Result<()> {
+        let begun = connection.execute_batch("BEGIN IMMEDIATE");
+        if begun.is_err() {
+            return Ok(tolerate_busy(begun)?);
+        }
+        let mut next = self.append(connection)?;
+        for _ in 0..self.random.u32(..5) {
+            next = self.overwrite(connection, next)?;
+        }
+        self.recorder.trying(next)?;
+        if self.random.u32(..8) == 0 {
+            connection.execute_batch("ROLLBACK")?;
+            return self.recorder.rolled_back();
+        }
+        connection.execute_batch("COMMIT")?;
+        self.recorder.committed()?;
+        self.state = next;
+        Ok(())
+    }
+
+    fn append(&mut self, connection: &Connection) -> anyhow::Result<State> {
+        let payload = self.content();
+        let next = self.state.after(&payload);
+        connection.execute("INSERT INTO log VALUES (?, ?)", (next.n, payload))?;
+        Ok(next)
+    }
+
+    fn overwrite(&mut self, connection: &Connection, state: State) -> anyhow::Result<State> {
+        let key = self.random.i64(..CELLS);
+        let value = self.content();
+        let sql = "DELETE FROM cell WHERE k = ? RETURNING v";
+        let mut cell = connection.prepare(sql)?;
+        let old: Vec<Vec<u8>> =
+            cell.query_map([key], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
+        let without = old.iter().fold(state, |state, old| state.toggled(key, old));
+        connection.execute("INSERT INTO cell VALUES (?, ?)", (key, &value))?;
+        Ok(without.toggled(key, &value))
+    }
+
+    /// Mostly short, half of it easy to compress.
+    fn content(&mut self) -> Vec<u8> {
+        let mut content = vec![0; [10, 10, 200, 200, 200, 3000, 20_000][self.random.usize(..7)]];
+        if self.random.bool() {
+            self.random.fill(&mut content);
+        }
+        self.written += content.len() as u64;
+        content
+    }
+}

@@ -1,0 +1,173 @@
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use rusqlite::Connection;
+
+use crate::state::SCHEMA;
+
+/// The directory of one case.
+///
+/// ```text
+/// volume/app.db               the database
+/// volume/.app.db-litestream   the state of the daemon
+/// one, two                    replicas
+/// record, bytes               what the writers say of themselves
+/// copy                        an earlier state of the volume
+/// ```
+#[derive(Clone, Debug)]
+pub(crate) struct Site {
+    home: PathBuf,
+}
+
+/// The replicas and the settings of each. Only the first one forgets, and not in every case.
+pub(crate) const REPLICAS: [&str; 2] = ["one", "two"];
+
+impl Site {
+    pub(crate) fn at(home: &Path) -> Self {
+        Self { home: home.to_owned() }
+    }
+
+    /// Makes the database and the configuration.
+    pub(crate) fn build(&self, settings: &Settings) -> anyhow::Result<()> {
+        fs::create_dir_all(self.volume())?;
+        fs::write(self.bytes(), "")?;
+        let connection = Connection::open(self.database())?;
+        connection.execute_batch(&format!(
+            "PRAGMA page_size = {}; PRAGMA auto_vacuum = {}; PRAGMA journal_mode = WAL; {SCHEMA}",
+            settings.page_size, settings.auto_vacuum
+        ))?;
+        let Settings { checkpoint_pages, checkpoint_interval, snapshots, retention, .. } = settings;
+        let [one, two] = REPLICAS.map(|name| self.path(name));
+        let text = format!(
+            "logging: {{level: debug}}
+shutdown-timeout: 3s
+dbs:
+- path: {}
+  min-checkpoint-page-count: {checkpoint_pages}
+  checkpoint-interval: {checkpoint_interval}
+  replicas:
+  - {{name: one, path: {}, sync-interval: 100ms, snapshot-interval: {snapshots},
+      retention: {retention}, retention-check-interval: 1s}}
+  - {{name: two, path: {}, sync-interval: 400ms}}
+",
+            self.database().display(),
+            one.display(),
+            two.display()
+        );
+        Ok(fs::write(self.config(), text)?)
+    }
+
+    pub(crate) fn home(&self) -> &Path {
+        &self.home
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.home.join(name)
+    }
+
+    fn volume(&self) -> PathBuf {
+        self.path("volume")
+    }
+
+    pub(crate) fn database(&self) -> PathBuf {
+        self.volume().join("app.db")
+    }
+
+    pub(crate) fn state(&self) -> PathBuf {
+        self.volume().join(".app.db-litestream")
+    }
+
+    pub(crate) fn config(&self) -> PathBuf {
+        self.path("litestream.yml")
+    }
+
+    pub(crate) fn record(&self) -> PathBuf {
+        self.path("record")
+    }
+
+    fn bytes(&self) -> PathBuf {
+        self.path("bytes")
+    }
+
+    /// Adds to the bytes that were written to the database.
+    pub(crate) fn count_bytes(&self, bytes: u64) -> io::Result<()> {
+        let mut file = File::options().append(true).open(self.bytes())?;
+        file.write_all(format!("{bytes}\n").as_bytes())
+    }
+
+    pub(crate) fn bytes_written(&self) -> u64 {
+        let text = fs::read_to_string(self.bytes()).unwrap_or_default();
+        text.lines().filter_map(|line| line.parse::<u64>().ok()).sum()
+    }
+
+    /// Keeps a copy of the volume as it is. Nobody may be using it.
+    pub(crate) fn save_volume(&self) -> io::Result<()> {
+        replace_tree(&self.volume(), &self.path("copy"))
+    }
+
+    /// Puts the copy back, as if the volume had been restored from an older image.
+    pub(crate) fn roll_back_volume(&self) -> io::Result<()> {
+        replace_tree(&self.path("copy"), &self.volume())
+    }
+
+    /// Copies the database and its log to a place where they can be opened freely.
+    pub(crate) fn copy_database(&self, target: &Path) -> io::Result<()> {
+        fs::copy(self.database(), target)?;
+        let log = |path: &Path| path.with_extension("db-wal");
+        if log(&self.database()).exists() {
+            fs::copy(log(&self.database()), log(target))?;
+        }
+        Ok(())
+    }
+}
+
+fn replace_tree(from: &Path, to: &Path) -> io::Result<()> {
+    if to.exists() {
+        fs::remove_dir_all(to)?;
+    }
+    copy_tree(from, to)
+}
+
+fn copy_tree(from: &Path, to: &Path) -> io::Result<()> {
+    fs::create_dir_all(to)?;
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        let target = to.join(entry.file_name());
+        if entry.file_type()?.is_dir() {
+            copy_tree(&entry.path(), &target)?;
+        } else if entry.path().extension().is_none_or(|extension| extension != "db-shm") {
+            fs::copy(entry.path(), target)?;
+        }
+    }
+    Ok(())
+}
+
+/// What differs from case to case.
+#[derive(Debug)]
+pub(crate) struct Settings {
+    page_size: u32,
+    auto_vacuum: u32,
+    checkpoint_pages: u32,
+    checkpoint_interval: &'static str,
+    snapshots: &'static str,
+    retention: &'static str,
+}
+
+impl Settings {
+    pub(crate) fn choose(random: &mut fastrand::Rng) -> Self {
+        Self {
+            page_size: 512 << random.u32(..8),
+            auto_vacuum: random.u32(..3),
+            checkpoint_pages: [10, 50, 1000][random.usize(..3)],
+            checkpoint_interval: ["200ms", "2s", "1m"][random.usize(..3)],
+            snapshots: ["0s", "1s", "3s"][random.usize(..3)],
+            retention: ["2s", "24h"][random.usize(..2)],
+        }
+    }
+
+    /// Whether that replica may have forgotten what is not the latest.
+    pub(crate) fn forgets(&self, replica: &str) -> bool {
+        replica == REPLICAS[0] && self.retention == "2s"
+    }
+}
