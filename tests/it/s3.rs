@@ -13,8 +13,8 @@ use crate::{canned, seaweed};
 /// For servers that never answer.
 const HASTE: Patience = Patience {
     connect: Duration::from_secs(2),
-    answer: Duration::from_millis(300),
-    stall: Duration::from_millis(300),
+    answer: Duration::from_secs(1),
+    stall: Duration::from_secs(1),
     bytes_per_second: 8 << 20,
     part: Duration::ZERO,
 };

@@ -5,7 +5,7 @@ use std::process::{Child, ChildStdin, Command};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
 
 use super::{PATIENCE, eventually};
 
@@ -30,6 +30,12 @@ impl Process {
 
     pub(crate) fn signal(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.child), signal).unwrap();
+    }
+
+    /// Stops it, and waits until none of its threads runs. [`Signal::CONT`] lets it go on.
+    pub(crate) fn pause(&self) {
+        self.signal(Signal::STOP);
+        waitpid(Some(Pid::from_child(&self.child)), WaitOptions::UNTRACED).unwrap();
     }
 
     pub(crate) fn take_stdin(&mut self) -> Option<ChildStdin> {
