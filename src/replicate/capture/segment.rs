@@ -166,7 +166,9 @@ impl Capture {
             _ => start,
         };
         let view = log.view(from.0, from.1)?;
-        self.scanned = Some((salt, view.scanned.0, view.scanned.1));
+        // Behind a commit it counts only once that is staged, which may fail.
+        let barren = view.pages.is_none();
+        self.scanned = barren.then_some((salt, view.scanned.0, view.scanned.1));
         Ok(view)
     }
 

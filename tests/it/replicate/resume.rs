@@ -374,6 +374,7 @@ fn a_database_that_is_removed_and_made_again_is_followed() {
     site.check();
 }
 
+/// A commit that could not be staged was taken for read: it waited for the next one.
 #[test]
 fn a_state_directory_that_is_removed_while_in_use_is_no_reason_to_lie() {
     let site = Site::new();
