@@ -31,6 +31,7 @@
 //!
 //! Each module uses only those above it, and not all of them; `tests/it/tidy.rs` holds us to it.
 //!
+//! * `exclusive`: files that one process at a time makes.
 //! * [`mod@format`]: the objects that a replica is made of. Values and bytes.
 //! * [`wal`]: SQLite's write-ahead log as a file format. Values and bytes.
 //! * [`sqlite`]: a live database that belongs to somebody else.
@@ -73,6 +74,7 @@
 
 pub mod cli;
 pub mod config;
+mod exclusive;
 pub mod format;
 pub mod replicate;
 pub mod restore;

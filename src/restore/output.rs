@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use anyhow::{Context, anyhow, ensure};
-use rustix::fs::{CWD, FlockOperation, OFlags, RenameFlags, flock, renameat_with};
 use tracing::warn;
 
+use crate::exclusive::{create_locked, rename_to_new};
 use crate::sqlite::{ClaimError, Claimed};
 
 /// What a finished database may be read and written by, less the process's umask.
@@ -68,7 +68,7 @@ impl Output {
             .create(directory)
             .with_context(|| format!("cannot create directory {}", directory.display()))?;
         let partial = hidden(path, "restore")?;
-        let file = create_locked(&partial)
+        let file = create_locked(&partial, MODE)
             .with_context(|| format!("cannot create {}", partial.display()))?;
         // Created with the final mode to learn the umask, which cannot be asked for safely.
         let mode = file.metadata()?.permissions().mode() & MODE;
@@ -200,64 +200,6 @@ fn hidden(path: &Path, suffix: &str) -> anyhow::Result<PathBuf> {
     hidden.push(".");
     hidden.push(suffix);
     Ok(path.with_file_name(hidden))
-}
-
-/// Creates a file that only we write, in place of what a killed process left.
-fn create_locked(path: &Path) -> io::Result<File> {
-    loop {
-        // Not through a link: what that leads to is not ours.
-        let no_follow = OFlags::NOFOLLOW.bits().cast_signed();
-        match OpenOptions::new().write(true).custom_flags(no_follow).open(path) {
-            Ok(leftover) => {
-                lock(&leftover)?;
-                // Whoever held the lock may have renamed the file to its final name.
-                if is_at(&leftover.metadata()?, path) {
-                    fs::remove_file(path)?;
-                }
-            }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => (),
-            Err(error) => return Err(error),
-        }
-        let mut options = OpenOptions::new();
-        match options.read(true).write(true).create_new(true).mode(MODE).open(path) {
-            Ok(file) => {
-                lock(&file)?;
-                return Ok(file);
-            }
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => (),
-            Err(error) => return Err(error),
-        }
-    }
-}
-
-fn lock(file: &File) -> io::Result<()> {
-    match flock(file, FlockOperation::NonBlockingLockExclusive) {
-        Err(rustix::io::Errno::WOULDBLOCK) => {
-            Err(io::Error::other("another restore is writing it"))
-        }
-        // A file system without locks is no reason not to restore.
-        _ => Ok(()),
-    }
-}
-
-fn is_at(file: &Metadata, path: &Path) -> bool {
-    path.symlink_metadata().is_ok_and(|at| (at.dev(), at.ino()) == (file.dev(), file.ino()))
-}
-
-/// Renames without ever replacing anything.
-fn rename_to_new(source: &Path, target: &Path) -> io::Result<()> {
-    match renameat_with(CWD, source, CWD, target, RenameFlags::NOREPLACE) {
-        Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS) => {
-            // A file system that cannot: a link refuses to replace, too.
-            match fs::hard_link(source, target) {
-                Ok(()) => fs::remove_file(source),
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(error),
-                // No links either, as on some shared folders. The caller has looked before.
-                Err(_) => fs::rename(source, target),
-            }
-        }
-        outcome => Ok(outcome?),
-    }
 }
 
 /// Renames what was left beside a database that is gone. SQLite would take it for the log of the

@@ -7,6 +7,8 @@ pub type Result<T, E = StoreError> = std::result::Result<T, E>;
 pub enum StoreError {
     /// There is no object under that key.
     NotFound { key: String },
+    /// There is an object under that key already, and there was to be none.
+    Exists { key: String },
     /// Trying again will not help until somebody changes something: no such bucket, no permission.
     Rejected(anyhow::Error),
     /// Trying again may help: a time-out, a lost connection, a busy server, a full disk.
@@ -19,6 +21,7 @@ impl fmt::Display for StoreError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NotFound { key } => write!(f, "there is no object {key}"),
+            Self::Exists { key } => write!(f, "there is already an object {key}"),
             Self::Rejected(error) | Self::Unavailable(error) => write!(f, "{error:#}"),
             Self::Source(error) => write!(f, "cannot read what is to be stored: {error}"),
         }

@@ -49,6 +49,15 @@ impl FileStore {
         partial.fill(source)?.publish(&path)
     }
 
+    fn create_blocking(&self, key: &str, source: &mut dyn Read) -> Result<()> {
+        let path = self.path(key);
+        let partial = Partial::create(&self.root, &path, self.files, self.directories)?;
+        match partial.fill(source)?.publish_new(&path)? {
+            true => Ok(()),
+            false => Err(StoreError::Exists { key: key.to_owned() }),
+        }
+    }
+
     fn get_blocking(&self, key: &str, range: &Range<u64>) -> Result<Vec<u8>> {
         let path = self.path(key);
         let file = File::open(&path).map_err(|error| match error.kind() {
@@ -98,6 +107,11 @@ impl ObjectStore for FileStore {
     async fn put(&self, key: &str, mut source: Box<dyn Read + Send>, _size_max: u64) -> Result<()> {
         let (store, key) = (self.clone(), key.to_owned());
         blocking(move || store.put_blocking(&key, &mut source)).await
+    }
+
+    async fn create(&self, key: &str, mut source: Box<dyn Read + Send>, _: u64) -> Result<()> {
+        let (store, key) = (self.clone(), key.to_owned());
+        blocking(move || store.create_blocking(&key, &mut source)).await
     }
 
     async fn get(&self, key: &str, range: Range<u64>) -> Result<Vec<u8>> {

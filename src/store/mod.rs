@@ -46,6 +46,18 @@ pub trait ObjectStore: Send + Sync {
         size_max: u64,
     ) -> impl Future<Output = Result<()>> + Send;
 
+    /// Stores as [`ObjectStore::put`] does, unless there is an object under `key`: then that stays
+    /// as it is, and the error is [`StoreError::Exists`]. It may be our own, from an attempt whose
+    /// answer was lost. Of two that create the same object at the same moment, one fails.
+    ///
+    /// Not every server of S3 keeps to that. One that says so gets plain puts from then on.
+    fn create(
+        &self,
+        key: &str,
+        source: Box<dyn Read + Send>,
+        size_max: u64,
+    ) -> impl Future<Output = Result<()>> + Send;
+
     /// Reads exactly the bytes `range` of the object under `key`. An object that is shorter is an
     /// error.
     fn get(&self, key: &str, range: Range<u64>) -> impl Future<Output = Result<Vec<u8>>> + Send;
@@ -84,6 +96,13 @@ impl ObjectStore for Store {
         match self {
             Self::File(store) => store.put(key, source, size_max).await,
             Self::S3(store) => store.put(key, source, size_max).await,
+        }
+    }
+
+    async fn create(&self, key: &str, source: Box<dyn Read + Send>, size_max: u64) -> Result<()> {
+        match self {
+            Self::File(store) => store.create(key, source, size_max).await,
+            Self::S3(store) => store.create(key, source, size_max).await,
         }
     }
 

@@ -12,7 +12,7 @@ mod verdict;
 
 use std::io::Read;
 use std::ops::Range;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use aws_sdk_s3::Client;
 use aws_sdk_s3::operation::get_object::GetObjectOutput;
@@ -21,6 +21,7 @@ pub use options::{Patience, S3Options};
 
 use super::{Object, ObjectStore, Result, S3Location};
 use failure::Operation;
+use upload::Existing;
 
 /// Objects in a bucket of Amazon S3, or of one of the many servers that speak its protocol.
 #[derive(Debug)]
@@ -34,6 +35,8 @@ pub struct S3Store {
     patience: Patience,
     /// The server has once refused to delete several objects in one request.
     deletes_singly: AtomicBool,
+    /// The server has once refused a condition under which an object was to be stored.
+    knows_no_conditions: AtomicBool,
 }
 
 impl S3Store {
@@ -56,6 +59,7 @@ impl S3Store {
             endpoint: endpoint.unwrap_or_else(|| "AWS".to_owned()),
             patience: options.patience,
             deletes_singly: AtomicBool::new(false),
+            knows_no_conditions: AtomicBool::new(false),
         })
     }
 
@@ -87,7 +91,15 @@ impl S3Store {
 
 impl ObjectStore for S3Store {
     async fn put(&self, key: &str, source: Box<dyn Read + Send>, size_max: u64) -> Result<()> {
-        self.upload(key, source, size_max).await
+        self.upload(key, Existing::Replace, source, size_max).await
+    }
+
+    async fn create(&self, key: &str, source: Box<dyn Read + Send>, size_max: u64) -> Result<()> {
+        let existing = match self.knows_no_conditions.load(Ordering::Relaxed) {
+            false => Existing::Keep,
+            true => Existing::Replace,
+        };
+        self.upload(key, existing, source, size_max).await
     }
 
     async fn get(&self, key: &str, range: Range<u64>) -> Result<Vec<u8>> {

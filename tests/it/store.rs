@@ -77,6 +77,50 @@ async fn gives_back_what_was_put() {
 }
 
 #[tokio::test]
+async fn creates_only_what_is_not_there() {
+    for store in Stores::empty().await.stores {
+        for length in [3, 20 * MIB] {
+            let key = format!("dir/{length}");
+            let create = |fill: u8| {
+                let content = io::repeat(fill).take(length);
+                store.create(&key, Box::new(content), length)
+            };
+            create(1).await.unwrap();
+            let outcome = create(2).await;
+            assert!(
+                matches!(&outcome, Err(StoreError::Exists { key: of }) if *of == key),
+                "{store:?}: {outcome:?}"
+            );
+            assert_eq!(store.get(&key, 0..1).await.unwrap(), [1], "{store:?}");
+            assert_eq!(store.list("").await.unwrap().len(), 1, "{store:?}");
+            store.delete(std::slice::from_ref(&key)).await.unwrap();
+            create(2).await.unwrap();
+            store.delete(&[key]).await.unwrap();
+        }
+    }
+}
+
+/// One of them removed the temporary file of the other, and stored a mixture of both.
+#[tokio::test]
+async fn of_two_that_create_the_same_object_one_fails() {
+    for store in Stores::empty().await.stores {
+        for round in 0..20 {
+            let key = format!("dir/{round}");
+            let create = |fill: u8| {
+                store.create(&key, Box::new(io::repeat(fill).take(3 * MIB)), 3 * MIB)
+            };
+            let (one, other) = tokio::join!(create(1), create(2));
+            assert!(one.is_err() || other.is_err(), "{store:?}: both have created {key}");
+            if one.is_ok() || other.is_ok() {
+                let found = store.get(&key, 0..3 * MIB).await.unwrap();
+                let fill = if one.is_ok() { 1 } else { 2 };
+                assert!(found.iter().all(|&byte| byte == fill), "{store:?}: a mixture");
+            }
+        }
+    }
+}
+
+#[tokio::test]
 async fn stores_more_than_was_announced() {
     for store in Stores::empty().await.stores {
         store.put("object", Box::new(io::Cursor::new(bytes(9 * MIB))), 1).await.unwrap();

@@ -8,13 +8,14 @@ use std::path::{Path, PathBuf};
 use proc_macro2::{TokenStream, TokenTree};
 
 /// Which layers of the crate a layer may use.
-const ARROWS: [(&str, &[&str]); 10] = [
+const ARROWS: [(&str, &[&str]); 11] = [
+    ("exclusive", &[]),
     ("format", &[]),
     ("wal", &[]),
     ("sqlite", &["wal"]),
-    ("store", &[]),
+    ("store", &["exclusive"]),
     ("replicate", &["format", "wal", "sqlite", "store"]),
-    ("restore", &["format", "wal", "sqlite", "store"]),
+    ("restore", &["exclusive", "format", "wal", "sqlite", "store"]),
     ("validate", &["store", "replicate", "restore"]),
     ("verify", &["format", "wal", "sqlite", "store", "restore"]),
     ("config", &["replicate", "store"]),

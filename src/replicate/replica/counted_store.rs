@@ -16,6 +16,15 @@ impl CountedStore {
         Self { store, metrics }
     }
 
+    /// Counts a put, and its bytes while they are read.
+    fn counted(&self, source: Box<dyn Read + Send>) -> Box<dyn Read + Send> {
+        self.count(Operation::Put, 0);
+        match self.store {
+            Store::S3(_) => Box::new(CountedSource { source, metrics: self.metrics.clone() }),
+            Store::File(_) => source,
+        }
+    }
+
     fn count(&self, operation: Operation, bytes: u64) {
         // As Litestream, which counts no files.
         if let Store::S3(_) = self.store {
@@ -26,12 +35,11 @@ impl CountedStore {
 
 impl ObjectStore for CountedStore {
     async fn put(&self, key: &str, source: Box<dyn Read + Send>, size_max: u64) -> Result<()> {
-        self.count(Operation::Put, 0);
-        let source = match self.store {
-            Store::S3(_) => Box::new(CountedSource { source, metrics: self.metrics.clone() }),
-            Store::File(_) => source,
-        };
-        self.store.put(key, source, size_max).await
+        self.store.put(key, self.counted(source), size_max).await
+    }
+
+    async fn create(&self, key: &str, source: Box<dyn Read + Send>, size_max: u64) -> Result<()> {
+        self.store.create(key, self.counted(source), size_max).await
     }
 
     async fn get(&self, key: &str, range: Range<u64>) -> Result<Vec<u8>> {

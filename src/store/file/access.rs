@@ -1,7 +1,9 @@
-use std::fs::{self, DirBuilder, File, Metadata, OpenOptions};
+use std::fs::{DirBuilder, File, Metadata};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, chown, fchown};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, chown, fchown};
 use std::path::Path;
+
+use crate::exclusive::create_locked;
 
 /// Who may do what with a file or a directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,14 +28,10 @@ impl Access {
         Self { mode: 0o700, owner: None }
     }
 
-    /// Makes an empty file, in the place of one that an earlier process may have left.
+    /// Makes an empty file, in the place of one that an earlier process may have left. Fails while
+    /// another process writes to it.
     pub(super) fn create_file(self, path: &Path) -> io::Result<File> {
-        if let Err(error) = fs::remove_file(path)
-            && error.kind() != io::ErrorKind::NotFound
-        {
-            return Err(error);
-        }
-        let file = OpenOptions::new().write(true).create_new(true).mode(self.mode).open(path)?;
+        let file = create_locked(path, self.mode)?;
         self.give_away(|user, group| fchown(&file, user, group));
         Ok(file)
     }

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::access::Access;
 use super::failure::failure;
+use crate::exclusive::rename_to_new;
 use crate::store::{Result, StoreError};
 
 /// The end of the name of a file that is not whole yet.
@@ -66,9 +67,31 @@ impl Partial {
     }
 
     /// Gives the file its name, in a way that survives a loss of power.
-    pub(super) fn publish(mut self, target: &Path) -> Result<()> {
+    pub(super) fn publish(self, target: &Path) -> Result<()> {
+        let renamed = |from: &Path| fs::rename(from, target);
+        self.publish_by(target, renamed)
+    }
+
+    /// The same, unless there is a file of that name: `false`.
+    pub(super) fn publish_new(self, target: &Path) -> Result<bool> {
+        let mut exists = false;
+        self.publish_by(target, |from| match rename_to_new(from, target) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                exists = true;
+                fs::remove_file(from)
+            }
+            outcome => outcome,
+        })?;
+        Ok(!exists)
+    }
+
+    fn publish_by(
+        mut self,
+        target: &Path,
+        rename: impl FnOnce(&Path) -> io::Result<()>,
+    ) -> Result<()> {
         self.file.sync_all().map_err(|error| failure("write", &self.path, &error))?;
-        fs::rename(&self.path, target).map_err(|error| failure("create", target, &error))?;
+        rename(&self.path).map_err(|error| failure("create", target, &error))?;
         self.published = true;
         sync_parent(target).map_err(|error| failure("sync the directory of", target, &error))
     }

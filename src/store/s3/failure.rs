@@ -53,6 +53,7 @@ impl Operation<'_> {
     fn answered(&self, answer: &Answer<'_>) -> StoreError {
         match answer.verdict(!self.key.is_empty() && self.verb != "list") {
             Verdict::NotFound => StoreError::NotFound { key: self.key.to_owned() },
+            Verdict::Exists => StoreError::Exists { key: self.key.to_owned() },
             Verdict::Rejected(remedy) => self.rejected(with_remedy(&answer.to_string(), remedy)),
             Verdict::Unavailable(remedy) => {
                 self.unavailable(with_remedy(&answer.to_string(), remedy))

@@ -1,9 +1,12 @@
+use std::error::Error;
 use std::io::Read;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use aws_sdk_s3::config;
+use aws_sdk_s3::config::http::HttpResponse;
 use aws_sdk_s3::config::timeout::TimeoutConfig;
+use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::operation::abort_multipart_upload::builders::AbortMultipartUploadFluentBuilder;
 use aws_sdk_s3::primitives::{ByteStream, SdkBody};
 use aws_sdk_s3::types::{CompletedMultipartUpload, CompletedPart};
@@ -26,25 +29,42 @@ const PART_ATTEMPTS: u32 = 3;
 const PAUSE_MIN: Duration = Duration::from_millis(200);
 const PAUSE_MAX: Duration = Duration::from_secs(10);
 
+const NOT_IMPLEMENTED: u16 = 501;
+
 /// For the server to forget an upload, before the error that ended it is reported.
 const ABORT_MAX: Duration = Duration::from_secs(5);
+
+/// What is to become of an object that is there already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Existing {
+    Replace,
+    Keep,
+}
+
+impl Existing {
+    /// The `If-None-Match` of a request that stores an object.
+    fn condition(self) -> Option<String> {
+        (self == Self::Keep).then(|| "*".to_owned())
+    }
+}
 
 impl S3Store {
     pub(super) async fn upload(
         &self,
         key: &str,
+        existing: Existing,
         source: Box<dyn Read + Send>,
         size_max: u64,
     ) -> Result<()> {
         let mut parts = Parts::new(source, part_bytes(size_max));
         let first = parts.next().await?.unwrap_or_default();
         match parts.next().await? {
-            None => self.put_object(key, first).await,
-            Some(second) => self.put_parts(key, vec![first, second], parts).await,
+            None => self.put_object(key, existing, first).await,
+            Some(second) => self.put_parts(key, existing, vec![first, second], parts).await,
         }
     }
 
-    async fn put_object(&self, key: &str, bytes: Vec<u8>) -> Result<()> {
+    async fn put_object(&self, key: &str, existing: Existing, bytes: Vec<u8>) -> Result<()> {
         let operation = self.operation("store", key);
         let timeouts = self.patience.request(bytes.len() as u64);
         let output = self
@@ -54,15 +74,40 @@ impl S3Store {
             .key(self.full_key(key))
             .content_length(length_header(bytes.len()))
             .body(ByteStream::from(bytes))
+            .set_if_none_match(existing.condition())
             .customize()
             .config_override(with_timeouts(timeouts))
             .send()
             .await
-            .map_err(|error| operation.failed(&error))?;
+            .map_err(|error| self.not_stored(existing, operation, &error))?;
         confirm(output.e_tag(), operation)
     }
 
-    async fn put_parts(&self, key: &str, first: Vec<Vec<u8>>, rest: Parts) -> Result<()> {
+    /// A server that does not know conditions is not asked again to keep one.
+    fn not_stored<E>(
+        &self,
+        existing: Existing,
+        operation: Operation<'_>,
+        error: &SdkError<E, HttpResponse>,
+    ) -> StoreError
+    where
+        E: Error + ProvideErrorMetadata + Send + Sync + 'static,
+    {
+        let status = error.raw_response().map(|response| response.status().as_u16());
+        if existing == Existing::Keep && status == Some(NOT_IMPLEMENTED) {
+            self.knows_no_conditions.store(true, Ordering::Relaxed);
+            return operation.unavailable("the server does not know If-None-Match");
+        }
+        operation.failed(error)
+    }
+
+    async fn put_parts(
+        &self,
+        key: &str,
+        existing: Existing,
+        first: Vec<Vec<u8>>,
+        rest: Parts,
+    ) -> Result<()> {
         let upload = Multipart::begin(self, key).await?;
         let rest = stream::try_unfold(rest, |mut rest| async move {
             Ok(rest.next().await?.map(|part| (part, rest)))
@@ -76,7 +121,7 @@ impl S3Store {
             .try_collect()
             .await;
         let outcome = match sent {
-            Ok(parts) => upload.complete(parts).await,
+            Ok(parts) => upload.complete(existing, parts).await,
             Err(error) => Err(error),
         };
         upload.end(outcome.is_ok()).await;
@@ -167,7 +212,7 @@ impl<'a> Multipart<'a> {
             .build())
     }
 
-    async fn complete(&self, mut parts: Vec<CompletedPart>) -> Result<()> {
+    async fn complete(&self, existing: Existing, mut parts: Vec<CompletedPart>) -> Result<()> {
         parts.sort_unstable_by_key(CompletedPart::part_number);
         let parts = CompletedMultipartUpload::builder().set_parts(Some(parts)).build();
         let output = self
@@ -178,11 +223,12 @@ impl<'a> Multipart<'a> {
             .key(&self.key)
             .upload_id(&self.id)
             .multipart_upload(parts)
+            .set_if_none_match(existing.condition())
             .customize()
             .config_override(with_timeouts(self.store.patience.completion()))
             .send()
             .await
-            .map_err(|error| self.operation.failed(&error))?;
+            .map_err(|error| self.store.not_stored(existing, self.operation, &error))?;
         confirm(output.e_tag(), self.operation)
     }
 

@@ -14,6 +14,8 @@ pub(super) struct Answer<'a> {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
     NotFound,
+    /// There is an object where there was to be none.
+    Exists,
     Rejected(&'static str),
     Unavailable(&'static str),
 }
@@ -21,9 +23,10 @@ pub(super) enum Verdict {
 impl Answer<'_> {
     /// `about_object`: the request was for one object, so that it may be that which is missing.
     pub(super) fn verdict(&self, about_object: bool) -> Verdict {
-        use Verdict::{NotFound, Rejected, Unavailable};
+        use Verdict::{Exists, NotFound, Rejected, Unavailable};
         match (self.code, self.status) {
             ("NoSuchKey" | "NotFound", _) | ("", 404) if about_object => NotFound,
+            (_, 412) if about_object => Exists,
             ("NoSuchBucket", _) => Rejected("create the bucket, or check its name"),
             ("InvalidAccessKeyId" | "InvalidClientTokenId", _) => Rejected("check access-key-id"),
             ("SignatureDoesNotMatch", _) => Rejected("check secret-access-key"),
@@ -81,6 +84,7 @@ mod tests {
         let answer = Answer { status, code, message: "", request: "" };
         let found = match answer.verdict(true) {
             Verdict::NotFound => "not found",
+            Verdict::Exists => "exists",
             Verdict::Rejected(_) => "rejected",
             Verdict::Unavailable(_) => "unavailable",
         };
@@ -107,6 +111,8 @@ mod tests {
             (405, "MethodNotAllowed", "rejected"),
             (408, "", "unavailable"),
             (409, "OperationAborted", "unavailable"),
+            (409, "ConditionalRequestConflict", "unavailable"),
+            (412, "PreconditionFailed", "exists"),
             (416, "InvalidRange", "rejected"),
             (429, "", "unavailable"),
             (500, "InternalError", "unavailable"),

@@ -92,6 +92,10 @@ impl ObjectStore for Memory {
         Err(StoreError::Rejected(anyhow!("read only")))
     }
 
+    async fn create(&self, _: &str, _: Box<dyn Read + Send>, _: u64) -> Result<()> {
+        Err(StoreError::Rejected(anyhow!("read only")))
+    }
+
     async fn get(&self, key: &str, range: Range<u64>) -> Result<Vec<u8>> {
         self.check()?;
         if self.0.lock().unwrap().stalled {

@@ -1,0 +1,106 @@
+//! Files that one process at a time makes, and that take nobody's place.
+
+use std::fs::{self, File, Metadata, OpenOptions};
+use std::io;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::Path;
+
+use rustix::fs::{CWD, FlockOperation, OFlags, RenameFlags, flock, renameat_with};
+
+/// Makes an empty file with these permission bits and locks it for as long as it is open, in the
+/// place of one that an earlier process left.
+///
+/// While another process has it locked this fails as [`io::ErrorKind::WouldBlock`], so that the two
+/// never write to one file.
+pub(crate) fn create_locked(path: &Path, mode: u32) -> io::Result<File> {
+    loop {
+        // Not through a link: what that leads to is not ours.
+        let no_follow = OFlags::NOFOLLOW.bits().cast_signed();
+        match OpenOptions::new().write(true).custom_flags(no_follow).open(path) {
+            Ok(leftover) => {
+                lock(&leftover)?;
+                // Whoever held the lock may have renamed the file to its final name.
+                if is_at(&leftover.metadata()?, path) {
+                    fs::remove_file(path)?;
+                }
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => (),
+            Err(error) => return Err(error),
+        }
+        let mut options = OpenOptions::new();
+        match options.read(true).write(true).create_new(true).mode(mode).open(path) {
+            Ok(file) => {
+                lock(&file)?;
+                return Ok(file);
+            }
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => (),
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+fn lock(file: &File) -> io::Result<()> {
+    match flock(file, FlockOperation::NonBlockingLockExclusive) {
+        Err(rustix::io::Errno::WOULDBLOCK) => {
+            let message = "another process is writing it";
+            Err(io::Error::new(io::ErrorKind::WouldBlock, message))
+        }
+        // A file system without locks is no reason to do nothing.
+        _ => Ok(()),
+    }
+}
+
+fn is_at(file: &Metadata, path: &Path) -> bool {
+    path.symlink_metadata().is_ok_and(|at| (at.dev(), at.ino()) == (file.dev(), file.ino()))
+}
+
+/// Renames without ever replacing anything: then it fails as [`io::ErrorKind::AlreadyExists`].
+///
+/// On a file system that knows neither such a rename nor links, it replaces what another process
+/// made in the same moment.
+pub(crate) fn rename_to_new(source: &Path, target: &Path) -> io::Result<()> {
+    match renameat_with(CWD, source, CWD, target, RenameFlags::NOREPLACE) {
+        Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS) => {
+            // A file system that cannot: a link refuses to replace, too.
+            match fs::hard_link(source, target) {
+                Ok(()) => fs::remove_file(source),
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(error),
+                Err(_) if target.symlink_metadata().is_ok() => {
+                    Err(io::ErrorKind::AlreadyExists.into())
+                }
+                Err(_) => fs::rename(source, target),
+            }
+        }
+        outcome => Ok(outcome?),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_process_at_a_time_writes_a_file() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("a.tmp");
+        fs::write(&path, "left by an earlier process").unwrap();
+        let file = create_locked(&path, 0o600).unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"");
+        let error = create_locked(&path, 0o600).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
+        drop(file);
+        create_locked(&path, 0o600).unwrap();
+    }
+
+    #[test]
+    fn a_rename_replaces_nothing() {
+        let directory = tempfile::tempdir().unwrap();
+        let [one, other] = ["one", "other"].map(|name| directory.path().join(name));
+        fs::write(&one, "1").unwrap();
+        rename_to_new(&one, &other).unwrap();
+        fs::write(&one, "2").unwrap();
+        let error = rename_to_new(&one, &other).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::AlreadyExists);
+        assert_eq!(fs::read(&other).unwrap(), b"1");
+    }
+}
