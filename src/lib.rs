@@ -33,6 +33,7 @@
 //!
 //! * `exclusive`: files that one process at a time makes.
 //! * [`mod@format`]: the objects that a replica is made of. Values and bytes.
+//! * `provenance`: what a database file was restored from, noted on the file.
 //! * [`wal`]: SQLite's write-ahead log as a file format. Values and bytes.
 //! * [`sqlite`]: a live database that belongs to somebody else.
 //! * [`store`]: where objects are kept.
@@ -76,6 +77,7 @@ pub mod cli;
 pub mod config;
 mod exclusive;
 pub mod format;
+mod provenance;
 pub mod replicate;
 pub mod restore;
 pub mod sqlite;

@@ -6,7 +6,7 @@ use super::error::{Invalid, Step};
 use super::reader::Reader;
 use super::replica::Keys;
 use super::{raw, replica};
-use crate::replicate::{DatabaseOptions, ReplicaOptions};
+use crate::replicate::{DatabaseOptions, OnDivergence, ReplicaOptions};
 
 const MONITOR_INTERVAL: Duration = Duration::from_secs(1);
 const CHECKPOINT_INTERVAL: Duration = Duration::from_mins(1);
@@ -43,6 +43,9 @@ impl raw::Database {
                 self.checkpoint_interval,
                 CHECKPOINT_INTERVAL,
             )?,
+            on_divergence: reader
+                .parsed("on-divergence", self.on_divergence, parse_on_divergence)?
+                .unwrap_or_default(),
             min_checkpoint_pages,
             max_checkpoint_pages: reader.count(
                 "max-checkpoint-page-count",
@@ -51,6 +54,15 @@ impl raw::Database {
             )?,
             path,
         })
+    }
+}
+
+fn parse_on_divergence(text: &str) -> Result<OnDivergence, String> {
+    match text {
+        "fork" => Ok(OnDivergence::Fork),
+        "continue" => Ok(OnDivergence::Continue),
+        "stop" => Ok(OnDivergence::Stop),
+        _ => Err(format!("{text:?} is neither \"fork\" nor \"continue\" nor \"stop\"")),
     }
 }
 

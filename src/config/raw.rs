@@ -32,6 +32,7 @@ section! {
         "meta-path" => meta_path: Scalar,
         "min-checkpoint-page-count" => min_checkpoint_page_count: Scalar,
         "monitor-interval" => monitor_interval: Scalar,
+        "on-divergence" => on_divergence: Scalar,
         "path" => path: Scalar,
         "replicas" => replicas: Vec<Replica>,
     }

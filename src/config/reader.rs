@@ -86,7 +86,7 @@ impl<'v> Reader<'v> {
         Ok(interval)
     }
 
-    fn parsed<T>(
+    pub(super) fn parsed<T>(
         &self,
         key: &'static str,
         scalar: Option<Scalar>,

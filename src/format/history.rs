@@ -55,6 +55,27 @@ impl History {
         history
     }
 
+    /// The object that the history ends with, and its size: the last segment, unless a snapshot is
+    /// newer. `None` without a snapshot, for then nothing can be restored.
+    pub fn newest(&self) -> Option<(Key, u64)> {
+        let generation = self.generation;
+        let snapshot = self.snapshots.last()?;
+        Some(match self.segments.last() {
+            Some(segment) if segment.pos.index >= snapshot.index => {
+                (Key::Segment { generation, pos: segment.pos }, segment.size)
+            }
+            _ => (Key::Snapshot { generation, index: snapshot.index }, snapshot.size),
+        })
+    }
+
+    /// Among the histories of one replica, the one that was written to last.
+    pub fn latest(histories: &[Self]) -> Option<&Self> {
+        let written = |history: &&Self| {
+            history.created().map(|(first, last)| (last, first, history.generation))
+        };
+        histories.iter().filter(|history| !history.snapshots.is_empty()).max_by_key(written)
+    }
+
     /// When the first and the last of its objects were created. `None` when there are no objects.
     pub fn created(&self) -> Option<(SystemTime, SystemTime)> {
         let snapshots = self.snapshots.iter().map(|snapshot| snapshot.created);

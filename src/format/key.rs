@@ -17,6 +17,15 @@ impl Key {
     /// The prefix of all generations.
     pub const GENERATIONS: &'static str = "generations/";
 
+    /// The prefix of the replicas that are kept below a replica, for databases that did not descend
+    /// from what it holds. Litestream does not look there.
+    pub const FORKS: &'static str = "forks/";
+
+    /// Where the fork begins whose first generation that is: the root of a replica of its own.
+    pub fn fork_root(generation: Generation) -> String {
+        format!("forks/{generation}/")
+    }
+
     /// The prefix of all objects of a generation.
     pub fn generation_prefix(generation: Generation) -> String {
         format!("generations/{generation}/")

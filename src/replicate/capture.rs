@@ -1,7 +1,6 @@
 mod segment;
 
 use std::io;
-use std::time::SystemTime;
 
 use anyhow::{Context, bail};
 
@@ -11,7 +10,7 @@ use super::durable::Durability;
 use super::pages::PageTable;
 use super::staging::Staging;
 use super::state_directory::StateDirectory;
-use crate::format::{Content, Generation, Seal, WalPos};
+use crate::format::{Content, Seal, WalPos};
 use crate::sqlite::Database;
 use crate::wal::{Checksum, PageSize, Salt, WalHeader};
 pub(super) use segment::Cut;
@@ -35,32 +34,21 @@ pub(super) struct Capture {
     ahead: bool,
     /// Frames behind the cursor that are known to hold no commit, in the log of that salt.
     scanned: Option<(Salt, u64, Checksum)>,
+    file: String,
     boot: String,
 }
 
 impl Capture {
-    /// Begins a generation whose first snapshot is what `pages` was made of.
+    /// Begins to capture at `cursor`, where the database has the pages of the table.
     ///
     /// `log_end` is where the log ended then, if there was one: the first segment will be all of
     /// it, or the beginning of the log that takes its place.
     pub(super) fn begin(
-        generation: Generation,
-        page_size: PageSize,
-        size: u32,
+        cursor: Cursor,
         pages: PageTable,
-        committed: SystemTime,
+        file: String,
         log_end: Option<(Salt, u64)>,
     ) -> Self {
-        let cursor = Cursor {
-            generation,
-            pos: WalPos::default(),
-            place: Place::Start,
-            page_size,
-            pages: size,
-            digest: pages.digest(),
-            link: crate::format::Link::default(),
-            committed,
-        };
         Self {
             cursor,
             pages,
@@ -69,6 +57,7 @@ impl Capture {
             drained: false,
             ahead: false,
             scanned: None,
+            file,
             boot: boot(),
         }
     }
@@ -80,9 +69,10 @@ impl Capture {
     pub(super) fn resume(
         state: &StateDirectory,
         page_size: PageSize,
+        file: String,
         staged: &[Staging],
     ) -> anyhow::Result<Option<Self>> {
-        let Some(Saved { cursor, boot: written, clean }) = Saved::load(&state.cursor())? else {
+        let Some(Saved { cursor, boot: written, clean, .. }) = Saved::load(&state.cursor())? else {
             return Ok(None);
         };
         if cursor.page_size != page_size {
@@ -112,6 +102,7 @@ impl Capture {
             drained: false,
             ahead,
             scanned: None,
+            file,
             boot,
         }))
     }
@@ -225,7 +216,12 @@ impl Capture {
         durability: Durability,
         clean: bool,
     ) -> anyhow::Result<()> {
-        let saved = Saved { cursor: self.cursor.clone(), boot: self.boot.clone(), clean };
+        let saved = Saved {
+            cursor: self.cursor.clone(),
+            file: self.file.clone(),
+            boot: self.boot.clone(),
+            clean,
+        };
         let path = state.cursor();
         saved.store(&path, durability).with_context(|| format!("write {}", path.display()))
     }

@@ -45,6 +45,8 @@ pub(super) struct Cursor {
 #[derive(Debug)]
 pub(super) struct Saved {
     pub(super) cursor: Cursor,
+    /// Which file the database is, see `Database::identity`.
+    pub(super) file: String,
     /// Which run of the operating system wrote it.
     pub(super) boot: String,
     /// The daemon had ended in order, and what it left is on disk even after a power loss.
@@ -74,11 +76,12 @@ impl Saved {
         let since = committed.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let mut text = format!(
             "version 1\ngeneration {generation}\npos {pos}\npage-size {}\npages {pages}\n\
-             digest {:032x}\nlink {:032x}\ncommitted {}\nboot {}\nclean {}\n",
+             digest {:032x}\nlink {:032x}\ncommitted {}\nfile {}\nboot {}\nclean {}\n",
             page_size.get(),
             digest.0,
             link.0,
             since.as_millis(),
+            self.file,
             self.boot,
             self.clean,
         );
@@ -120,7 +123,12 @@ impl Saved {
                 .checked_add(Duration::from_millis(fields.parse("committed")?))?,
         };
         let boot = fields.text("boot").unwrap_or_default().to_owned();
-        Some(Self { cursor, boot, clean: fields.parse("clean")? })
+        Some(Self {
+            cursor,
+            file: fields.text("file")?.to_owned(),
+            boot,
+            clean: fields.parse("clean")?,
+        })
     }
 }
 
@@ -155,7 +163,7 @@ mod tests {
             link: Link(56),
             committed: SystemTime::UNIX_EPOCH + Duration::from_millis(1_700_000_000_123),
         };
-        Saved { cursor, boot: "0b5a".to_owned(), clean: true }
+        Saved { cursor, file: "314@15".to_owned(), boot: "0b5a".to_owned(), clean: true }
     }
 
     #[test]

@@ -7,9 +7,10 @@ use tokio::task::{JoinError, JoinSet};
 
 use super::message::{Captured, Lines, Mailbox, Message};
 use super::metrics::Metrics;
-use super::options::DatabaseOptions;
+use super::options::{DatabaseOptions, OnDivergence};
 use super::outcome::Unreplicated;
 use super::replica::Replica;
+use super::restoration::take_up_restoration;
 use super::staging::Staging;
 use super::state_directory::StateDirectory;
 use super::tail::{Slot, Tail};
@@ -59,16 +60,24 @@ impl Engine {
         all_metrics: &Metrics,
     ) -> anyhow::Result<()> {
         let metrics = all_metrics.database(&options.path);
+        let staging: Vec<Staging> = options
+            .replicas
+            .iter()
+            .map(|replica| Staging::new(state.path(), &replica.name))
+            .collect();
+        take_up_restoration(&options.path, &state, &staging)?;
         let watch = Watch::new(&options.path)?;
         let (sender, inbox) = mpsc::channel();
         let cancelled = Arc::new(AtomicBool::new(false));
         let mailbox = Mailbox { cancelled: Arc::clone(&cancelled), sender, waker: watch.waker() };
         let (captured, _) = watch::channel(Captured::default());
         let mut slots = Vec::new();
-        for (number, replica) in options.replicas.iter().enumerate() {
-            let (snapshots, offered) = queue::unbounded_channel();
-            let staging = Staging::new(state.path(), &replica.name);
-            slots.push(Slot::new(replica.name.clone(), staging.clone(), snapshots));
+        for (number, (replica, staging)) in options.replicas.iter().zip(staging).enumerate() {
+            if options.on_divergence == OnDivergence::Continue {
+                staging.forget_fork()?;
+            }
+            let (grants, granted) = queue::unbounded_channel();
+            slots.push(Slot::new(replica.name.clone(), staging.clone(), grants));
             let replica = Replica {
                 number,
                 database: options.path.clone(),
@@ -79,10 +88,10 @@ impl Engine {
                 metrics: metrics.replica(&replica.name),
                 all_metrics: all_metrics.clone(),
             };
-            self.replicas.spawn(replica.run(offered));
+            self.replicas.spawn(replica.run(granted));
         }
         let tail =
-            Tail::new(options, state, slots, Lines { inbox, captured, cancelled }, watch, metrics);
+            Tail::new(options, state, slots, Lines { inbox, captured, cancelled }, watch, metrics)?;
         self.tails.spawn_blocking(|| tail.run());
         self.mailboxes.push(mailbox);
         Ok(())

@@ -8,6 +8,8 @@ use std::sync::{Arc, mpsc};
 
 use tokio::sync::watch;
 
+use super::snapshot::Snapshot;
+use super::tip::Tip;
 use crate::format::{Generation, Link, WalPos};
 use crate::sqlite::Waker;
 
@@ -30,8 +32,9 @@ pub(super) struct Captured {
 /// What a replica tells the tail.
 #[derive(Clone, Debug)]
 pub(super) enum Report {
-    /// It can be reached, and needs a snapshot: of the generation, or of a new one.
-    WantsSnapshot,
+    /// It can be reached, and needs a snapshot: of the generation, or of a new one. Its newest object
+    /// is that, unless it is known to be of the current generation.
+    WantsSnapshot(Option<Tip>),
     /// It holds the generation, up to where the staged segments begin.
     Holds(Generation),
     /// It holds something else than what was sent to it. The reason is for people.
@@ -52,6 +55,17 @@ impl Report {
     pub(super) fn shows_use(&self) -> bool {
         matches!(self, Self::Holds(_) | Self::SnapshotStored(_) | Self::SegmentStored)
     }
+}
+
+/// What a replica that wants a snapshot gets.
+#[derive(Debug)]
+pub(super) enum Grant {
+    /// One to be stored in the replica.
+    Snapshot(Snapshot),
+    /// One to be stored in a fork, because the database does not continue what the replica holds.
+    Fork(Snapshot),
+    /// None: the database goes on where the replica ends.
+    Continuation,
 }
 
 /// What wakes a tail.
@@ -111,7 +125,7 @@ mod tests {
             (Report::SnapshotStored(generation), true),
             (Report::SegmentStored, true),
             // It may be readable and not writable.
-            (Report::WantsSnapshot, false),
+            (Report::WantsSnapshot(None), false),
             (Report::Diverged(generation, String::new()), false),
             (Report::SnapshotFailed(generation, false), false),
             (Report::Rejected(String::new()), false),

@@ -18,7 +18,22 @@ pub struct DatabaseOptions {
     pub min_checkpoint_pages: u32,
     /// Pages in the WAL from which on a checkpoint is tried without pauses. 0: never.
     pub max_checkpoint_pages: u32,
+    pub on_divergence: OnDivergence,
     pub replicas: Vec<ReplicaOptions>,
+}
+
+/// What to do when a replica holds a history that the database does not continue: that of a
+/// database that was there before, of a newer copy of it, or of another one altogether.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnDivergence {
+    /// Leave the replica as it is, and replicate to a place of its own below it.
+    #[default]
+    Fork,
+    /// Begin a generation in the replica: from then on it is what restores get, and what was there
+    /// lives as long as the retention.
+    Continue,
+    /// End with an error.
+    Stop,
 }
 
 /// One copy of a database.

@@ -13,12 +13,11 @@ use tokio::time::{Instant, sleep_until};
 use tracing::{debug, error, warn};
 
 use super::backoff::Backoff;
-use super::message::{Captured, Mailbox, Message, Report};
+use super::message::{Captured, Grant, Mailbox, Message, Report};
 use super::metrics::{Metrics, ReplicaMetrics};
 use super::options::ReplicaOptions;
-use super::snapshot::Snapshot;
 use super::staging::Staging;
-use crate::format::{Generation, Link};
+use crate::format::{Generation, Key, Link};
 use crate::store::{Access, FileStore, Store, StoreError};
 use counted_store::CountedStore;
 use maintenance::Maintenance;
@@ -48,13 +47,15 @@ pub(super) struct Replica {
 struct Connected {
     replica: Replica,
     store: CountedStore,
-    /// Those that the tail has taken for us.
-    snapshots: mpsc::UnboundedReceiver<Snapshot>,
+    /// What the tail has for us.
+    grants: mpsc::UnboundedReceiver<Grant>,
     /// The generation that it holds, and the link of its newest segment.
     tip: Option<(Generation, Link)>,
     /// A snapshot was asked for, and did not come yet.
     asked: bool,
     last_sent: Option<Instant>,
+    /// It was found out whether the store creates what is there already.
+    conditions_checked: bool,
     /// Between snapshots that could not be stored.
     snapshot_pause: Backoff,
     maintenance: Maintenance,
@@ -62,16 +63,18 @@ struct Connected {
 
 impl Replica {
     /// Runs until the tail has ended.
-    pub(super) async fn run(self, snapshots: mpsc::UnboundedReceiver<Snapshot>) {
-        let store = CountedStore::new(self.connect().await, self.all_metrics.clone());
+    pub(super) async fn run(self, grants: mpsc::UnboundedReceiver<Grant>) {
+        let store = self.connect().await;
+        let store = CountedStore::new(store, self.root(), self.all_metrics.clone());
         let mut connected = Connected {
             maintenance: Maintenance::new(&self.options),
             replica: self,
             store,
-            snapshots,
+            grants,
             tip: None,
             asked: false,
             last_sent: None,
+            conditions_checked: false,
             snapshot_pause: Backoff::new(PAUSE_MAX),
         };
         connected.probe().await;
@@ -103,6 +106,28 @@ impl Replica {
         }
     }
 
+    /// What every key begins with: nothing, unless the database is replicated to a fork.
+    fn root(&self) -> String {
+        match self.staging.fork() {
+            Ok(None) => String::new(),
+            Ok(Some(generation)) => {
+                let root = Key::fork_root(generation);
+                error!(
+                    db = %self.database.display(), name = self.options.name, fork = root,
+                    "DIVERGED: replicating to a fork, because the replica holds another history. \
+                     What is restored by default is that, and not this database. Restore the one or the \
+                     other, or set on-divergence: continue"
+                );
+                root
+            }
+            Err(error) => {
+                // Never reached on a disk that works: it is read where segments are staged.
+                error!(name = self.options.name, "cannot read whether there is a fork: {error}");
+                String::new()
+            }
+        }
+    }
+
     fn report(&self, report: Report) {
         self.tail.send(Message::Report { replica: self.number, report });
     }
@@ -129,8 +154,8 @@ impl Connected {
                 Ok(()) => self.keep_interval().await,
                 Err(_) => return false,
             },
-            snapshot = self.snapshots.recv() => match snapshot {
-                Some(snapshot) => self.store_snapshot(snapshot).await,
+            grant = self.grants.recv() => match grant {
+                Some(grant) => self.take(grant).await,
                 None => return false,
             },
             () = sleep_until(due) => self.maintain(captured).await,
@@ -180,7 +205,7 @@ impl Connected {
         if captured.generation == Some(generation) && nothing_staged && self.tip != tip {
             self.tip = None;
             self.asked = true;
-            self.replica.report(Report::WantsSnapshot);
+            self.replica.report(Report::WantsSnapshot(None));
         } else {
             self.replica.metrics.set_oldest_unreplicated(None);
         }
@@ -213,9 +238,7 @@ impl Connected {
             }
             Standing::Lacks => self.ask_for_snapshot().await,
             Standing::Diverged(reason) => {
-                self.asked = true;
-                self.replica.report(Report::Diverged(generation, reason));
-                self.replica.report(Report::WantsSnapshot);
+                self.diverged(generation, reason).await;
             }
         }
         Ok(())
@@ -224,10 +247,12 @@ impl Connected {
     /// Gives back what cannot be stored now: while a snapshot waits the log cannot be checkpointed,
     /// and it would grow for as long as the store cannot be reached.
     fn decline_snapshots(&mut self) {
-        while let Ok(snapshot) = self.snapshots.try_recv() {
+        while let Ok(grant) = self.grants.try_recv() {
             self.asked = false;
-            self.maintenance.snapshot_failed();
-            self.replica.report(Report::SnapshotFailed(snapshot.seal.generation, false));
+            if let Grant::Snapshot(snapshot) | Grant::Fork(snapshot) = grant {
+                self.maintenance.snapshot_failed();
+                self.replica.report(Report::SnapshotFailed(snapshot.seal.generation, false));
+            }
         }
     }
 
@@ -236,9 +261,34 @@ impl Connected {
     async fn ask_for_snapshot(&mut self) {
         if !self.asked {
             self.replica.metrics.set_oldest_unreplicated(Some(SystemTime::now()));
-            self.probe().await;
+            let newest = self.probe_newest().await;
             self.asked = true;
-            self.replica.report(Report::WantsSnapshot);
+            self.replica.report(Report::WantsSnapshot(newest));
+        }
+    }
+
+    /// The replica holds something else than what was sent to it.
+    async fn diverged(&mut self, generation: Generation, reason: String) {
+        self.tip = None;
+        self.replica.report(Report::Diverged(generation, reason));
+        self.ask_for_snapshot().await;
+    }
+
+    async fn take(&mut self, grant: Grant) {
+        match grant {
+            Grant::Snapshot(snapshot) => self.store_snapshot(snapshot).await,
+            Grant::Fork(snapshot) => {
+                let generation = snapshot.seal.generation;
+                if let Err(error) = self.replica.staging.note_fork(generation) {
+                    error!(name = self.replica.options.name, "cannot take note of a fork: {error}");
+                    self.asked = false;
+                    return self.replica.report(Report::SnapshotFailed(generation, false));
+                }
+                self.store.move_to(self.replica.root());
+                self.store_snapshot(snapshot).await;
+            }
+            // What it holds is looked up before anything is sent.
+            Grant::Continuation => (self.asked, self.tip) = (false, None),
         }
     }
 }

@@ -3,13 +3,16 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use super::durable::{remove, sync_parent};
+use super::durable::{Durability, remove, replace_file, sync_parent};
+use super::sent::Sent;
 use crate::format::{Generation, Key, WalPos};
 
 /// Segments that wait until a replica has them: finished objects under their final names.
 ///
 /// ```text
 /// staging/<replica>/<generation>/<index>_<offset>.wal.lz4
+/// staging/<replica>/sent     what it acknowledged last
+/// staging/<replica>/fork     the fork of the replica that is written to, if it is one
 /// ```
 ///
 /// A segment for several replicas is one file with several names, so each replica takes its own
@@ -68,8 +71,49 @@ impl Staging {
         fs::rename(partial, path)
     }
 
-    /// Makes the segments of a generation durable.
+    /// What the replica acknowledged last, as far as that is known.
+    pub(super) fn sent(&self) -> io::Result<Option<Sent>> {
+        match fs::read_to_string(self.0.join("sent")) {
+            Ok(text) => Ok(Sent::parse(&text)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Takes note of what the replica acknowledged.
+    pub(super) fn note_sent(&self, sent: Sent) -> io::Result<()> {
+        fs::create_dir_all(&self.0)?;
+        replace_file(&self.0.join("sent"), sent.to_text().as_bytes(), Durability::Process)
+    }
+
+    /// The fork that the database is replicated to, because the replica holds another history.
+    pub(super) fn fork(&self) -> io::Result<Option<Generation>> {
+        match fs::read_to_string(self.0.join("fork")) {
+            Ok(text) => Ok(text.trim_end().parse().ok()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Takes note of a fork, durably: nothing else tells it from the replica itself.
+    pub(super) fn note_fork(&self, fork: Generation) -> io::Result<()> {
+        fs::create_dir_all(&self.0)?;
+        replace_file(&self.0.join("fork"), format!("{fork}\n").as_bytes(), Durability::Power)
+    }
+
+    /// Goes back from a fork to the replica itself.
+    pub(super) fn forget_fork(&self) -> io::Result<()> {
+        remove(&self.0.join("fork"))
+    }
+
+    /// Makes the segments of a generation durable, and what is known to be sent.
     pub(super) fn sync(&self, generation: Generation) -> io::Result<()> {
+        match File::open(self.0.join("sent")) {
+            Ok(sent) => sent.sync_all()?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => (),
+            Err(error) => return Err(error),
+        }
         for staged in self.segments(generation)? {
             match File::open(&staged.path) {
                 Ok(file) => file.sync_all()?,

@@ -1,11 +1,13 @@
 use std::fs::{self, File, TryLockError};
-use std::io::Write;
+use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, chown};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 
-use super::durable::remove;
+use super::durable::{Durability, remove, replace_file};
+use crate::format::Generation;
+use crate::provenance::Provenance;
 
 /// The directory for our own state beside a database, held by one process at a time.
 ///
@@ -13,6 +15,8 @@ use super::durable::remove;
 /// lock              held while a daemon runs
 /// cursor            how far the database was captured
 /// pages             the digest of each page
+/// lineage           the generations that were captured from this database file
+/// restored          what it was restored from, as far as that was taken note of
 /// staging/          segments that some replica does not have yet
 /// segment.partial   the segment that is being cut
 /// ```
@@ -63,20 +67,44 @@ impl StateDirectory {
         self.path.join("pages")
     }
 
+    pub(super) fn lineage(&self) -> PathBuf {
+        self.path.join("lineage")
+    }
+
+    /// The restore that was taken note of last.
+    pub(super) fn taken_up(&self) -> io::Result<Option<Provenance>> {
+        match fs::read_to_string(self.path.join("restored")) {
+            Ok(text) => Ok(text.trim_end().parse().ok().map(Provenance)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    pub(super) fn note_taken_up(&self, restored: Provenance) -> anyhow::Result<()> {
+        let path = self.path.join("restored");
+        replace_file(&path, format!("{}\n", restored.0).as_bytes(), Durability::Power)
+            .with_context(|| format!("write {}", path.display()))
+    }
+
+    /// The generation that Litestream 0.3 wrote last, as it says here.
+    pub(super) fn generation_of_litestream(&self) -> Option<Generation> {
+        fs::read_to_string(self.path.join("generation")).ok()?.trim_end().parse().ok()
+    }
+
     pub(super) fn partial_segment(&self) -> PathBuf {
         self.path.join("segment.partial")
     }
 
     /// Removes what Litestream 0.3 keeps here, so that it starts anew when it comes back, and does
     /// not take up a history that ended long ago. Its replicas are not touched.
-    pub(super) fn retire_litestream(&self) -> std::io::Result<()> {
+    pub(super) fn retire_litestream(&self) -> io::Result<()> {
         remove(&self.path.join("generation"))?;
         remove(&self.path.join("generations"))
     }
 }
 
 /// Makes a directory with the owner and, as far as it is private, the mode of its neighbour.
-fn create_like(path: &Path, neighbour: Option<&Path>) -> std::io::Result<()> {
+fn create_like(path: &Path, neighbour: Option<&Path>) -> io::Result<()> {
     if path.is_dir() {
         return Ok(());
     }

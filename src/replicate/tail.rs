@@ -1,7 +1,9 @@
 //! Follows one database: captures its log, checkpoints it, and takes its snapshots.
 
+mod adoption;
 mod backlog;
 mod checkpoints;
+mod divergence;
 mod ending;
 mod hearing;
 mod recovery;
@@ -18,13 +20,17 @@ use anyhow::Context;
 use tracing::{error, info, warn};
 
 use super::capture::{Capture, Cut};
+use super::cursor::Saved;
+use super::lineage::Lineage;
 use super::message::{Captured, Lines};
 use super::metrics::DatabaseMetrics;
 use super::options::DatabaseOptions;
 use super::outcome::Unreplicated;
 use super::staging::Staging;
 use super::state_directory::StateDirectory;
+use crate::format::Link;
 use crate::sqlite::{Database, OpenError, SqliteError, Watch};
+use divergence::Diverged;
 use schedule::Schedule;
 pub(super) use slot::{Slot, Standing};
 
@@ -48,6 +54,13 @@ pub(super) struct Tail {
     file: Weak<File>,
     capture: Option<Capture>,
     schedule: Schedule,
+    lineage: Lineage,
+    /// The link of the last segment of the generation that ended last, if the next one begins with
+    /// the same database.
+    parent: Link,
+    /// It is not proven yet that the database is still the one that was captured by an earlier
+    /// process: the file is another one.
+    moved: bool,
     /// The database could be opened once, and what an earlier process left was taken up.
     opened: bool,
     /// Since when it is to end.
@@ -63,9 +76,10 @@ impl Tail {
         lines: Lines,
         watch: Watch,
         metrics: DatabaseMetrics,
-    ) -> Self {
+    ) -> std::io::Result<Self> {
         let schedule = Schedule::new(&options, Instant::now());
-        Self {
+        let lineage = Lineage::load(state.lineage())?;
+        Ok(Self {
             options,
             state,
             slots,
@@ -76,10 +90,13 @@ impl Tail {
             file: Weak::new(),
             capture: None,
             schedule,
+            lineage,
+            parent: Link::default(),
+            moved: false,
             opened: false,
             stopping: None,
             aborted: false,
-        }
+        })
     }
 
     /// Follows the database until it is told to stop. Says what some replica does not have.
@@ -98,6 +115,7 @@ impl Tail {
                     failing = None;
                     self.pause(Instant::now())
                 }
+                Err(error) if error.is::<Diverged>() => return Err(error),
                 Err(error) if !self.opened && is_unusable(&error) => {
                     return Err(error);
                 }
@@ -125,6 +143,10 @@ impl Tail {
     fn abandon(&mut self, reason: &str) {
         let Some(capture) = self.capture.take() else { return };
         let generation = capture.cursor().generation;
+        self.parent = capture.cursor().link;
+        if self.moved {
+            self.end_lineage();
+        }
         warn!(db = %self.path().display(), %generation, reason, "generation ended, a new one begins");
         for slot in &mut self.slots {
             if slot.standing == Standing::Joining {
@@ -135,6 +157,15 @@ impl Tail {
             slot.storing = false;
         }
         self.publish();
+    }
+
+    /// The database is another one from now on.
+    fn end_lineage(&mut self) {
+        self.moved = false;
+        self.parent = Link::default();
+        if let Err(error) = self.lineage.end() {
+            warn!(db = %self.path().display(), "cannot forget the history of another file: {error}");
+        }
     }
 
     fn publish(&self) {
@@ -181,6 +212,7 @@ impl Tail {
                 return Ok(true);
             }
             self.abandon("the database file was replaced by another one, or removed");
+            self.end_lineage();
             self.database = None;
         }
         let context = || format!("open database {}", self.options.path.display());
@@ -266,8 +298,13 @@ impl Tail {
     fn resume(&mut self) -> anyhow::Result<()> {
         let Some(database) = &self.database else { return Ok(()) };
         let staging = self.staging(|_| true);
-        self.capture = Capture::resume(&self.state, database.page_size(), &staging)?;
+        let identity = database.identity()?;
+        self.moved = Saved::load(&self.state.cursor())?.is_some_and(|saved| saved.file != identity);
+        self.capture = Capture::resume(&self.state, database.page_size(), identity, &staging)?;
         if self.capture.is_none() {
+            if self.moved {
+                self.end_lineage();
+            }
             self.slots.iter_mut().for_each(|slot| slot.standing = Standing::Outside);
         }
         Ok(())
@@ -279,7 +316,10 @@ impl Tail {
             return Ok(());
         };
         match capture.follow(database)? {
-            Ok(()) => Ok(()),
+            Ok(()) => {
+                self.moved = false;
+                Ok(())
+            }
             Err(reason) => {
                 self.recover(reason);
                 Ok(())

@@ -1,10 +1,10 @@
 //! From a plan to a file, in a thread that may block.
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow};
-use tracing::warn;
+use tracing::{debug, warn};
 
 use super::apply::{Applied, Applier, ApplyError};
 use super::digest::digest_file;
@@ -13,6 +13,7 @@ use super::output::{Output, PublishError};
 use super::plan::Plan;
 use super::{RestoreError, Verdict};
 use crate::format::Key;
+use crate::provenance::Provenance;
 use crate::sqlite::quick_check;
 
 /// Why a plan did not work, by what else may.
@@ -32,15 +33,25 @@ impl Failure {
     }
 }
 
+/// Where the database is to appear.
+pub(super) struct Destination {
+    pub(super) path: PathBuf,
+    /// A database that is there is replaced.
+    pub(super) replace: bool,
+    /// What is to be noted on it.
+    pub(super) provenance: Option<Provenance>,
+}
+
 /// Makes the database of `plan` at a path, and there in the place of another one if that is said.
 /// `sure`: that the snapshot is whole after its WAL needs no proof.
 pub(super) fn assemble(
     plan: &Plan,
     sure: bool,
     mut fetch: Fetch,
-    (path, replace): (&Path, bool),
+    destination: &Destination,
     progress: &Progress,
 ) -> Result<(Applied, Verdict), Failure> {
+    let path = destination.path.as_path();
     let output = Output::create(path).map_err(Failure::here)?;
     let applied = apply(plan, &mut fetch, &output).map_err(|error| explain(error, path))?;
     let verdict = judge(plan, &applied, &output, progress)?;
@@ -51,7 +62,12 @@ pub(super) fn assemble(
         })?;
     }
     progress.check().map_err(Failure::here)?;
-    match output.publish(replace) {
+    if let Some(provenance) = &destination.provenance
+        && let Err(error) = provenance.note(output.file())
+    {
+        debug!(%error, "this file system does not keep where the database was restored from");
+    }
+    match output.publish(destination.replace) {
         Ok(()) => Ok((applied, verdict)),
         Err(PublishError::Exists) => Err(Failure::Here(RestoreError::OutputExists(path.into()))),
         Err(PublishError::Other(error)) => Err(Failure::here(error)),

@@ -38,8 +38,9 @@ pub(crate) use retry::retrying;
 pub use temporary::TemporaryDirectory;
 
 use crate::format::{Generation, History, WalPos};
+use crate::provenance::Provenance;
 use crate::store::ObjectStore;
-use assemble::{Failure, assemble};
+use assemble::{Destination, Failure, assemble};
 use fetch::{Fetch, Progress};
 use plan::{Plan, plans, rank};
 use replica::Replica;
@@ -244,8 +245,11 @@ async fn restore_plan<S: ObjectStore + 'static>(
         Fetch::start(store, objects, options.parallelism, Arc::clone(&progress));
     let (generation, created) = (plan.generation, plan.created());
     let watched = Arc::clone(&progress);
+    let newest = History::latest(&replica.histories).and_then(History::newest);
+    let provenance = newest.map(|(key, _)| Provenance(key));
     let mut work = tokio::task::spawn_blocking(move || {
-        assemble(&plan, sure, fetch, (&path, replace), &watched)
+        let output = Destination { path, replace, provenance };
+        assemble(&plan, sure, fetch, &output, &watched)
     });
     let outcome = loop {
         match tokio::time::timeout(PROGRESS_INTERVAL, &mut work).await {

@@ -2,7 +2,7 @@ use std::fs::{self, File, Metadata};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, UNIX_EPOCH};
 use std::{fmt, io};
 
 use rusqlite::ErrorCode;
@@ -197,6 +197,15 @@ impl Database {
     }
 
     /// Whether the database's name still belongs to the file that we hold.
+    /// Which file it is among those of its file system, over restarts too: its number, which is soon
+    /// given to another file when it is removed, and when it was made, where that is known. The
+    /// number of the file system itself may be another one after each boot.
+    pub fn identity(&self) -> io::Result<String> {
+        let created = self.file.metadata()?.created().ok();
+        let since = created.and_then(|created| created.duration_since(UNIX_EPOCH).ok());
+        Ok(format!("{}@{}", self.id.inode, since.unwrap_or_default().as_nanos()))
+    }
+
     pub fn is_in_place(&self) -> io::Result<bool> {
         match fs::metadata(&self.path) {
             Ok(metadata) => Ok(FileId::of(&metadata) == self.id),

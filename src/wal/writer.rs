@@ -17,6 +17,11 @@ impl<W: Write> FrameWriter<W> {
         Ok(Self { target, header: *header, checksum: header.checksum })
     }
 
+    /// Goes on behind the frame with that checksum.
+    pub fn resume(target: W, header: &WalHeader, checksum: Checksum) -> Self {
+        Self { target, header: *header, checksum }
+    }
+
     /// Appends a frame. `commit` is the size of the database in pages, if it ends a transaction.
     pub fn write_frame(
         &mut self,

@@ -2,6 +2,7 @@
 
 mod application;
 mod contention;
+mod divergence;
 mod history;
 mod refusals;
 mod replicas;

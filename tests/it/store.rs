@@ -106,9 +106,8 @@ async fn of_two_that_create_the_same_object_one_fails() {
     for store in Stores::empty().await.stores {
         for round in 0..20 {
             let key = format!("dir/{round}");
-            let create = |fill: u8| {
-                store.create(&key, Box::new(io::repeat(fill).take(3 * MIB)), 3 * MIB)
-            };
+            let create =
+                |fill: u8| store.create(&key, Box::new(io::repeat(fill).take(3 * MIB)), 3 * MIB);
             let (one, other) = tokio::join!(create(1), create(2));
             assert!(one.is_err() || other.is_err(), "{store:?}: both have created {key}");
             if one.is_ok() || other.is_ok() {

@@ -8,14 +8,15 @@ use std::path::{Path, PathBuf};
 use proc_macro2::{TokenStream, TokenTree};
 
 /// Which layers of the crate a layer may use.
-const ARROWS: [(&str, &[&str]); 11] = [
+const ARROWS: [(&str, &[&str]); 12] = [
     ("exclusive", &[]),
     ("format", &[]),
+    ("provenance", &["format"]),
     ("wal", &[]),
     ("sqlite", &["wal"]),
     ("store", &["exclusive"]),
-    ("replicate", &["format", "wal", "sqlite", "store"]),
-    ("restore", &["exclusive", "format", "wal", "sqlite", "store"]),
+    ("replicate", &["format", "provenance", "wal", "sqlite", "store"]),
+    ("restore", &["exclusive", "format", "provenance", "wal", "sqlite", "store"]),
     ("validate", &["store", "replicate", "restore"]),
     ("verify", &["format", "wal", "sqlite", "store", "restore"]),
     ("config", &["replicate", "store"]),

@@ -106,6 +106,38 @@ impl Capture {
         Ok(())
     }
 
+    /// Takes the names that another daemon would use next, which has captured the same database and
+    /// may go on any time, such as one that was stopped for an hour: behind the last segment, and
+    /// at the beginning of the next WAL. It will find them taken. `first` is the first page of the
+    /// database, which is written once more as it is.
+    ///
+    /// The checksums are continued in the byte order of little-endian machines.
+    pub(in crate::replicate) fn fence(
+        &mut self,
+        state: &StateDirectory,
+        staging: &[Staging],
+        first: &[u8],
+    ) -> anyhow::Result<()> {
+        let pages = self.cursor.pages;
+        if let Place::Within { salt, checksum } = self.cursor.place {
+            let header = WalHeader::new(self.cursor.page_size, salt);
+            let end = self.cursor.pos.offset + header.page_size.frame_bytes();
+            let committed = self.cursor.committed;
+            self.stage(state, staging, header.page_size.frame_bytes(), |_, target| {
+                let mut frames = FrameWriter::resume(target, &header, checksum);
+                frames.write_frame(1, Some(pages), first)?;
+                Ok(Progress { end, salt, checksum: frames.checksum(), pages, committed })
+            })?;
+            self.next_index()?;
+        }
+        let salt = Salt(fastrand::u64(..).to_be_bytes());
+        self.cut_changes(state, staging, salt, &[1], pages, |_, content| {
+            content.copy_from_slice(first);
+            Ok(())
+        })?;
+        self.next_index()
+    }
+
     /// Writes a segment from the cursor on, gives it to the replicas, and moves the cursor.
     fn stage(
         &mut self,

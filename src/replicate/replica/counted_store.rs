@@ -4,16 +4,33 @@ use std::ops::Range;
 use crate::replicate::metrics::{Metrics, Operation};
 use crate::store::{Object, ObjectStore, Result, Store};
 
-/// A store whose operations are counted. One that takes several requests counts once.
+/// A replica's part of a store, whose operations are counted. One that takes several requests
+/// counts once.
 #[derive(Debug)]
 pub(super) struct CountedStore {
     store: Store,
+    /// What every key begins with in the store: nothing, unless it is a fork.
+    root: String,
     metrics: Metrics,
 }
 
 impl CountedStore {
-    pub(super) fn new(store: Store, metrics: Metrics) -> Self {
-        Self { store, metrics }
+    pub(super) fn new(store: Store, root: String, metrics: Metrics) -> Self {
+        Self { store, root, metrics }
+    }
+
+    /// Goes on with what is below another root.
+    pub(super) fn move_to(&mut self, root: String) {
+        self.root = root;
+    }
+
+    /// Whether two that create the same object might both succeed.
+    pub(super) fn may_ignore_conditions(&self) -> bool {
+        matches!(self.store, Store::S3(_))
+    }
+
+    fn full_key(&self, key: &str) -> String {
+        format!("{}{key}", self.root)
     }
 
     /// Counts a put, and its bytes while they are read.
@@ -35,31 +52,37 @@ impl CountedStore {
 
 impl ObjectStore for CountedStore {
     async fn put(&self, key: &str, source: Box<dyn Read + Send>, size_max: u64) -> Result<()> {
-        self.store.put(key, self.counted(source), size_max).await
+        self.store.put(&self.full_key(key), self.counted(source), size_max).await
     }
 
     async fn create(&self, key: &str, source: Box<dyn Read + Send>, size_max: u64) -> Result<()> {
-        self.store.create(key, self.counted(source), size_max).await
+        self.store.create(&self.full_key(key), self.counted(source), size_max).await
     }
 
     async fn get(&self, key: &str, range: Range<u64>) -> Result<Vec<u8>> {
         self.count(Operation::Get, range.end - range.start);
-        self.store.get(key, range).await
+        self.store.get(&self.full_key(key), range).await
     }
 
     async fn list(&self, prefix: &str) -> Result<Vec<Object>> {
         self.count(Operation::List, 0);
-        self.store.list(prefix).await
+        let objects = self.store.list(&self.full_key(prefix)).await?;
+        let below = |object: Object| {
+            let key = object.key.strip_prefix(&self.root)?.to_owned();
+            Some(Object { key, ..object })
+        };
+        Ok(objects.into_iter().filter_map(below).collect())
     }
 
     async fn list_directories(&self, prefix: &str) -> Result<Vec<String>> {
         self.count(Operation::List, 0);
-        self.store.list_directories(prefix).await
+        self.store.list_directories(&self.full_key(prefix)).await
     }
 
     async fn delete(&self, keys: &[String]) -> Result<()> {
         self.count(Operation::Delete, 0);
-        self.store.delete(keys).await
+        let keys: Vec<String> = keys.iter().map(|key| self.full_key(key)).collect();
+        self.store.delete(&keys).await
     }
 }
 

@@ -96,7 +96,7 @@ impl Connected {
     fn want_snapshot(&mut self) {
         if self.tip.is_some() && self.tip != self.maintenance.snapshot_at && !self.asked {
             self.asked = true;
-            self.replica.report(Report::WantsSnapshot);
+            self.replica.report(Report::WantsSnapshot(None));
         }
     }
 
@@ -122,7 +122,7 @@ impl Connected {
         Ok(())
     }
 
-    async fn histories(&self) -> Result<Vec<History>, StoreError> {
+    pub(super) async fn histories(&self) -> Result<Vec<History>, StoreError> {
         let mut histories = Vec::new();
         for name in self.store.list_directories(Key::GENERATIONS).await? {
             if let Ok(generation) = name.parse() {

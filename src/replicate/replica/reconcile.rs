@@ -6,6 +6,7 @@ use std::time::SystemTime;
 use super::{Connected, Failures};
 use crate::format::{Generation, History, Key, Link, Seal};
 use crate::replicate::staging::Staged;
+use crate::replicate::tip::Tip;
 use crate::store::{Object, ObjectStore, StoreError};
 
 /// What a replica has of a generation.
@@ -86,18 +87,36 @@ impl Connected {
     ) -> Result<Option<(Found, SystemTime)>, StoreError> {
         let objects = self.store.list(&Key::generation_prefix(generation)).await?;
         let history = history(generation, &objects);
-        let Some(snapshot) = history.snapshots.last() else { return Ok(None) };
-        let newest = match history.segments.last() {
-            Some(segment) if segment.pos.index >= snapshot.index => {
-                (Key::Segment { generation, pos: segment.pos }, segment.size)
-            }
-            _ => (Key::Snapshot { generation, index: snapshot.index }, snapshot.size),
+        let (Some(snapshot), Some((key, size))) = (history.snapshots.last(), history.newest())
+        else {
+            return Ok(None);
         };
-        let (key, size) = newest;
+        Ok(Some((self.seal(key, size).await?, snapshot.created)))
+    }
+
+    /// The newest object of all that the replica holds.
+    pub(super) async fn newest_object(&self) -> Result<Option<Tip>, StoreError> {
+        let histories = self.histories().await?;
+        let Some((key, size)) = History::latest(&histories).and_then(History::newest) else {
+            return Ok(None);
+        };
+        let seal = self.seal(key, size).await?.ok().flatten();
+        Ok(Some(Tip { key, seal }))
+    }
+
+    /// The seal of a stored object of that size.
+    async fn seal(&self, key: Key, size: u64) -> Result<Found, StoreError> {
         let start = size.saturating_sub(Seal::SIZE as u64);
-        match self.store.get(&key.to_string(), start..size).await {
-            Ok(tail) => Ok(Some((Seal::at_end(&tail), snapshot.created))),
-            Err(error) => Err(error),
+        let tail = self.store.get(&key.to_string(), start..size).await?;
+        Ok(Seal::at_end(&tail))
+    }
+
+    /// The seal of the object that is stored under the name of a segment of ours.
+    pub(super) async fn seal_in_place(&self, key: Key) -> Result<Found, StoreError> {
+        let objects = self.store.list(&key.to_string()).await?;
+        match objects.first() {
+            Some(object) => self.seal(key, object.size).await,
+            None => Err(StoreError::NotFound { key: key.to_string() }),
         }
     }
 }

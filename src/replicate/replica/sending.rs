@@ -8,11 +8,13 @@ use tracing::{debug, error, info, warn};
 
 use super::reconcile::follows;
 use super::{Connected, Failures, PAUSE_MAX};
-use crate::format::{Generation, Key, Link, WalPos};
+use crate::format::{Generation, Key, Link, Seal, WalPos};
 use crate::replicate::backoff::Backoff;
 use crate::replicate::message::Report;
+use crate::replicate::sent::Sent;
 use crate::replicate::snapshot::Snapshot;
 use crate::replicate::staging::Staged;
+use crate::replicate::tip::Tip;
 use crate::store::{ObjectStore, StoreError};
 
 impl Connected {
@@ -47,10 +49,7 @@ impl Connected {
         let seal = match follows(staged, link) {
             Ok(Ok(seal)) => seal,
             Ok(Err(reason)) => {
-                self.tip = None;
-                self.asked = true;
-                self.replica.report(Report::Diverged(staged.generation, reason));
-                self.replica.report(Report::WantsSnapshot);
+                self.diverged(staged.generation, reason).await;
                 return Ok(false);
             }
             // The tail took it back: it belongs to a generation that was given up.
@@ -60,7 +59,6 @@ impl Connected {
         self.replica.metrics.set_oldest_unreplicated(Some(staged.since));
         let began = Clock::now();
         self.last_sent = Some(Instant::now());
-        let key = staged.key().to_string();
         let mut failures = Failures::new("sending a segment");
         loop {
             let file = match File::open(&staged.path) {
@@ -68,8 +66,12 @@ impl Connected {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
                 Err(error) => return Err(error).context("open a staged segment"),
             };
-            match self.store.put(&key, Box::new(file), staged.bytes).await {
-                Ok(()) => break,
+            match self.create_segment(staged, &seal, file).await {
+                Ok(None) => break,
+                Ok(Some(reason)) => {
+                    self.diverged(staged.generation, reason.to_owned()).await;
+                    return Ok(false);
+                }
                 Err(error) if once => return Err(error.into()),
                 Err(error) => {
                     failures.wait(&self.replica, &error).await;
@@ -77,6 +79,8 @@ impl Connected {
                 }
             }
         }
+        self.check_conditions(staged).await?;
+        self.replica.staging.note_sent(Sent::of(&seal))?;
         staged.remove()?;
         self.tip = Some((staged.generation, seal.link()));
         self.replica.report(Report::SegmentStored);
@@ -92,6 +96,48 @@ impl Connected {
         Ok(true)
     }
 
+    /// Creates the object of a segment. Some: why it cannot be, because there is another one.
+    async fn create_segment(
+        &self,
+        staged: &Staged,
+        seal: &Seal,
+        file: File,
+    ) -> Result<Option<&'static str>, StoreError> {
+        let key = staged.key();
+        match self.store.create(&key.to_string(), Box::new(file), staged.bytes).await {
+            Ok(()) => Ok(None),
+            Err(StoreError::Exists { .. }) => match self.seal_in_place(key).await? {
+                // It is ours: it was stored, and the answer was lost.
+                Ok(Some(found)) if found == *seal => Ok(None),
+                _ => Ok(Some("another daemon writes to it")),
+            },
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Finds out, once, whether the store creates what is there already, and says so: then a second
+    /// daemon is noticed late.
+    async fn check_conditions(&mut self, staged: &Staged) -> anyhow::Result<()> {
+        if self.conditions_checked || !self.store.may_ignore_conditions() {
+            return Ok(());
+        }
+        let file = File::open(&staged.path).context("open a staged segment")?;
+        match self.store.create(&staged.key().to_string(), Box::new(file), staged.bytes).await {
+            Ok(()) => {
+                self.conditions_checked = true;
+                warn!(
+                    name = self.replica.options.name,
+                    "this store ignores conditional writes (If-None-Match): a second daemon that \
+                     writes to this replica may not be noticed before the next start"
+                );
+            }
+            Err(StoreError::Exists { .. }) => self.conditions_checked = true,
+            // Tried again with the next segment.
+            Err(_) => (),
+        }
+        Ok(())
+    }
+
     /// Stores a snapshot, after every segment that was cut before it.
     pub(super) async fn store_snapshot(&mut self, snapshot: Snapshot) {
         self.asked = false;
@@ -104,9 +150,9 @@ impl Connected {
         let report = match &outcome {
             Ok(()) => {
                 self.snapshot_pause = Backoff::new(PAUSE_MAX);
-                let link = snapshot.seal.previous;
-                self.tip =
-                    self.tip.filter(|(of, _)| *of == generation).or(Some((generation, link)));
+                if self.tip.is_none_or(|(of, _)| of != generation) {
+                    self.joined(&snapshot.seal);
+                }
                 self.maintenance.snapshot_stored(&snapshot.seal);
                 Report::SnapshotStored(generation)
             }
@@ -120,6 +166,15 @@ impl Connected {
         if let Err(error) = outcome {
             Failures::new("storing a snapshot").wait(&self.replica, &error).await;
             tokio::time::sleep(self.snapshot_pause.pause(fastrand::f64())).await;
+        }
+    }
+
+    /// The replica has begun with a generation.
+    fn joined(&mut self, seal: &Seal) {
+        self.tip = Some((seal.generation, seal.link()));
+        // Without this note the generation is still known to be ours.
+        if let Err(error) = self.replica.staging.note_sent(Sent::of(seal)) {
+            warn!(name = self.replica.options.name, "cannot take note of what was sent: {error}");
         }
     }
 
@@ -156,6 +211,20 @@ impl Connected {
         while let Err(error) = self.store.list_directories(Key::GENERATIONS).await {
             failures.wait(&self.replica, &error).await;
             self.decline_snapshots();
+        }
+    }
+
+    /// Waits until the store answers what the replica holds.
+    pub(super) async fn probe_newest(&mut self) -> Option<Tip> {
+        let mut failures = Failures::new("looking at the replica");
+        loop {
+            match self.newest_object().await {
+                Ok(newest) => return newest,
+                Err(error) => {
+                    failures.wait(&self.replica, &error).await;
+                    self.decline_snapshots();
+                }
+            }
         }
     }
 

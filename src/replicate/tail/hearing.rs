@@ -29,8 +29,10 @@ impl Tail {
         let slot = &mut self.slots[replica];
         slot.reached |= report.shows_use();
         match report {
-            Report::WantsSnapshot => {
+            Report::WantsSnapshot(tip) => {
                 slot.wants_snapshot.get_or_insert_with(Instant::now);
+                slot.tip = tip;
+                slot.destination = None;
                 if slot.standing == Standing::Unknown {
                     slot.standing = Standing::Outside;
                     if let Some(generation) = current {

@@ -77,6 +77,8 @@ impl Tail {
             )?;
         }
         capture.drained();
+        // Restored from there, or copied: most of its pages are those that were captured.
+        self.moved = false;
         capture.save(&self.state, Durability::Process, false)?;
         self.schedule.fresh = false;
         info!(

@@ -2,18 +2,24 @@ use std::time::Instant;
 
 use tokio::sync::mpsc;
 
-use crate::replicate::snapshot::Snapshot;
+use super::divergence::Destination;
+use crate::replicate::message::Grant;
 use crate::replicate::staging::Staging;
+use crate::replicate::tip::Tip;
 
 /// A replica as its database's tail sees it.
 #[derive(Debug)]
 pub(in crate::replicate) struct Slot {
     pub(in crate::replicate) name: String,
     pub(in crate::replicate) staging: Staging,
-    pub(in crate::replicate) snapshots: mpsc::UnboundedSender<Snapshot>,
+    pub(in crate::replicate) grants: mpsc::UnboundedSender<Grant>,
     pub(in crate::replicate) standing: Standing,
     /// Since when it has been waiting for a snapshot.
     pub(in crate::replicate) wants_snapshot: Option<Instant>,
+    /// The newest object that it held when it asked for the snapshot.
+    pub(in crate::replicate) tip: Option<Tip>,
+    /// Where the snapshot is to go, once that was found out.
+    pub(in crate::replicate) destination: Option<Destination>,
     /// A snapshot is being stored, from a database file that must stay as it is meanwhile.
     pub(in crate::replicate) storing: bool,
     /// It was found to hold, or has stored, something of ours.
@@ -39,14 +45,16 @@ impl Slot {
     pub(in crate::replicate) fn new(
         name: String,
         staging: Staging,
-        snapshots: mpsc::UnboundedSender<Snapshot>,
+        grants: mpsc::UnboundedSender<Grant>,
     ) -> Self {
         Self {
             name,
             staging,
-            snapshots,
+            grants,
             standing: Standing::Unknown,
             wants_snapshot: None,
+            tip: None,
+            destination: None,
             storing: false,
             reached: false,
             rejected: None,

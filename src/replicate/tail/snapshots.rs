@@ -3,13 +3,16 @@ use std::time::{Duration, Instant, SystemTime};
 
 use tracing::{debug, info, warn};
 
+use super::divergence::Destination;
 use super::recovery::Frozen;
 use super::{Standing, Tail};
 use crate::format::{Generation, Seal, WalPos};
 use crate::replicate::capture::Capture;
 use crate::replicate::checkpoint::Effort;
+use crate::replicate::cursor::{Cursor, Place};
 use crate::replicate::durable::Durability;
 use crate::replicate::image::Image;
+use crate::replicate::message::Grant;
 use crate::replicate::pages::PageTable;
 use crate::replicate::snapshot::Snapshot;
 
@@ -41,6 +44,10 @@ impl Tail {
             // A generation that nobody has is no easier to join than to begin anew.
             self.abandon("no replica has it");
         }
+        if self.capture.is_none() && self.adopt()? {
+            return Ok(());
+        }
+        self.choose_destinations()?;
         let snapshot = match &self.capture {
             None => self.begin_generation()?,
             Some(_) => self.end_index(now)?,
@@ -60,8 +67,12 @@ impl Tail {
             if slot.standing == Standing::Outside {
                 slot.standing = Standing::Joining;
             }
+            let grant = match slot.destination.take() {
+                Some(Destination::Fork) => Grant::Fork(snapshot.clone()),
+                _ => Grant::Snapshot(snapshot.clone()),
+            };
             // Its replica has ended if this fails, and so will we.
-            let _ = slot.snapshots.send(snapshot.clone());
+            let _ = slot.grants.send(grant);
         }
         Ok(())
     }
@@ -69,20 +80,27 @@ impl Tail {
     /// Begins a generation with the database as it is now.
     fn begin_generation(&mut self) -> anyhow::Result<Option<Snapshot>> {
         let Some(Frozen { image, log }) = self.freeze(PATIENCE)? else { return Ok(None) };
+        let Some(database) = &self.database else { return Ok(None) };
+        let identity = database.identity()?;
         let generation = Generation::from_bits(fastrand::u64(..));
         let (page_size, pages) = (image.page_size(), image.pages());
         info!(db = %self.path().display(), %generation, "generation begins");
         let table =
             PageTable::build(&self.state.pages(), generation, page_size, pages, image.reader())?;
-        let committed = SystemTime::now();
-        let capture = Capture::begin(
+        // Known to be ours before anybody hears of it.
+        self.lineage.add(generation)?;
+        let cursor = Cursor {
             generation,
+            pos: WalPos::default(),
+            place: Place::Start,
             page_size,
             pages,
-            table,
-            committed,
-            log.map(|log| (log.salt, log.offset)),
-        );
+            digest: table.digest(),
+            link: std::mem::take(&mut self.parent),
+            committed: SystemTime::now(),
+        };
+        let log_end = log.map(|log| (log.salt, log.offset));
+        let capture = Capture::begin(cursor, table, identity, log_end);
         let seal = match log.filter(|log| log.needed) {
             None => {
                 capture.save(&self.state, Durability::Process, false)?;

@@ -24,19 +24,6 @@ fn bytes_of_segments(site: &Site) -> u64 {
     entries.map(|entry| entry.unwrap().metadata().unwrap().len()).sum()
 }
 
-fn copy_directory(from: &Path, to: &Path) {
-    fs::create_dir_all(to).unwrap();
-    for entry in fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        let target = to.join(entry.file_name());
-        if entry.file_type().unwrap().is_dir() {
-            copy_directory(&entry.path(), &target);
-        } else {
-            fs::copy(entry.path(), target).unwrap();
-        }
-    }
-}
-
 #[test]
 fn goes_on_while_the_application_keeps_the_log() {
     let site = Site::new();
@@ -249,8 +236,7 @@ fn a_commit_just_before_the_signal_is_replicated() {
 /// could be restored.
 #[test]
 fn a_lost_or_damaged_state_costs_no_more_than_a_snapshot() {
-    let damage: [fn(&Path); 9] = [
-        |state| fs::remove_dir_all(state).unwrap(),
+    let damage: [fn(&Path); 8] = [
         |state| fs::remove_file(state.join("cursor")).unwrap(),
         |state| fs::write(state.join("cursor"), "").unwrap(),
         |state| fs::write(state.join("cursor"), [0xff; 300]).unwrap(),
@@ -294,31 +280,6 @@ fn a_lost_or_damaged_state_costs_no_more_than_a_snapshot() {
 }
 
 #[test]
-fn an_older_copy_of_everything_begins_a_generation_and_spoils_none() {
-    let site = Site::new();
-    site.write(1, 300);
-    site.replicate().stop();
-    let older = site.keep_copy();
-    copy_directory(&site.state(), &site.path("older state"));
-
-    let daemon = site.replicate();
-    site.write(2, 2);
-    daemon.stop();
-    let newer = site.keep_copy();
-    let generation = site.listing().only().name.clone();
-
-    fs::copy(&older, site.database()).unwrap();
-    fs::remove_dir_all(site.state()).unwrap();
-    copy_directory(&site.path("older state"), &site.state());
-    let daemon = site.replicate();
-    site.write(3, 2);
-    daemon.stop();
-    site.check();
-    assert_eq!(site.listing().generations.len(), 2);
-    site.check_restore(&["-generation", &generation], &newer);
-}
-
-#[test]
 fn an_older_copy_of_the_database_alone_is_followed_too() {
     let site = Site::new();
     site.write(1, 20);
@@ -329,48 +290,6 @@ fn an_older_copy_of_the_database_alone_is_followed_too() {
     settle(&site.database());
     fs::copy(&older, site.database()).unwrap();
     site.replicate().stop();
-    site.check();
-}
-
-#[test]
-fn another_file_under_the_same_name_begins_a_generation() {
-    let site = Site::new();
-    site.write(1, 20);
-    let other = Site::new();
-    other.write(2, 30);
-    settle(&other.database());
-
-    let daemon = site.replicate();
-    eventually("a snapshot", || site.listing().snapshots() == 1);
-    let before = site.path("before.db");
-    fs::rename(site.database(), &before).unwrap();
-    for suffix in ["wal", "shm"] {
-        fs::rename(sidecar(&site, suffix), site.path(&format!("before.db-{suffix}"))).unwrap();
-    }
-    let generation = site.listing().only().name.clone();
-    fs::copy(other.database(), site.path("new.db")).unwrap();
-    fs::rename(site.path("new.db"), site.database()).unwrap();
-    eventually("another generation", || site.listing().snapshots() == 2);
-    site.write(3, 10);
-    daemon.stop();
-    site.check();
-    settle(&before);
-    site.check_restore(&["-generation", &generation], &before);
-}
-
-#[test]
-fn a_database_that_is_removed_and_made_again_is_followed() {
-    let site = Site::new();
-    site.write(1, 20);
-    let daemon = site.replicate();
-    eventually("a snapshot", || site.listing().snapshots() == 1);
-    for suffix in ["wal", "shm"] {
-        fs::remove_file(sidecar(&site, suffix)).unwrap();
-    }
-    fs::remove_file(site.database()).unwrap();
-    site.write(2, 20);
-    eventually("another generation", || site.listing().snapshots() == 2);
-    daemon.stop();
     site.check();
 }
 

@@ -160,6 +160,24 @@ impl Site {
         self.check_restore(&[], &self.database());
     }
 
+    /// The forks of the replica.
+    pub(crate) fn forks(&self) -> Vec<PathBuf> {
+        let Ok(entries) = fs::read_dir(self.replica().join("forks")) else { return Vec::new() };
+        entries.map(|entry| entry.unwrap().path()).collect()
+    }
+
+    /// Restores from the one fork that there is, and compares with what SQLite makes of the database.
+    pub(crate) fn check_fork(&self) {
+        settle(&self.database());
+        let forks = self.forks();
+        assert_eq!(forks.len(), 1, "{forks:?}");
+        let output = self.fresh("restored");
+        let url = format!("file://{}", forks[0].display());
+        let arguments = ["restore", "-o", output.to_str().unwrap(), &url];
+        self.start(litestream(self.home()).args(arguments)).finish();
+        assert_same(&self.database(), &output);
+    }
+
     /// Restores, and compares with another file.
     pub(crate) fn check_restore(&self, arguments: &[&str], expected: &Path) {
         let restored = self.restore(arguments);

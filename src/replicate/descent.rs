@@ -1,0 +1,125 @@
+//! Does the database descend from what a replica holds? Decided on values alone.
+//!
+//! A fresh, an older or another database must not take the place of a history that it does not
+//! continue: the next restore would bring it back instead, and retention would delete the rest.
+
+use super::sent::Sent;
+use super::tip::Tip;
+use crate::format::{Generation, Key};
+
+/// What there is to tell a database's descent by.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Evidence {
+    /// The generations that were captured from this very database.
+    pub(super) lineage: Vec<Generation>,
+    /// What the replica acknowledged last.
+    pub(super) sent: Option<Sent>,
+    /// The newest object of the replica that the database was restored from.
+    pub(super) restored_from: Option<Key>,
+    /// The generation that Litestream 0.3 says, beside the database, it is writing.
+    pub(super) litestream: Option<Generation>,
+    /// The log of the database has, where the newest object of the replica ends, the very frame
+    /// that this ends with.
+    pub(super) in_log: bool,
+}
+
+/// Whether everything that the replica holds is in the database, or was before it changed there.
+pub(super) fn descends(tip: &Tip, evidence: &Evidence) -> bool {
+    let Evidence { lineage, sent, restored_from, litestream, in_log } = evidence;
+    let generation = tip.key.generation();
+    *restored_from == Some(tip.key)
+        || *in_log
+        || (tip.seal.is_none() && *litestream == Some(generation))
+        || (lineage.contains(&generation) && is_ours(tip, sent.as_ref()))
+}
+
+/// Whether nobody else has gone on with a generation of ours, such as the daemon of a copy of the
+/// database, or we ourselves before an older copy of the volume was put back.
+fn is_ours(tip: &Tip, sent: Option<&Sent>) -> bool {
+    let Some(seal) = &tip.seal else { return false };
+    match sent {
+        Some(sent) if sent.generation == seal.generation => {
+            // Of what was sent something may have been lost.
+            sent.link == seal.link() || seal.end < sent.end
+        }
+        _ => true,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::format::{Content, Digest, Link, Seal, WalPos};
+    use std::time::SystemTime;
+
+    fn seal(generation: u64, end: &str, digest: u128) -> Seal {
+        Seal {
+            content: Content::Segment,
+            generation: Generation::from_bits(generation),
+            start: WalPos::default(),
+            end: end.parse().unwrap(),
+            page_size: 4096,
+            pages: 1,
+            committed: SystemTime::UNIX_EPOCH,
+            salt: [0; 8],
+            checksum: [0; 8],
+            digest: Digest(digest),
+            previous: Link(0),
+        }
+    }
+
+    fn tip(seal: Seal) -> Tip {
+        Tip { key: Key::Segment { generation: seal.generation, pos: seal.start }, seal: Some(seal) }
+    }
+
+    fn ours(generation: u64, sent: Option<&Seal>) -> Evidence {
+        let lineage = vec![Generation::from_bits(generation)];
+        Evidence { lineage, sent: sent.map(Sent::of), ..Evidence::default() }
+    }
+
+    #[test]
+    fn a_database_that_nothing_is_known_of_descends_from_nothing() {
+        assert!(!descends(&tip(seal(1, "00000000_00001038", 1)), &Evidence::default()));
+    }
+
+    #[test]
+    fn what_was_sent_or_less_is_ours() {
+        let [first, second] = [("00000000_00001038", 1), ("00000000_00002070", 2)]
+            .map(|(end, digest)| seal(1, end, digest));
+        assert!(descends(&tip(first), &ours(1, Some(&first))));
+        assert!(descends(&tip(first), &ours(1, Some(&second))), "something was lost there");
+        assert!(!descends(&tip(second), &ours(1, Some(&first))), "an older volume was put back");
+        let other = seal(1, "00000000_00002070", 3);
+        assert!(!descends(&tip(other), &ours(1, Some(&second))), "somebody else went on");
+        assert!(!descends(&tip(second), &ours(2, Some(&second))), "the file is another one");
+        assert!(descends(&tip(second), &ours(1, Some(&seal(5, "00000000_00001038", 9)))));
+        assert!(descends(&tip(second), &ours(1, None)));
+    }
+
+    #[test]
+    fn a_restore_leads_to_what_was_there_then() {
+        let found = tip(seal(1, "00000000_00001038", 1));
+        let restored = |key| Evidence { restored_from: Some(key), ..Evidence::default() };
+        assert!(descends(&found, &restored(found.key)));
+        let Key::Segment { generation, .. } = found.key else { unreachable!() };
+        let later = Key::Segment { generation, pos: "00000001_00000000".parse().unwrap() };
+        assert!(!descends(&found, &restored(later)));
+        assert!(!descends(&Tip { key: later, ..found }, &restored(found.key)), "it went on since");
+    }
+
+    #[test]
+    fn litestream_says_what_it_wrote() {
+        let found = tip(seal(1, "00000000_00001038", 1));
+        let evidence = Evidence { litestream: Some(found.key.generation()), ..Evidence::default() };
+        assert!(descends(&Tip { seal: None, ..found }, &evidence));
+        assert!(!descends(&found, &evidence), "that is not Litestream's");
+        let ours = ours(1, None);
+        assert!(!descends(&Tip { seal: None, ..found }, &ours), "nor is this ours");
+    }
+
+    #[test]
+    fn a_log_that_holds_the_end_is_proof() {
+        let evidence = Evidence { in_log: true, ..Evidence::default() };
+        assert!(descends(&tip(seal(1, "00000000_00001038", 1)), &evidence));
+    }
+}

@@ -1,0 +1,117 @@
+use std::time::Instant;
+
+use tracing::info;
+
+use super::{Standing, Tail};
+use crate::format::{Content, Seal};
+use crate::replicate::capture::Capture;
+use crate::replicate::cursor::{Cursor, Place};
+use crate::replicate::image::Image;
+use crate::replicate::message::Grant;
+use crate::replicate::pages::PageTable;
+use crate::replicate::staging::Staging;
+use crate::replicate::tip::Tip;
+use crate::wal::{Checksum, PageSize, Salt, WalHeader};
+
+impl Tail {
+    /// Goes on where a replica ends, if the database file is, page by page, the database that its
+    /// newest object leads to: it was just restored, or the state beside it was lost. Says whether
+    /// it does.
+    ///
+    /// What was written since must all be in the log. Our read transaction keeps that as it is: no
+    /// log is restarted before we have read it.
+    pub(super) fn adopt(&mut self) -> anyhow::Result<bool> {
+        let waiting = self.slots.iter().filter(|slot| slot.wants_snapshot.is_some());
+        let mut tips: Vec<Tip> = waiting.filter_map(|slot| slot.tip).collect();
+        tips.dedup();
+        for tip in tips {
+            if let Some(seal) = tip.seal.filter(|seal| is_whole(seal))
+                && self.adopt_tip(&tip, &seal)?
+            {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    fn adopt_tip(&mut self, tip: &Tip, seal: &Seal) -> anyhow::Result<bool> {
+        let Some(database) = &self.database else { return Ok(false) };
+        let (file, identity) = (database.file().clone(), database.identity()?);
+        let Some(page_size) = PageSize::new(seal.page_size) else { return Ok(false) };
+        let bytes = u64::from(seal.pages) * u64::from(seal.page_size);
+        if database.page_size() != page_size || file.metadata()?.len() != bytes {
+            return Ok(false);
+        }
+        let image = Image::of_file(file, page_size, seal.pages).until(&self.lines.cancelled);
+        let generation = seal.generation;
+        let path = self.state.pages();
+        let table = PageTable::build(&path, generation, page_size, seal.pages, image.reader())?;
+        if table.digest() != seal.digest {
+            return Ok(false);
+        }
+        let log_end = match database.log()? {
+            Some(log) => {
+                let view = log.view(WalHeader::SIZE as u64, log.header.checksum)?;
+                view.pages.map(|_| (log.header.salt, view.end))
+            }
+            None => None,
+        };
+        self.lineage.add(generation)?;
+        let mut capture = Capture::begin(cursor_at(seal, page_size), table, identity, log_end);
+        let mut first = vec![0; page_size.bytes()];
+        image.read_pages(1, &mut first)?;
+        let staging = self.join(tip);
+        capture.fence(&self.state, &staging, &first)?;
+        self.capture = Some(capture);
+        self.schedule.changed = true;
+        self.schedule.fresh = log_end.is_some();
+        info!(
+            db = %self.path().display(), %generation, position = %seal.end,
+            "the database is what its replica holds: the generation goes on"
+        );
+        self.publish();
+        for slot in self.slots.iter().filter(|slot| slot.tip == Some(*tip)) {
+            // Its replica has ended if this fails, and so will we.
+            let _ = slot.grants.send(Grant::Continuation);
+        }
+        Ok(true)
+    }
+
+    /// Counts those replicas in that end just there. What waits for them.
+    fn join(&mut self, tip: &Tip) -> Vec<Staging> {
+        let mut staging = Vec::new();
+        for slot in self.slots.iter_mut().filter(|slot| slot.tip == Some(*tip)) {
+            slot.standing = Standing::Inside;
+            slot.wants_snapshot = None;
+            slot.destination = None;
+            staging.push(slot.staging.clone());
+        }
+        // The others need a snapshot, and have to wait for a WAL to end.
+        self.schedule.next_snapshot = Instant::now();
+        staging
+    }
+}
+
+/// A snapshot of the middle of a WAL needs a segment that is not there.
+fn is_whole(seal: &Seal) -> bool {
+    seal.content == Content::Segment || seal.end == seal.start
+}
+
+fn cursor_at(seal: &Seal, page_size: PageSize) -> Cursor {
+    let place = match seal.content {
+        Content::Snapshot => Place::Start,
+        Content::Segment => {
+            Place::Within { salt: Salt(seal.salt), checksum: Checksum::from_bytes(seal.checksum) }
+        }
+    };
+    Cursor {
+        generation: seal.generation,
+        pos: seal.end,
+        place,
+        page_size,
+        pages: seal.pages,
+        digest: seal.digest,
+        link: seal.link(),
+        committed: seal.committed,
+    }
+}

@@ -1,0 +1,107 @@
+use std::fmt;
+
+use tracing::{error, warn};
+
+use super::Tail;
+use crate::format::Key;
+use crate::provenance::Provenance;
+use crate::replicate::descent::{Evidence, descends};
+use crate::replicate::options::OnDivergence;
+use crate::replicate::tip::Tip;
+use crate::wal::{Checksum, Salt};
+
+/// Where the first snapshot for a replica is to go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::replicate) enum Destination {
+    Replica,
+    /// Beside what the replica holds.
+    Fork,
+}
+
+/// The database does not continue what a replica holds, and that is to end replication.
+#[derive(Debug)]
+pub(super) struct Diverged {
+    database: String,
+    replica: String,
+    tip: Key,
+}
+
+impl fmt::Display for Diverged {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { database, replica, tip } = self;
+        write!(
+            f,
+            "{database} does not continue what replica {replica} holds, up to {tip}, and \
+             on-divergence is \"stop\": restore the database from there, or set on-divergence to \
+             \"continue\" to let it take the place of that history"
+        )
+    }
+}
+
+impl std::error::Error for Diverged {}
+
+impl Tail {
+    /// Finds out, once for each replica that waits for a snapshot, whether the database continues
+    /// what it holds. To be asked before the log is emptied, for that is part of the evidence.
+    pub(super) fn choose_destinations(&mut self) -> anyhow::Result<()> {
+        for at in 0..self.slots.len() {
+            let slot = &self.slots[at];
+            if slot.wants_snapshot.is_none() || slot.destination.is_some() {
+                continue;
+            }
+            let destination = match slot.tip {
+                Some(tip) if !descends(&tip, &self.evidence(at, &tip)?) => self.diverge(at, tip)?,
+                _ => Destination::Replica,
+            };
+            self.slots[at].destination = Some(destination);
+        }
+        Ok(())
+    }
+
+    /// Does what is to be done when the database does not continue what a replica holds.
+    fn diverge(&self, slot: usize, tip: Tip) -> Result<Destination, Diverged> {
+        let (db, name) = (self.path().display(), &self.slots[slot].name);
+        let newest = tip.key;
+        match self.options.on_divergence {
+            OnDivergence::Fork => {
+                error!(
+                    %db, name, %newest,
+                    "DIVERGED: this database does not continue what the replica holds. That is left \
+                     as it is, and what is restored by default; the database is replicated to a fork \
+                     below it. Restore the one or the other, or set on-divergence: continue"
+                );
+                Ok(Destination::Fork)
+            }
+            OnDivergence::Continue => {
+                warn!(
+                    %db, name, %newest,
+                    "this database does not continue what the replica holds, and takes its place: \
+                     what was there is kept for as long as the retention says"
+                );
+                Ok(Destination::Replica)
+            }
+            OnDivergence::Stop => {
+                let (database, replica) = (db.to_string(), name.clone());
+                Err(Diverged { database, replica, tip: newest })
+            }
+        }
+    }
+
+    fn evidence(&self, slot: usize, tip: &Tip) -> anyhow::Result<Evidence> {
+        Ok(Evidence {
+            lineage: self.lineage.generations().to_vec(),
+            sent: self.slots[slot].staging.sent()?,
+            restored_from: Provenance::of(self.path()).map(|restored| restored.0),
+            litestream: self.state.generation_of_litestream(),
+            in_log: self.has_in_log(tip)?,
+        })
+    }
+
+    /// Whether the log proves that the database went through the state that `tip` ends with.
+    fn has_in_log(&self, tip: &Tip) -> anyhow::Result<bool> {
+        let (Some(database), Some(seal)) = (&self.database, &tip.seal) else { return Ok(false) };
+        let Some(log) = database.log()? else { return Ok(false) };
+        let (salt, checksum) = (Salt(seal.salt), Checksum::from_bytes(seal.checksum));
+        Ok(log.header.salt == salt && log.holds(seal.end.offset, checksum)?)
+    }
+}

@@ -1,0 +1,287 @@
+//! Databases that do not continue what their replica holds, and some that seem not to: no history
+//! is lost or hidden, and nothing is uploaded twice.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::support::{Site, eventually, open, settle};
+
+fn side_files(database: &Path) -> [PathBuf; 2] {
+    ["-wal", "-shm"].map(|suffix| PathBuf::from(format!("{}{suffix}", database.display())))
+}
+
+fn copy_directory(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy_directory(&entry.path(), &target);
+        } else {
+            fs::copy(entry.path(), target).unwrap();
+        }
+    }
+}
+
+/// A site whose database was replicated and then lost with all that was beside it. What it was.
+fn lost_volume() -> (Site, PathBuf) {
+    let site = Site::new();
+    site.write(1, 100);
+    site.replicate().stop();
+    let lost = site.keep_copy();
+    fs::remove_file(site.database()).unwrap();
+    for path in side_files(&site.database()) {
+        let _ = fs::remove_file(path);
+    }
+    fs::remove_dir_all(site.state()).unwrap();
+    (site, lost)
+}
+
+/// Restores the database into its place, as the sidecar of an application does.
+fn restore_in_place(site: &Site) {
+    let database = site.database();
+    let arguments = ["restore", database.to_str().unwrap()];
+    site.start(&mut site.command(&arguments)).finish();
+}
+
+fn files(directory: &Path) -> usize {
+    let entries = fs::read_dir(directory).into_iter().flatten().map(Result::unwrap);
+    entries
+        .map(|entry| match entry.file_type().unwrap().is_dir() {
+            true => files(&entry.path()),
+            false => 1,
+        })
+        .sum()
+}
+
+/// The bucket could not be reached when the volume was new, the application made an empty database,
+/// and the backup of that was all that was restored from then on.
+#[test]
+fn a_fresh_database_does_not_eclipse_the_real_one() {
+    let (site, lost) = lost_volume();
+    let objects = files(&site.replica());
+    site.write(2, 3);
+    for _ in 0..2 {
+        let daemon = site.replicate();
+        site.write(3, 2);
+        let log = daemon.stop();
+        assert!(log.contains("DIVERGED") && log.contains("on-divergence"), "{log}");
+        site.check_fork();
+        site.check_restore(&[], &lost);
+    }
+    assert_eq!(files(&site.replica().join("generations")), objects);
+}
+
+#[test]
+fn what_a_fork_was_made_of_may_take_the_place_of_the_rest() {
+    let (site, lost) = lost_volume();
+    site.write(2, 3);
+    site.replicate().stop();
+    let generation = site.listing().only().name.clone();
+    let replica = format!("path: {}, sync-interval: 50ms", site.replica().display());
+    site.configure("on-divergence: continue", &[&replica]);
+    let log = site.replicate().stop();
+    assert!(log.contains("takes its place"), "{log}");
+    site.check();
+    site.check_restore(&["-generation", &generation], &lost);
+    // Once said is enough.
+    site.configure("monitor-interval: 50ms", &[&replica]);
+    let daemon = site.replicate();
+    site.write(3, 3);
+    let log = daemon.stop();
+    assert!(!log.contains("DIVERGED"), "{log}");
+    site.check();
+}
+
+#[test]
+fn divergence_may_end_replication() {
+    let (site, lost) = lost_volume();
+    let replica = format!("path: {}, sync-interval: 50ms", site.replica().display());
+    site.configure("on-divergence: stop", &[&replica]);
+    site.write(2, 3);
+    let mut daemon = site.start(&mut site.command(&["replicate"]));
+    assert_eq!(daemon.wait(), 1);
+    assert!(daemon.says("does not continue what replica"), "{}", daemon.log());
+    assert!(site.forks().is_empty());
+    site.check_restore(&[], &lost);
+}
+
+#[test]
+fn who_restores_the_real_one_is_back_in_the_replica() {
+    let (site, _) = lost_volume();
+    site.write(2, 3);
+    site.replicate().stop();
+    settle(&site.database());
+    fs::rename(site.database(), site.path("eclipse.db")).unwrap();
+    restore_in_place(&site);
+    let daemon = site.replicate();
+    site.write(4, 3);
+    let log = daemon.stop();
+    assert!(!log.contains("DIVERGED"), "{log}");
+    site.check();
+}
+
+/// The whole database was uploaded again.
+#[test]
+fn a_restored_database_goes_on_without_a_snapshot() {
+    let (site, _) = lost_volume();
+    for round in 1..4 {
+        restore_in_place(&site);
+        // The application may be first.
+        let connection = open(&site.database());
+        if round > 1 {
+            connection.execute_batch("INSERT INTO t DEFAULT VALUES").unwrap();
+        }
+        let mut daemon = site.replicate();
+        daemon.wait_for("the generation goes on");
+        connection.execute_batch("INSERT INTO t DEFAULT VALUES").unwrap();
+        drop(connection);
+        daemon.stop();
+        site.check();
+        assert_eq!(site.listing().only().snapshots.len(), 1, "round {round}");
+        fs::remove_file(site.database()).unwrap();
+        fs::remove_dir_all(site.state()).unwrap();
+    }
+}
+
+#[test]
+fn a_restored_database_that_was_checkpointed_since_is_known_by_its_file() {
+    let (site, _) = lost_volume();
+    restore_in_place(&site);
+    site.write(4, 10);
+    settle(&site.database());
+    let log = site.replicate().stop();
+    assert!(!log.contains("DIVERGED"), "{log}");
+    site.check();
+}
+
+#[test]
+fn who_restores_an_earlier_moment_knows_what_comes_after_it() {
+    let site = Site::new();
+    site.write(1, 30);
+    let daemon = site.replicate();
+    eventually("a snapshot", || site.listing().snapshots() == 1);
+    site.write(2, 30);
+    daemon.stop();
+    let latest = site.keep_copy();
+    let generation = site.listing().only().name.clone();
+    fs::remove_file(site.database()).unwrap();
+    fs::remove_dir_all(site.state()).unwrap();
+    let database = site.database();
+    let arguments = ["restore", "-index", "00000000", database.to_str().unwrap()];
+    site.start(&mut site.command(&arguments)).finish();
+    site.write(3, 3);
+    let log = site.replicate().stop();
+    assert!(!log.contains("DIVERGED"), "{log}");
+    site.check();
+    site.check_restore(&["-generation", &generation], &latest);
+}
+
+/// A volume was restored to what it had been days before, and what was replicated from then on hid
+/// the days in between, until retention deleted them.
+#[test]
+fn an_older_copy_of_everything_is_a_fork() {
+    let site = Site::new();
+    site.write(1, 300);
+    site.replicate().stop();
+    let older = site.keep_copy();
+    copy_directory(&site.state(), &site.path("older state"));
+
+    let daemon = site.replicate();
+    site.write(2, 2);
+    daemon.stop();
+    let newer = site.keep_copy();
+
+    fs::copy(&older, site.database()).unwrap();
+    fs::remove_dir_all(site.state()).unwrap();
+    copy_directory(&site.path("older state"), &site.state());
+    let daemon = site.replicate();
+    site.write(3, 2);
+    daemon.stop();
+    assert_eq!(site.listing().generations.len(), 1);
+    site.check_fork();
+    site.check_restore(&[], &newer);
+}
+
+#[test]
+fn another_file_under_the_same_name_is_a_fork() {
+    let site = Site::new();
+    site.write(1, 20);
+    let other = Site::new();
+    other.write(2, 30);
+    settle(&other.database());
+
+    let daemon = site.replicate();
+    eventually("a snapshot", || site.listing().snapshots() == 1);
+    let before = site.path("before.db");
+    for (from, to) in side_files(&site.database()).iter().zip(side_files(&before)) {
+        fs::rename(from, to).unwrap();
+    }
+    fs::rename(site.database(), &before).unwrap();
+    fs::copy(other.database(), site.path("new.db")).unwrap();
+    fs::rename(site.path("new.db"), site.database()).unwrap();
+    eventually("a fork", || !site.forks().is_empty());
+    site.write(3, 10);
+    daemon.stop();
+    site.check_fork();
+    settle(&before);
+    site.check_restore(&[], &before);
+}
+
+#[test]
+fn a_database_that_is_removed_and_made_again_is_a_fork() {
+    for while_it_runs in [true, false] {
+        let site = Site::new();
+        site.write(1, 20);
+        let daemon = site.replicate();
+        eventually("a snapshot", || site.listing().snapshots() == 1);
+        let daemon = match while_it_runs {
+            true => Some(daemon),
+            false => {
+                daemon.stop();
+                None
+            }
+        };
+        for path in side_files(&site.database()) {
+            let _ = fs::remove_file(path);
+        }
+        fs::remove_file(site.database()).unwrap();
+        site.write(2, 20);
+        let daemon = daemon.unwrap_or_else(|| site.replicate());
+        eventually("a fork", || !site.forks().is_empty());
+        daemon.stop();
+        site.check_fork();
+        assert_eq!(site.listing().generations.len(), 1);
+    }
+}
+
+#[test]
+fn without_what_is_kept_beside_it_a_database_is_known_by_what_it_holds() {
+    let site = Site::new();
+    site.write(1, 100);
+    site.replicate().stop();
+    fs::remove_dir_all(site.state()).unwrap();
+    let connection = open(&site.database());
+    let mut daemon = site.replicate();
+    daemon.wait_for("the generation goes on");
+    connection.execute_batch("INSERT INTO t DEFAULT VALUES").unwrap();
+    daemon.stop();
+    site.check();
+    assert_eq!(site.listing().only().snapshots.len(), 1);
+
+    // Its log still has the end of what was sent.
+    fs::remove_dir_all(site.state()).unwrap();
+    let daemon = site.replicate();
+    connection.execute_batch("INSERT INTO t DEFAULT VALUES").unwrap();
+    let log = daemon.stop();
+    assert!(!log.contains("DIVERGED"), "{log}");
+    drop(connection);
+    site.check();
+
+    // Nothing is left that could tell.
+    fs::remove_dir_all(site.state()).unwrap();
+    site.write(5, 100);
+    settle(&site.database());
+    site.replicate().stop();
+    site.check_fork();
+}
