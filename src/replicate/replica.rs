@@ -51,6 +51,8 @@ struct Connected {
     grants: mpsc::UnboundedReceiver<Grant>,
     /// The generation that it holds, and the link of its newest segment.
     tip: Option<(Generation, Link)>,
+    /// The generations that were there when a snapshot was asked for.
+    known: Vec<Generation>,
     /// A snapshot was asked for, and did not come yet.
     asked: bool,
     last_sent: Option<Instant>,
@@ -72,6 +74,7 @@ impl Replica {
             store,
             grants,
             tip: None,
+            known: Vec::new(),
             asked: false,
             last_sent: None,
             conditions_checked: false,

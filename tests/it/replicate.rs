@@ -3,6 +3,7 @@
 mod application;
 mod contention;
 mod divergence;
+mod fencing;
 mod history;
 mod refusals;
 mod replicas;

@@ -95,8 +95,11 @@ impl Connected {
     }
 
     /// The newest object of all that the replica holds.
-    pub(super) async fn newest_object(&self) -> Result<Option<Tip>, StoreError> {
+    pub(super) async fn newest_object(&mut self) -> Result<Option<Tip>, StoreError> {
         let histories = self.histories().await?;
+        // One without a snapshot is about to begin.
+        let begun = histories.iter().filter(|history| !history.snapshots.is_empty());
+        self.known = begun.map(|history| history.generation).collect();
         let Some((key, size)) = History::latest(&histories).and_then(History::newest) else {
             return Ok(None);
         };

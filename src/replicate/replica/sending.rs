@@ -201,8 +201,24 @@ impl Connected {
         let key = snapshot.key().to_string();
         let object = Box::new(snapshot.object());
         self.store.put(&key, object, snapshot.size_max()).await?;
+        if !held {
+            self.yield_to_others(generation, &key).await?;
+        }
         info!(%db, name, %generation, %index, elapsed = ?began.elapsed(), "snapshot written");
         Ok(())
+    }
+
+    /// Takes the first snapshot of a generation back if another daemon has begun one meanwhile: of
+    /// two at least one sees the other, and each is to have a history that nobody writes into.
+    async fn yield_to_others(&self, generation: Generation, key: &str) -> Result<(), StoreError> {
+        let names = self.store.list_directories(Key::GENERATIONS).await?;
+        let begun = names.iter().filter_map(|name| name.parse().ok());
+        let known = |other: &Generation| *other == generation || self.known.contains(other);
+        let Some(other) = begun.into_iter().find(|other| !known(other)) else { return Ok(()) };
+        self.store.delete(&[key.to_owned()]).await?;
+        Err(StoreError::Unavailable(anyhow::anyhow!(
+            "another daemon has begun the generation {other} here at the same time"
+        )))
     }
 
     /// Waits until the store answers.

@@ -1,0 +1,156 @@
+//! Two daemons that write to one replica: both databases can be restored, byte by byte, and whoever
+//! comes second says so.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use rustix::process::Signal;
+
+use crate::cli::litestream;
+use crate::support::{PATIENCE, Process, Site, assert_same, eventually, open, settle};
+
+/// Lets a site replicate to the replica of another one.
+fn share_replica(site: &Site, owner: &Site) {
+    let replica = format!("path: {}, sync-interval: 20ms", owner.replica().display());
+    site.configure("monitor-interval: 20ms", &[&replica]);
+}
+
+/// A replica and all of its forks.
+fn histories(owner: &Site) -> Vec<PathBuf> {
+    let mut histories = owner.forks();
+    histories.push(owner.replica());
+    histories
+}
+
+fn restored(site: &Site, replica: &Path) -> PathBuf {
+    let output = site.fresh("restored");
+    let url = format!("file://{}", replica.display());
+    let arguments = ["restore", "-o", output.to_str().unwrap(), &url];
+    site.start(litestream(site.home()).args(arguments)).finish();
+    output
+}
+
+/// Expects that each database is what one of the histories leads to.
+fn check_all(owner: &Site, sites: &[&Site]) {
+    let restored: Vec<PathBuf> =
+        histories(owner).iter().map(|replica| restored(owner, replica)).collect();
+    for site in sites {
+        settle(&site.database());
+        let database = fs::read(site.database()).unwrap();
+        let found = restored.iter().any(|restored| fs::read(restored).unwrap() == database);
+        assert!(found, "{} is in no history", site.database().display());
+    }
+    for replica in histories(owner) {
+        let url = format!("file://{}", replica.display());
+        let arguments = ["verify", "-full", &url];
+        owner.start(litestream(owner.home()).args(arguments)).finish();
+    }
+}
+
+/// A copy of a volume, whose daemon has the same replica.
+fn copy_of(owner: &Site) -> Site {
+    let copy = Site::new();
+    share_replica(&copy, owner);
+    settle(&owner.database());
+    fs::copy(owner.database(), copy.database()).unwrap();
+    let status = std::process::Command::new("cp")
+        .arg("-r")
+        .args([owner.state(), copy.state()])
+        .status()
+        .unwrap();
+    assert!(status.success());
+    copy
+}
+
+fn stop_all(daemons: Vec<Process>) -> String {
+    daemons.into_iter().map(Process::stop).collect()
+}
+
+#[test]
+fn of_a_volume_and_its_copy_one_goes_on() {
+    for _ in 0..3 {
+        let one = Site::new();
+        one.write(1, 50);
+        one.replicate().stop();
+        let other = copy_of(&one);
+        let daemons = vec![one.replicate(), other.replicate()];
+        for round in 0..5 {
+            one.write(10 + round, 2);
+            other.write(20 + round, 2);
+        }
+        let log = stop_all(daemons);
+        assert!(log.contains("DIVERGED"), "{log}");
+        assert_eq!(one.forks().len(), 1, "{log}");
+        check_all(&one, &[&one, &other]);
+    }
+}
+
+#[test]
+fn of_two_that_begin_at_the_same_time_none_hides_the_other() {
+    for round in 0..5 {
+        let [one, other] = [Site::new(), Site::new()];
+        share_replica(&other, &one);
+        one.write(round, 20);
+        other.write(100 + round, 30);
+        let daemons = vec![one.replicate(), other.replicate()];
+        one.write(200 + round, 2);
+        other.write(300 + round, 2);
+        let log = stop_all(daemons);
+        assert!(!one.forks().is_empty(), "{log}");
+        check_all(&one, &[&one, &other]);
+    }
+}
+
+/// A daemon that was stopped for an hour went on where it was, in the middle of what another one had
+/// written since: nothing behind that could be restored.
+#[test]
+fn who_was_stopped_for_long_does_not_spoil_what_others_wrote() {
+    for log_goes_on in [true, false] {
+        let one = Site::new();
+        one.write(1, 50);
+        let connection = open(&one.database());
+        let sleeper = one.replicate();
+        connection.execute_batch("INSERT INTO t DEFAULT VALUES").unwrap();
+        eventually("all is sent", || restored_rows(&one) == rows(&one.database()));
+        sleeper.pause();
+
+        let other = Site::new();
+        share_replica(&other, &one);
+        let database = other.database();
+        let arguments = ["restore", database.to_str().unwrap()];
+        other.start(&mut other.command(&arguments)).finish();
+        let mut successor = other.replicate();
+        successor.wait_for("the generation goes on");
+        other.write(2, 5);
+        eventually("all is sent", || restored_rows(&one) == rows(&other.database()));
+
+        sleeper.signal(Signal::CONT);
+        connection.busy_timeout(PATIENCE).unwrap();
+        if !log_goes_on {
+            let checkpoint = "PRAGMA wal_checkpoint(PASSIVE)";
+            connection.query_row(checkpoint, [], |_| Ok(())).unwrap();
+        }
+        connection.execute_batch("INSERT INTO t DEFAULT VALUES").unwrap();
+        eventually("the sleeper has a fork", || one.forks().len() == 1);
+        other.write(3, 5);
+        drop(connection);
+        let log = stop_all(vec![sleeper]);
+        assert!(log.contains("another daemon writes to it"), "{log}");
+        assert!(!successor.stop().contains("DIVERGED"));
+        settle(&other.database());
+        assert_same(&other.database(), &restored(&one, &one.replica()));
+        check_all(&one, &[&one, &other]);
+    }
+}
+
+fn rows(database: &Path) -> i64 {
+    open(database).query_one("SELECT count(*) FROM t", [], |row| row.get(0)).unwrap()
+}
+
+fn restored_rows(owner: &Site) -> i64 {
+    let output = owner.fresh("restored");
+    let url = format!("file://{}", owner.replica().display());
+    let arguments = ["restore", "-o", output.to_str().unwrap(), &url];
+    let mut restore = owner.start(litestream(owner.home()).args(arguments));
+    if restore.wait() == 0 { rows(&output) } else { -1 }
+}
