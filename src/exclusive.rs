@@ -31,7 +31,10 @@ pub(crate) fn create_locked(path: &Path, mode: u32) -> io::Result<File> {
         match options.read(true).write(true).create_new(true).mode(mode).open(path) {
             Ok(file) => {
                 lock(&file)?;
-                return Ok(file);
+                // Another process may have locked and removed it, just made, as a leftover.
+                if is_at(&file.metadata()?, path) {
+                    return Ok(file);
+                }
             }
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => (),
             Err(error) => return Err(error),

@@ -156,6 +156,9 @@ pub(super) struct ListingArguments {
     /// Only this replica of the database
     #[arg(long, value_name = "NAME")]
     pub(super) replica: Option<String>,
+    /// This fork of the replica: the history of a database that did not continue it
+    #[arg(long, value_name = "NAME")]
+    pub(super) fork: Option<Generation>,
     /// Print JSON
     #[arg(long)]
     pub(super) json: bool,
@@ -187,6 +190,7 @@ pub(super) struct ReplicateArguments {
 }
 
 #[derive(Args, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "the flags of a command line")]
 #[command(after_help = RESTORE_HELP)]
 pub(super) struct RestoreArguments {
     /// A database of the configuration, or the URL of a replica: s3://BUCKET/PATH, file:///PATH
@@ -209,6 +213,12 @@ pub(super) struct RestoreArguments {
     /// The database as it was then, such as 2026-01-02T15:04:05Z [default: as late as possible]
     #[arg(long, value_name = "TIME", value_parser = clock::parse)]
     pub(super) timestamp: Option<SystemTime>,
+    /// The last state that `validation-interval` has proven to be whole and undamaged
+    #[arg(long, conflicts_with_all = ["index", "timestamp", "generation"])]
+    pub(super) last_verified: bool,
+    /// Only from this fork of the replica: the history of a database that did not continue it
+    #[arg(long, value_name = "NAME")]
+    pub(super) fork: Option<Generation>,
     /// Requests at a time
     #[arg(long, value_name = "N", default_value_t = 8)]
     pub(super) parallelism: u16,
@@ -235,6 +245,9 @@ pub(super) struct VerifyArguments {
     /// Only replicas of that name
     #[arg(long, value_name = "NAME")]
     pub(super) replica: Option<String>,
+    /// This fork of the replica: the history of a database that did not continue it
+    #[arg(long, value_name = "NAME")]
+    pub(super) fork: Option<Generation>,
     /// Only this generation
     #[arg(long, value_name = "NAME")]
     pub(super) generation: Option<Generation>,

@@ -5,7 +5,7 @@ use anyhow::{Context, bail};
 use super::arguments::ListingArguments;
 use super::output::{self, Row};
 use super::source::{self, Source};
-use super::{DONE, logging};
+use super::{DONE, forks, logging};
 use crate::format::{Generation, History, Key};
 use crate::store::{ObjectStore, Store};
 
@@ -13,7 +13,9 @@ use crate::store::{ObjectStore, Store};
 pub(super) fn source(arguments: &ListingArguments) -> anyhow::Result<Source> {
     // Standard output is for what was asked for.
     logging::start_for_listing();
-    Source::find(arguments.source.as_deref(), &arguments.config, arguments.replica.as_deref())
+    let replica = arguments.replica.as_deref();
+    let source = Source::find(arguments.source.as_deref(), &arguments.config, replica)?;
+    Ok(source.fork(arguments.fork))
 }
 
 /// Prints what `list` finds on each replica. When one of them fails, the others are still printed.
@@ -28,7 +30,9 @@ pub(super) async fn print<R: Row>(
         let listed = match source::open(name, location).await {
             Ok(store) => {
                 let context = || format!("cannot list replica {name:?} at {location}");
-                list(name, &store).await.with_context(context)
+                let listed = list(name, &store).await.with_context(context);
+                forks::mention(name, &store).await;
+                listed
             }
             Err(error) => Err(error),
         };

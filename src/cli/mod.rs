@@ -3,6 +3,7 @@
 mod arguments;
 mod clock;
 mod databases;
+mod forks;
 mod generations;
 mod interrupt;
 mod listing;

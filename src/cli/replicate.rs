@@ -55,9 +55,9 @@ fn start_validators(databases: &[DatabaseOptions], metrics: &Metrics) -> JoinSet
             if replica.validation_interval.is_zero() {
                 continue;
             }
-            let (path, replica) = (database.path.clone(), replica.clone());
+            let (database, replica) = (database.clone(), replica.clone());
             let metrics = metrics.replica(&replica.name);
-            validators.spawn(async move { validate(&path, &replica, &metrics).await });
+            validators.spawn(async move { validate(&database, &replica, &metrics).await });
         }
     }
     validators

@@ -7,14 +7,17 @@ use super::arguments::RestoreArguments;
 use super::source::Source;
 use super::{DONE, logging};
 use crate::config;
-use crate::restore::{RestoreError, RestoreOptions, Target, restore};
+use crate::format::Proof;
+use crate::restore::{RestoreError, RestoreOptions, Target, proof, restore};
+use crate::store::Store;
 
 pub(super) async fn run(arguments: &RestoreArguments) -> anyhow::Result<u8> {
     let target = target(arguments)?;
-    let source =
-        Source::find(arguments.source.as_deref(), &arguments.config, arguments.replica.as_deref())?;
+    let replica = arguments.replica.as_deref();
+    let source = Source::find(arguments.source.as_deref(), &arguments.config, replica)?;
+    let source = source.fork(arguments.fork);
     logging::start(source.logging);
-    let options = RestoreOptions {
+    let mut options = RestoreOptions {
         output: output(arguments, &source)?,
         replace: arguments.force,
         target,
@@ -28,7 +31,16 @@ pub(super) async fn run(arguments: &RestoreArguments) -> anyhow::Result<u8> {
     if !options.replace && exists(&options.output)? {
         return Err(RestoreError::OutputExists(options.output).into());
     }
-    match restore(source.stores().await?, &options).await {
+    let mut stores = source.stores().await?;
+    if arguments.last_verified {
+        let (replica, proof) = newest_proof(stores).await?;
+        (options.generation, options.target) =
+            (Some(proof.generation), Target::Position(proof.position));
+        stores = vec![replica];
+    }
+    let outcome = restore(stores, &options).await;
+    source.mention_forks().await;
+    match outcome {
         Ok(_) => Ok(DONE),
         Err(RestoreError::NoBackup) if arguments.if_replica_exists => {
             info!("no matching backups found");
@@ -41,6 +53,25 @@ pub(super) async fn run(arguments: &RestoreArguments) -> anyhow::Result<u8> {
         }
         Err(error) => Err(error.into()),
     }
+}
+
+/// The replica of which something was proven last, and what that was.
+async fn newest_proof(stores: Vec<(String, Store)>) -> anyhow::Result<((String, Store), Proof)> {
+    let mut newest: Option<((String, Store), Proof)> = None;
+    for (name, store) in stores {
+        let found = proof(&store).await.with_context(|| format!("replica {name:?}"))?;
+        if let Some(found) = found
+            && newest.as_ref().is_none_or(|(_, known)| known.proven < found.proven)
+        {
+            newest = Some(((name, store), found));
+        }
+    }
+    let Some((replica, proof)) = newest else {
+        bail!("nothing was verified yet: `replicate` does so in each `validation-interval`");
+    };
+    let proven = humantime::format_rfc3339_millis(proof.proven);
+    info!(replica = replica.0, position = %proof.position, %proven, "last verified");
+    Ok((replica, proof))
 }
 
 fn target(arguments: &RestoreArguments) -> anyhow::Result<Target> {

@@ -7,10 +7,11 @@ use axum::Router;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use serde_json::json;
 use tokio::net::TcpListener;
 use tracing::info;
 
-use crate::replicate::Metrics;
+use crate::replicate::{Health, Metrics};
 
 /// Begins to listen at `address`: `HOST:PORT`, or `:PORT` for all interfaces.
 pub(super) async fn listen(address: &str) -> anyhow::Result<TcpListener> {
@@ -25,15 +26,35 @@ pub(super) async fn listen(address: &str) -> anyhow::Result<TcpListener> {
     listener.with_context(|| format!("cannot serve metrics on {address:?}"))
 }
 
-/// Serves `/metrics` until dropped.
+/// Serves `/metrics` and `/health` until dropped.
 pub(super) async fn serve(listener: TcpListener, metrics: Arc<Metrics>) -> anyhow::Result<()> {
     info!(url = format!("http://{}/metrics", listener.local_addr()?), "serving metrics on");
+    let health_of = Arc::clone(&metrics);
+    let health = move || {
+        let metrics = Arc::clone(&health_of);
+        async move { health(&metrics) }
+    };
     let render = move || {
-        let metrics = metrics.clone();
+        let metrics = Arc::clone(&metrics);
         async move { response(&metrics) }
     };
-    axum::serve(listener, Router::new().route("/metrics", get(render))).await?;
+    let router = Router::new().route("/metrics", get(render)).route("/health", get(health));
+    axum::serve(listener, router).await?;
     Ok(())
+}
+
+/// A line of JSON for each replica. 503 while one of them is failing.
+fn health(metrics: &Metrics) -> Response {
+    let found = metrics.health();
+    let failing = found.iter().any(|(.., health)| *health == Health::Failing);
+    let status = if failing { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK };
+    let lines: Vec<String> = found
+        .iter()
+        .map(|(db, name, health)| {
+            json!({"db": db, "replica": name, "health": health.to_string()}).to_string() + "\n"
+        })
+        .collect();
+    (status, [(header::CONTENT_TYPE, "application/jsonl")], lines.concat()).into_response()
 }
 
 fn response(metrics: &Metrics) -> Response {
@@ -59,18 +80,24 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn serves_metrics_and_nothing_else() {
+    async fn serves_metrics_and_health_and_nothing_else() {
         let metrics = Arc::new(Metrics::new().unwrap());
-        metrics.database(std::path::Path::new("/db")).db_size.set(7);
+        let database = metrics.database(std::path::Path::new("/db"));
+        database.db_size.set(7);
+        database.replica("s3").validated(true);
         let listener = listen("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
-        let ask = async { (ask(port, "/metrics").await, ask(port, "/").await) };
-        let (found, other) = tokio::select! {
+        let ask = async {
+            (ask(port, "/metrics").await, ask(port, "/health").await, ask(port, "/").await)
+        };
+        let (found, health, other) = tokio::select! {
             answers = ask => answers,
             served = serve(listener, metrics) => panic!("{served:?}"),
         };
         assert!(found.starts_with("HTTP/1.1 200 OK\r\n"), "{found}");
         assert!(found.contains("\nlitestream_db_size{db=\"/db\"} 7\n"), "{found}");
+        assert!(health.starts_with("HTTP/1.1 200 OK\r\n"), "{health}");
+        assert!(health.contains(r#"{"db":"/db","health":"good","replica":"s3"}"#), "{health}");
         assert!(other.starts_with("HTTP/1.1 404 "), "{other}");
     }
 

@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail};
 
 use super::arguments::ConfigArguments;
+use super::forks;
 use crate::config::{self, Config, LoggingOptions};
+use crate::format::{Generation, Key};
 use crate::replicate::DatabaseOptions;
 use crate::store::{Location, Store};
 
@@ -84,6 +86,26 @@ impl Source {
         };
         let replicas = vec![(name.to_owned(), location)];
         Ok(Self { database: None, replicas, logging: LoggingOptions::default() })
+    }
+
+    /// Goes on to a fork of each replica, if one is asked for.
+    #[must_use]
+    pub(super) fn fork(mut self, fork: Option<Generation>) -> Self {
+        if let Some(fork) = fork {
+            for (_, location) in &mut self.replicas {
+                *location = location.below(&Key::fork_root(fork));
+            }
+        }
+        self
+    }
+
+    /// Says which forks there are.
+    pub(super) async fn mention_forks(&self) {
+        for (name, location) in &self.replicas {
+            if let Ok(store) = Store::open(location).await {
+                forks::mention(name, &store).await;
+            }
+        }
     }
 
     /// Opens all replicas.

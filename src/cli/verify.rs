@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::arguments::VerifyArguments;
 use super::output::{self, Row};
 use super::source::{self, Source};
-use super::{DONE, clock, logging};
+use super::{DONE, clock, forks, logging};
 use crate::store::Location;
 use crate::verify::{Verified, VerifyOptions, verify};
 
@@ -46,7 +46,10 @@ fn sources(arguments: &VerifyArguments) -> anyhow::Result<Vec<Source>> {
     let replica = arguments.replica.as_deref();
     match arguments.source.as_deref() {
         None => Source::all(&arguments.config, replica),
-        source => Ok(vec![Source::find(source, &arguments.config, replica)?]),
+        source => {
+            let source = Source::find(source, &arguments.config, replica)?;
+            Ok(vec![source.fork(arguments.fork)])
+        }
     }
 }
 
@@ -61,7 +64,9 @@ async fn verify_replica(
         full: arguments.full,
         parallelism: PARALLELISM,
     };
-    let store = Arc::new(source::open(name, location).await?);
+    let store = source::open(name, location).await?;
+    forks::mention(name, &store).await;
+    let store = Arc::new(store);
     let verified = verify(name, store, &options)
         .await
         .with_context(|| format!("cannot verify replica {name:?} at {location}"))?;

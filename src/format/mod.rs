@@ -15,6 +15,7 @@ mod key;
 pub mod lz4;
 mod parse_error;
 mod pos;
+mod proof;
 mod seal;
 
 pub use digest::{Digest, PageDigest};
@@ -23,4 +24,5 @@ pub use history::{History, Segment, Snapshot};
 pub use key::Key;
 pub use parse_error::ParseError;
 pub use pos::{WalIndex, WalPos};
+pub use proof::Proof;
 pub use seal::{Content, Link, Seal};

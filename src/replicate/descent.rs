@@ -5,7 +5,7 @@
 
 use super::sent::Sent;
 use super::tip::Tip;
-use crate::format::{Generation, Key};
+use crate::format::{Content, Generation, Key, WalPos};
 
 /// What there is to tell a database's descent by.
 #[derive(Clone, Debug, Default)]
@@ -27,7 +27,7 @@ pub(super) struct Evidence {
 pub(super) fn descends(tip: &Tip, evidence: &Evidence) -> bool {
     let Evidence { lineage, sent, restored_from, litestream, in_log } = evidence;
     let generation = tip.key.generation();
-    *restored_from == Some(tip.key)
+    restored_from.is_some_and(|newest| is_up_to(tip.key, newest))
         || *in_log
         || (tip.seal.is_none() && *litestream == Some(generation))
         || (lineage.contains(&generation) && is_ours(tip, sent.as_ref()))
@@ -36,20 +36,34 @@ pub(super) fn descends(tip: &Tip, evidence: &Evidence) -> bool {
 /// Whether nobody else has gone on with a generation of ours, such as the daemon of a copy of the
 /// database, or we ourselves before an older copy of the volume was put back.
 fn is_ours(tip: &Tip, sent: Option<&Sent>) -> bool {
-    let Some(seal) = &tip.seal else { return false };
-    match sent {
-        Some(sent) if sent.generation == seal.generation => {
-            // Of what was sent something may have been lost.
-            sent.link == seal.link() || seal.end < sent.end
-        }
-        _ => true,
+    let sent = sent.filter(|sent| sent.generation == tip.key.generation());
+    match (&tip.seal, sent) {
+        // Of what was sent something may have been lost.
+        (Some(seal), Some(sent)) => sent.link == seal.link() || seal.end < sent.end,
+        // Stored just before the end of an earlier process.
+        (Some(seal), None) => seal.content == Content::Snapshot,
+        // It is damaged.
+        (None, Some(sent)) => start(tip.key) < sent.end,
+        (None, None) => false,
+    }
+}
+
+/// Whether one replica has no more than another one from which the database was restored.
+fn is_up_to(tip: Key, newest: Key) -> bool {
+    tip == newest || (tip.generation() == newest.generation() && start(tip) < start(newest))
+}
+
+fn start(key: Key) -> WalPos {
+    match key {
+        Key::Snapshot { index, .. } => WalPos::start_of(index),
+        Key::Segment { pos, .. } => pos,
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::format::{Content, Digest, Link, Seal, WalPos};
+    use crate::format::{Digest, Link, Seal};
     use std::time::SystemTime;
 
     fn seal(generation: u64, end: &str, digest: u128) -> Seal {
@@ -92,8 +106,14 @@ mod tests {
         let other = seal(1, "00000000_00002070", 3);
         assert!(!descends(&tip(other), &ours(1, Some(&second))), "somebody else went on");
         assert!(!descends(&tip(second), &ours(2, Some(&second))), "the file is another one");
-        assert!(descends(&tip(second), &ours(1, Some(&seal(5, "00000000_00001038", 9)))));
-        assert!(descends(&tip(second), &ours(1, None)));
+        let earlier = seal(5, "00000000_00001038", 9);
+        assert!(!descends(&tip(second), &ours(1, Some(&earlier))), "not by us");
+        assert!(!descends(&tip(second), &ours(1, None)));
+        let begun = Seal { content: Content::Snapshot, ..second };
+        assert!(descends(&tip(begun), &ours(1, Some(&earlier))), "a crash came before the note");
+        let damaged = Tip { seal: None, ..tip(first) };
+        assert!(descends(&damaged, &ours(1, Some(&first))));
+        assert!(!descends(&damaged, &ours(1, None)));
     }
 
     #[test]
@@ -103,7 +123,9 @@ mod tests {
         assert!(descends(&found, &restored(found.key)));
         let Key::Segment { generation, .. } = found.key else { unreachable!() };
         let later = Key::Segment { generation, pos: "00000001_00000000".parse().unwrap() };
-        assert!(!descends(&found, &restored(later)));
+        assert!(descends(&found, &restored(later)), "another replica was further");
+        let other = Key::Segment { generation: Generation::from_bits(9), pos: WalPos::default() };
+        assert!(!descends(&found, &restored(other)));
         assert!(!descends(&Tip { key: later, ..found }, &restored(found.key)), "it went on since");
     }
 

@@ -71,6 +71,7 @@ impl Engine {
         let cancelled = Arc::new(AtomicBool::new(false));
         let mailbox = Mailbox { cancelled: Arc::clone(&cancelled), sender, waker: watch.waker() };
         let (captured, _) = watch::channel(Captured::default());
+        let lineage = state.lineage();
         let mut slots = Vec::new();
         for (number, (replica, staging)) in options.replicas.iter().zip(staging).enumerate() {
             if options.on_divergence == OnDivergence::Continue {
@@ -83,6 +84,7 @@ impl Engine {
                 database: options.path.clone(),
                 options: replica.clone(),
                 staging,
+                lineage: lineage.clone(),
                 captured: captured.subscribe(),
                 tail: mailbox.clone(),
                 metrics: metrics.replica(&replica.name),

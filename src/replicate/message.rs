@@ -32,8 +32,8 @@ pub(super) struct Captured {
 /// What a replica tells the tail.
 #[derive(Clone, Debug)]
 pub(super) enum Report {
-    /// It can be reached, and needs a snapshot: of the generation, or of a new one. Its newest object
-    /// is that, unless it is known to be of the current generation.
+    /// It can be reached, and needs a snapshot: of the generation, or of a new one. Its newest
+    /// object is that, unless it is known to be of the current generation.
     WantsSnapshot(Option<Tip>),
     /// It holds the generation, up to where the staged segments begin.
     Holds(Generation),

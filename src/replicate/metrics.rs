@@ -1,43 +1,22 @@
 //! What replication counts, by the names that Litestream gives to it.
 
-use std::path::Path;
-use std::time::SystemTime;
+mod families;
 
-use prometheus::core::{Collector, Desc};
-use prometheus::proto::{Gauge as GaugeValue, MetricFamily};
-use prometheus::{
-    Counter, CounterVec, Gauge, GaugeVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
-    Registry, TextEncoder,
-};
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+
+use prometheus::core::Collector;
+use prometheus::proto::MetricFamily;
+use prometheus::{Counter, Gauge, IntCounter, IntGauge, Registry, TextEncoder};
+
+use super::health::{Health, Signs};
+use families::Families;
 
 /// All the counters and gauges of a process.
 #[derive(Clone, Debug)]
 pub struct Metrics {
     registry: Registry,
     families: Families,
-}
-
-/// Clones share their values.
-#[derive(Clone, Debug)]
-struct Families {
-    db_size: IntGaugeVec,
-    wal_size: IntGaugeVec,
-    shadow_wal_index: IntGaugeVec,
-    shadow_wal_size: IntGaugeVec,
-    total_wal_bytes: IntCounterVec,
-    sync_count: IntCounterVec,
-    sync_error_count: IntCounterVec,
-    sync_seconds: CounterVec,
-    checkpoint_count: IntCounterVec,
-    checkpoint_error_count: IntCounterVec,
-    checkpoint_seconds: CounterVec,
-    replica_wal_bytes: IntCounterVec,
-    replica_wal_index: IntGaugeVec,
-    replica_wal_offset: IntGaugeVec,
-    replica_validation_total: IntCounterVec,
-    replica_lag: Lag,
-    operation_total: IntCounterVec,
-    operation_bytes: IntCounterVec,
 }
 
 /// What is counted of one database.
@@ -52,6 +31,7 @@ pub struct DatabaseMetrics {
     pub sync_count: IntCounter,
     pub sync_error_count: IntCounter,
     pub sync_seconds: Counter,
+    looked_at: Gauge,
     families: Families,
     database: String,
 }
@@ -71,8 +51,12 @@ pub struct ReplicaMetrics {
     pub wal_bytes: IntCounter,
     pub wal_index: IntGauge,
     pub wal_offset: IntGauge,
-    pub validation_ok: IntCounter,
-    pub validation_error: IntCounter,
+    validation_ok: IntCounter,
+    validation_error: IntCounter,
+    joining: IntGauge,
+    diverged: IntGauge,
+    invalid: IntGauge,
+    health: IntGauge,
     oldest_unreplicated: Gauge,
 }
 
@@ -106,6 +90,7 @@ impl Metrics {
             sync_count: families.sync_count.with_label_values(labels),
             sync_error_count: families.sync_error_count.with_label_values(labels),
             sync_seconds: families.sync_seconds.with_label_values(labels),
+            looked_at: families.db_looked_at.with_label_values(labels),
             families,
             database,
         }
@@ -124,6 +109,26 @@ impl Metrics {
         self.families.operation_bytes.with_label_values(labels).inc_by(bytes);
     }
 
+    /// The health of each replica: the path of its database, its name, and how it is.
+    pub fn health(&self) -> Vec<(String, String, Health)> {
+        let families = self.families.replica_health.collect();
+        let metrics = families.iter().flat_map(MetricFamily::get_metric);
+        metrics
+            .map(|metric| {
+                let label = |name| {
+                    let mut labels = metric.get_label().iter();
+                    labels.find(|label| label.name() == name).map_or("", |label| label.value())
+                };
+                let health = match metric.get_gauge().get_value() {
+                    value if value < 0.5 => Health::Good,
+                    value if value < 1.5 => Health::Late,
+                    _ => Health::Failing,
+                };
+                (label("db").to_owned(), label("name").to_owned(), health)
+            })
+            .collect()
+    }
+
     /// All values, as Prometheus reads them.
     pub fn render(&self) -> anyhow::Result<String> {
         Ok(TextEncoder::new().encode_to_string(&self.registry.gather())?)
@@ -131,6 +136,15 @@ impl Metrics {
 }
 
 impl DatabaseMetrics {
+    /// Says when the log was looked at without an error.
+    pub fn set_looked_at(&self, time: SystemTime) {
+        set_time(&self.looked_at, Some(time));
+    }
+
+    pub(super) fn looked_at(&self) -> Option<SystemTime> {
+        time(&self.looked_at)
+    }
+
     /// `mode` is one of SQLite's, in upper case.
     pub fn checkpoint(&self, mode: &str) -> CheckpointMetrics {
         let labels = &[self.database.as_str(), mode];
@@ -153,18 +167,74 @@ impl DatabaseMetrics {
             wal_offset: self.families.replica_wal_offset.with_label_values(labels),
             validation_ok: validation("ok"),
             validation_error: validation("error"),
+            joining: self.families.replica_joining.with_label_values(labels),
+            diverged: self.families.replica_diverged.with_label_values(labels),
+            invalid: self.families.replica_invalid.with_label_values(labels),
+            health: self.families.replica_health.with_label_values(labels),
             oldest_unreplicated: self.families.replica_lag.0.with_label_values(labels),
         }
     }
 }
 
 impl ReplicaMetrics {
+    /// Counts a validation.
+    pub fn validated(&self, right: bool) {
+        if right {
+            self.validation_ok.inc();
+        } else {
+            self.validation_error.inc();
+        }
+        self.invalid.set((!right).into());
+    }
+
+    /// Says whether a snapshot is being stored in it.
+    pub fn set_joining(&self, joining: bool) {
+        self.joining.set(joining.into());
+    }
+
+    /// Says whether the database is replicated to a fork.
+    pub fn set_diverged(&self, diverged: bool) {
+        self.diverged.set(diverged.into());
+    }
+
+    pub(super) fn set_health(&self, health: Health) {
+        self.health.set(match health {
+            Health::Good => 0,
+            Health::Late => 1,
+            Health::Failing => 2,
+        });
+    }
+
+    /// What was said of it, as far as that is a sign of its health.
+    pub(super) fn signs(&self) -> Signs {
+        Signs {
+            joining: self.joining.get() != 0,
+            diverged: self.diverged.get() != 0,
+            invalid: self.invalid.get() != 0,
+            ..Signs::default()
+        }
+    }
+
+    /// What was said last by [`ReplicaMetrics::set_oldest_unreplicated`].
+    pub(super) fn oldest_unreplicated(&self) -> Option<SystemTime> {
+        time(&self.oldest_unreplicated)
+    }
+
     /// Says when the oldest commit that the replica lacks was seen. `None`: it lacks none.
     pub fn set_oldest_unreplicated(&self, commit: Option<SystemTime>) {
-        let since_epoch = |time: SystemTime| time.duration_since(SystemTime::UNIX_EPOCH).ok();
-        let seconds = commit.and_then(since_epoch).unwrap_or_default().as_secs_f64();
-        self.oldest_unreplicated.set(seconds);
+        set_time(&self.oldest_unreplicated, commit);
     }
+}
+
+/// Sets a gauge to seconds since 1970; 0 stands for `None`.
+fn set_time(gauge: &Gauge, time: Option<SystemTime>) {
+    let since_epoch = |time: SystemTime| time.duration_since(SystemTime::UNIX_EPOCH).ok();
+    gauge.set(time.and_then(since_epoch).unwrap_or_default().as_secs_f64());
+}
+
+fn time(gauge: &Gauge) -> Option<SystemTime> {
+    let since = Duration::try_from_secs_f64(gauge.get()).ok().filter(|since| !since.is_zero())?;
+    SystemTime::UNIX_EPOCH.checked_add(since)
 }
 
 impl Operation {
@@ -178,107 +248,9 @@ impl Operation {
     }
 }
 
-impl Families {
-    fn register(registry: &Registry) -> prometheus::Result<Self> {
-        const DB: &[&str] = &["db"];
-        const MODE: &[&str] = &["db", "mode"];
-        const REPLICA: &[&str] = &["db", "name"];
-        const STATUS: &[&str] = &["db", "name", "status"];
-        const OPERATION: &[&str] = &["replica_type", "operation"];
-        let gauge = |name, help, labels| {
-            registered(registry, IntGaugeVec::new(options(name, help), labels)?)
-        };
-        let count = |name, help, labels| {
-            registered(registry, IntCounterVec::new(options(name, help), labels)?)
-        };
-        let seconds = |name, help, labels| {
-            registered(registry, CounterVec::new(options(name, help), labels)?)
-        };
-        let lag = Lag(GaugeVec::new(
-            options("replica_lag_seconds", "Age of the oldest commit that the replica lacks"),
-            REPLICA,
-        )?);
-        Ok(Self {
-            db_size: gauge("db_size", "Bytes in the database file", DB)?,
-            wal_size: gauge("wal_size", "Bytes in the WAL", DB)?,
-            shadow_wal_index: gauge("shadow_wal_index", "Index of the WAL being captured", DB)?,
-            shadow_wal_size: gauge("shadow_wal_size", "Bytes of captured WALs", DB)?,
-            total_wal_bytes: count("total_wal_bytes", "Bytes captured from the WAL", DB)?,
-            sync_count: count("sync_count", "Looks at the WAL", DB)?,
-            sync_error_count: count("sync_error_count", "Looks at the WAL that failed", DB)?,
-            sync_seconds: seconds("sync_seconds", "Time spent on looks at the WAL", DB)?,
-            checkpoint_count: count("checkpoint_count", "Checkpoints", MODE)?,
-            checkpoint_error_count: count("checkpoint_error_count", "Failed checkpoints", MODE)?,
-            checkpoint_seconds: seconds("checkpoint_seconds", "Time spent on checkpoints", MODE)?,
-            replica_wal_bytes: count(
-                "replica_wal_bytes",
-                "Bytes of WAL sent, before compression",
-                REPLICA,
-            )?,
-            replica_wal_index: gauge("replica_wal_index", "Index of the last WAL sent", REPLICA)?,
-            replica_wal_offset: gauge(
-                "replica_wal_offset",
-                "Offset in the last WAL up to which it was sent",
-                REPLICA,
-            )?,
-            replica_validation_total: count(
-                "replica_validation_total",
-                "Comparisons of the replica with the database",
-                STATUS,
-            )?,
-            replica_lag: registered(registry, lag)?,
-            operation_total: count("replica_operation_total", "Requests to stores", OPERATION)?,
-            operation_bytes: count(
-                "replica_operation_bytes",
-                "Bytes in requests to stores",
-                OPERATION,
-            )?,
-        })
-    }
-}
-
-fn options(name: &str, help: &str) -> Opts {
-    Opts::new(format!("litestream_{name}"), help)
-}
-
-fn registered<C: Collector + Clone + 'static>(
-    registry: &Registry,
-    collector: C,
-) -> prometheus::Result<C> {
-    registry.register(Box::new(collector.clone()))?;
-    Ok(collector)
-}
-
-/// Gauges that hold a time since the epoch, and show how long ago that is.
-///
-/// So a lag grows even when the task that should keep it up to date does not run. 0 shows as 0.
-#[derive(Clone, Debug)]
-struct Lag(GaugeVec);
-
-impl Collector for Lag {
-    fn desc(&self) -> Vec<&Desc> {
-        self.0.desc()
-    }
-
-    fn collect(&self) -> Vec<MetricFamily> {
-        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        let mut families = self.0.collect();
-        for metric in families.iter_mut().flat_map(MetricFamily::mut_metric) {
-            let since = metric.get_gauge().get_value();
-            let mut age = GaugeValue::default();
-            if 0.0 < since {
-                age.set_value((now.as_secs_f64() - since).max(0.0));
-            }
-            metric.set_gauge(age);
-        }
-        families
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
 
     #[test]
     fn renders_every_metric_by_the_name_that_litestream_has_for_it() {
@@ -288,7 +260,7 @@ mod tests {
         database.db_size.set(4096);
         database.sync_seconds.inc_by(0.5);
         database.checkpoint("PASSIVE").count.inc();
-        replica.validation_ok.inc();
+        replica.validated(true);
         metrics.count_operation("s3", Operation::Put, 481);
         let text = metrics.render().unwrap();
         for line in [
@@ -309,6 +281,7 @@ mod tests {
             "litestream_replica_validation_total{db=\"/data/db\",name=\"s3\",status=\"ok\"} 1",
             "litestream_replica_validation_total{db=\"/data/db\",name=\"s3\",status=\"error\"} 0",
             "litestream_replica_lag_seconds{db=\"/data/db\",name=\"s3\"} 0",
+            "litestream_replica_health{db=\"/data/db\",name=\"s3\"} 0",
             "litestream_replica_operation_total{operation=\"PUT\",replica_type=\"s3\"} 1",
             "litestream_replica_operation_bytes{operation=\"PUT\",replica_type=\"s3\"} 481",
         ] {

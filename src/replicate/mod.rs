@@ -18,6 +18,7 @@ mod cursor;
 mod descent;
 mod durable;
 mod engine;
+mod health;
 mod image;
 mod lineage;
 mod message;
@@ -35,19 +36,32 @@ mod staging;
 mod state_directory;
 mod tail;
 mod tip;
+mod watchdog;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::process::Signal;
+use tokio::task::JoinSet;
 use tracing::{info, warn};
+
+use crate::format::Generation;
 
 use child::Application;
 use engine::Engine;
+pub use health::Health;
 pub use metrics::{CheckpointMetrics, DatabaseMetrics, Metrics, Operation, ReplicaMetrics};
 pub use options::{DatabaseOptions, OnDivergence, ReplicaOptions};
 pub use outcome::{Outcome, Unreplicated};
 use signals::Signals;
+use staging::Staging;
+use watchdog::Watchdog;
+
+/// The fork of a replica that the database is replicated to, if it did not continue what that
+/// replica held.
+pub fn fork(database: &DatabaseOptions, replica: &str) -> std::io::Result<Option<Generation>> {
+    Staging::new(&database.state_directory, replica).fork()
+}
 
 /// Replicates `databases` until a signal comes, or until the application ends that is run as our
 /// child.
@@ -66,7 +80,11 @@ pub async fn replicate(
     metrics: Arc<Metrics>,
 ) -> anyhow::Result<Outcome> {
     let mut signals = Signals::listen()?;
+    let watchdog = Watchdog::new(&databases, &metrics);
     let mut engine = Engine::start(databases, &metrics)?;
+    // Ends with the value.
+    let mut watching = JoinSet::new();
+    watching.spawn(watchdog.run());
     let mut application = match child.as_deref().map(Application::start).transpose() {
         Ok(application) => application,
         Err(error) => {

@@ -1,5 +1,6 @@
 //! One replica: sends what is staged for it, in order, and keeps its history in bounds.
 
+mod company;
 mod counted_store;
 mod maintenance;
 mod reconcile;
@@ -19,6 +20,7 @@ use super::options::ReplicaOptions;
 use super::staging::Staging;
 use crate::format::{Generation, Key, Link};
 use crate::store::{Access, FileStore, Store, StoreError};
+use company::Company;
 use counted_store::CountedStore;
 use maintenance::Maintenance;
 use reconcile::Standing;
@@ -36,6 +38,8 @@ pub(super) struct Replica {
     pub(super) database: PathBuf,
     pub(super) options: ReplicaOptions,
     pub(super) staging: Staging,
+    /// The file with the generations that are ours.
+    pub(super) lineage: PathBuf,
     pub(super) captured: watch::Receiver<Captured>,
     pub(super) tail: Mailbox,
     pub(super) metrics: ReplicaMetrics,
@@ -51,8 +55,9 @@ struct Connected {
     grants: mpsc::UnboundedReceiver<Grant>,
     /// The generation that it holds, and the link of its newest segment.
     tip: Option<(Generation, Link)>,
-    /// The generations that were there when a snapshot was asked for.
-    known: Vec<Generation>,
+    /// The generations that were there when the first snapshot of a generation was asked for.
+    known: Option<Vec<Generation>>,
+    company: Company,
     /// A snapshot was asked for, and did not come yet.
     asked: bool,
     last_sent: Option<Instant>,
@@ -66,6 +71,8 @@ struct Connected {
 impl Replica {
     /// Runs until the tail has ended.
     pub(super) async fn run(self, grants: mpsc::UnboundedReceiver<Grant>) {
+        // Until it was reached, nobody knows what it lacks.
+        self.metrics.set_oldest_unreplicated(Some(SystemTime::now()));
         let store = self.connect().await;
         let store = CountedStore::new(store, self.root(), self.all_metrics.clone());
         let mut connected = Connected {
@@ -74,13 +81,15 @@ impl Replica {
             store,
             grants,
             tip: None,
-            known: Vec::new(),
+            known: None,
+            company: Company::default(),
             asked: false,
             last_sent: None,
             conditions_checked: false,
             snapshot_pause: Backoff::new(PAUSE_MAX),
         };
         connected.probe().await;
+        connected.replica.metrics.set_oldest_unreplicated(None);
         // Before the tail has looked at the database, nobody knows whether a generation goes on.
         if connected.replica.captured.changed().await.is_ok() {
             while connected.step().await {}
@@ -114,12 +123,13 @@ impl Replica {
         match self.staging.fork() {
             Ok(None) => String::new(),
             Ok(Some(generation)) => {
+                self.metrics.set_diverged(true);
                 let root = Key::fork_root(generation);
                 error!(
                     db = %self.database.display(), name = self.options.name, fork = root,
                     "DIVERGED: replicating to a fork, because the replica holds another history. \
-                     What is restored by default is that, and not this database. Restore the one or the \
-                     other, or set on-divergence: continue"
+                     What is restored by default is that, and not this database. Restore the one \
+                     or the other, or set on-divergence: continue"
                 );
                 root
             }
@@ -208,6 +218,7 @@ impl Connected {
         if captured.generation == Some(generation) && nothing_staged && self.tip != tip {
             self.tip = None;
             self.asked = true;
+            self.known = None;
             self.replica.report(Report::WantsSnapshot(None));
         } else {
             self.replica.metrics.set_oldest_unreplicated(None);

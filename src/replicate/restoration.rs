@@ -1,5 +1,6 @@
 //! A database that was restored since it was replicated last.
 
+use std::fs::File;
 use std::path::Path;
 
 use tracing::info;
@@ -10,6 +11,7 @@ use super::lineage::Lineage;
 use super::staging::Staging;
 use super::state_directory::StateDirectory;
 use crate::provenance::Provenance;
+use crate::sqlite::identity;
 
 /// Gives up what is known beside the database, if that was restored from something else since: the
 /// fork that it was replicated to, and how far it was captured. Done once for each restore, before
@@ -23,15 +25,16 @@ pub(super) fn take_up_restoration(
     staging: &[Staging],
 ) -> anyhow::Result<()> {
     let Some(restored) = Provenance::of(database) else { return Ok(()) };
-    if state.taken_up()? == Some(restored) {
+    let note = format!("{} {}", restored.0, identity(&File::open(database)?)?);
+    if state.taken_up()?.as_ref() == Some(&note) {
         return Ok(());
     }
     let captured = Saved::load(&state.cursor())?.map(|saved| saved.cursor.generation);
-    if captured.is_some_and(|captured| captured != restored.0.generation()) {
+    if captured != Some(restored.0.generation()) {
         info!(db = %database.display(), from = %restored.0, "database was restored");
         staging.iter().try_for_each(Staging::forget_fork)?;
         Lineage::load(state.lineage())?.end()?;
         remove(&state.cursor())?;
     }
-    state.note_taken_up(restored)
+    state.note_taken_up(&note)
 }

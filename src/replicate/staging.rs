@@ -82,9 +82,9 @@ impl Staging {
     }
 
     /// Takes note of what the replica acknowledged.
-    pub(super) fn note_sent(&self, sent: Sent) -> io::Result<()> {
+    pub(super) fn note_sent(&self, sent: Sent, durability: Durability) -> io::Result<()> {
         fs::create_dir_all(&self.0)?;
-        replace_file(&self.0.join("sent"), sent.to_text().as_bytes(), Durability::Process)
+        replace_file(&self.0.join("sent"), sent.to_text().as_bytes(), durability)
     }
 
     /// The fork that the database is replicated to, because the replica holds another history.

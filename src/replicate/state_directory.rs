@@ -7,7 +7,6 @@ use anyhow::{Context, bail};
 
 use super::durable::{Durability, remove, replace_file};
 use crate::format::Generation;
-use crate::provenance::Provenance;
 
 /// The directory for our own state beside a database, held by one process at a time.
 ///
@@ -16,7 +15,7 @@ use crate::provenance::Provenance;
 /// cursor            how far the database was captured
 /// pages             the digest of each page
 /// lineage           the generations that were captured from this database file
-/// restored          what it was restored from, as far as that was taken note of
+/// restored          what the file was restored from, and which file that was
 /// staging/          segments that some replica does not have yet
 /// segment.partial   the segment that is being cut
 /// ```
@@ -72,17 +71,17 @@ impl StateDirectory {
     }
 
     /// The restore that was taken note of last.
-    pub(super) fn taken_up(&self) -> io::Result<Option<Provenance>> {
+    pub(super) fn taken_up(&self) -> io::Result<Option<String>> {
         match fs::read_to_string(self.path.join("restored")) {
-            Ok(text) => Ok(text.trim_end().parse().ok().map(Provenance)),
+            Ok(text) => Ok(Some(text.trim_end().to_owned())),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
         }
     }
 
-    pub(super) fn note_taken_up(&self, restored: Provenance) -> anyhow::Result<()> {
+    pub(super) fn note_taken_up(&self, restored: &str) -> anyhow::Result<()> {
         let path = self.path.join("restored");
-        replace_file(&path, format!("{}\n", restored.0).as_bytes(), Durability::Power)
+        replace_file(&path, format!("{restored}\n").as_bytes(), Durability::Power)
             .with_context(|| format!("write {}", path.display()))
     }
 

@@ -14,7 +14,7 @@ mod snapshots;
 use std::fs::File;
 use std::path::Path;
 use std::sync::{Arc, Weak};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::Context;
 use tracing::{error, info, warn};
@@ -29,6 +29,7 @@ use super::outcome::Unreplicated;
 use super::staging::Staging;
 use super::state_directory::StateDirectory;
 use crate::format::Link;
+use crate::provenance::Provenance;
 use crate::sqlite::{Database, OpenError, SqliteError, Watch};
 use divergence::Diverged;
 use schedule::Schedule;
@@ -110,9 +111,13 @@ impl Tail {
             {
                 return Ok(self.end());
             }
+            let looked_at = SystemTime::now();
             let pause = match self.tick(Instant::now()) {
                 Ok(()) => {
                     failing = None;
+                    if self.capture.is_some() {
+                        self.metrics.set_looked_at(looked_at);
+                    }
                     self.pause(Instant::now())
                 }
                 Err(error) if error.is::<Diverged>() => return Err(error),
@@ -299,7 +304,11 @@ impl Tail {
         let Some(database) = &self.database else { return Ok(()) };
         let staging = self.staging(|_| true);
         let identity = database.identity()?;
-        self.moved = Saved::load(&self.state.cursor())?.is_some_and(|saved| saved.file != identity);
+        let saved = Saved::load(&self.state.cursor())?;
+        let restored = Provenance::of(self.path()).map(|restored| restored.0.generation());
+        self.moved = saved.is_some_and(|saved| {
+            saved.file != identity && restored != Some(saved.cursor.generation)
+        });
         self.capture = Capture::resume(&self.state, database.page_size(), identity, &staging)?;
         if self.capture.is_none() {
             if self.moved {

@@ -53,7 +53,7 @@ pub(super) fn assemble(
 ) -> Result<(Applied, Verdict), Failure> {
     let path = destination.path.as_path();
     let output = Output::create(path).map_err(Failure::here)?;
-    let applied = apply(plan, &mut fetch, &output).map_err(|error| explain(error, path))?;
+    let applied = apply(plan, &mut fetch, &output).map_err(|error| explain(error, plan, path))?;
     let verdict = judge(plan, &applied, &output, progress)?;
     if verdict == Verdict::Unsealed && !sure {
         warn!("no WAL follows the snapshot of Litestream: asking SQLite whether it is whole");
@@ -114,8 +114,13 @@ fn judge(
     Err(Failure::Replica(ApplyError::object(plan.last_key(), cause).into()))
 }
 
-fn explain(error: ApplyError, path: &Path) -> Failure {
+fn explain(error: ApplyError, plan: &Plan, path: &Path) -> Failure {
+    let first = plan.segments.first().map(|segment| segment.pos);
     match error {
+        // It may be the snapshot that does not belong there.
+        ApplyError::Object { key: Key::Segment { pos, .. }, .. } if Some(pos) == first => {
+            Failure::Snapshot(error.into())
+        }
         ApplyError::Object { key: Key::Snapshot { .. }, .. } => Failure::Snapshot(error.into()),
         ApplyError::Object { key: Key::Segment { .. }, .. } => Failure::Replica(error.into()),
         ApplyError::Image(error) if error.kind() == io::ErrorKind::StorageFull => Failure::here(

@@ -15,6 +15,7 @@ mod options;
 mod output;
 pub mod plan;
 mod plan_error;
+mod proof;
 mod replica;
 mod retry;
 mod temporary;
@@ -34,6 +35,7 @@ pub use error::RestoreError;
 pub use image::Image;
 pub use options::{RestoreOptions, Target};
 pub use plan_error::PlanError;
+pub use proof::proof;
 pub(crate) use retry::retrying;
 pub use temporary::TemporaryDirectory;
 

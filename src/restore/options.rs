@@ -1,7 +1,7 @@
 use std::path::PathBuf;
 use std::time::SystemTime;
 
-use crate::format::{Generation, WalIndex};
+use crate::format::{Generation, Segment, Snapshot, WalIndex, WalPos};
 
 /// How far to restore.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -11,15 +11,28 @@ pub enum Target {
     Index(WalIndex),
     /// The last object created at or before then. Later than all of them means latest.
     Timestamp(SystemTime),
+    /// Exactly what is before that position of the one generation that is asked for.
+    Position(WalPos),
 }
 
 impl Target {
-    /// Whether an object at that index, stored at that time, is not beyond the target.
-    pub(super) fn includes(self, index: WalIndex, created: SystemTime) -> bool {
+    /// Whether a snapshot is not beyond the target.
+    pub(super) fn includes_snapshot(self, snapshot: &Snapshot) -> bool {
         match self {
             Self::Latest => true,
-            Self::Index(last) => index <= last,
-            Self::Timestamp(time) => created <= time,
+            Self::Index(last) => snapshot.index <= last,
+            Self::Timestamp(time) => snapshot.created <= time,
+            Self::Position(end) => WalPos::start_of(snapshot.index) <= end,
+        }
+    }
+
+    /// Whether a segment is not beyond the target.
+    pub(super) fn includes_segment(self, segment: &Segment) -> bool {
+        match self {
+            Self::Latest => true,
+            Self::Index(last) => segment.pos.index <= last,
+            Self::Timestamp(time) => segment.created <= time,
+            Self::Position(end) => segment.pos < end,
         }
     }
 }

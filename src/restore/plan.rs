@@ -71,7 +71,7 @@ pub fn rank(
 /// The ways to restore the same state from `history`, the shortest first.
 pub fn plans(history: &History, target: Target) -> Result<Vec<Plan>, PlanError> {
     let generation = history.generation;
-    let usable = |snapshot: &&Snapshot| target.includes(snapshot.index, snapshot.created);
+    let usable = |snapshot: &&Snapshot| target.includes_snapshot(snapshot);
     let snapshots = || history.snapshots.iter().filter(usable).rev();
     let Some(newest) = snapshots().next() else {
         return Err(no_snapshot(&[history], target));
@@ -99,10 +99,7 @@ pub fn plans(history: &History, target: Target) -> Result<Vec<Plan>, PlanError> 
 /// follows it may be older by the clock of the store, but cannot be applied without it.
 fn segments_from(history: &History, first: WalIndex, target: Target) -> Vec<Segment> {
     let above = history.segments.iter().filter(|segment| first <= segment.pos.index);
-    above
-        .take_while(|segment| target.includes(segment.pos.index, segment.created))
-        .copied()
-        .collect()
+    above.take_while(|segment| target.includes_segment(segment)).copied().collect()
 }
 
 impl Plan {
@@ -184,7 +181,9 @@ fn no_snapshot(histories: &[&History], target: Target) -> PlanError {
     let snapshots = histories.iter().flat_map(|history| &history.snapshots);
     let oldest = match target {
         Target::Timestamp(_) => snapshots.min_by_key(|snapshot| snapshot.created),
-        Target::Index(_) | Target::Latest => snapshots.min_by_key(|snapshot| snapshot.index),
+        Target::Index(_) | Target::Position(_) | Target::Latest => {
+            snapshots.min_by_key(|snapshot| snapshot.index)
+        }
     };
     match (oldest, histories.first()) {
         (Some(&oldest), _) => PlanError::NoSnapshotAtOrBefore { target, oldest },

@@ -45,6 +45,9 @@ impl fmt::Display for PlanError {
             Self::NoSnapshotAtOrBefore { target: Target::Index(index), oldest } => {
                 write!(f, "no snapshot at or before index {index}; the oldest is {}", oldest.index)
             }
+            Self::NoSnapshotAtOrBefore { target: Target::Position(end), oldest } => {
+                write!(f, "no snapshot at or before {end}; the oldest is {}", oldest.index)
+            }
             Self::NoSnapshotAtOrBefore { target: Target::Latest, .. } => write!(f, "no snapshot"),
             Self::SegmentMissing { before } => {
                 write!(f, "a WAL segment is missing before {before}")

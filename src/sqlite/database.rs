@@ -27,6 +27,16 @@ impl FileId {
     }
 }
 
+/// Which file it is among those of its file system, over restarts too: its number, which is soon
+/// given to another file when it is removed, and when it was made, where that is known. The number
+/// of the file system itself may be another one after each boot.
+pub fn identity(file: &File) -> io::Result<String> {
+    let metadata = file.metadata()?;
+    let created = metadata.created().ok();
+    let since = created.and_then(|created| created.duration_since(UNIX_EPOCH).ok());
+    Ok(format!("{}@{}", metadata.ino(), since.unwrap_or_default().as_nanos()))
+}
+
 /// Why a database cannot be replicated.
 #[derive(Debug)]
 pub enum OpenError {
@@ -197,13 +207,9 @@ impl Database {
     }
 
     /// Whether the database's name still belongs to the file that we hold.
-    /// Which file it is among those of its file system, over restarts too: its number, which is soon
-    /// given to another file when it is removed, and when it was made, where that is known. The
-    /// number of the file system itself may be another one after each boot.
+    /// Which file it is, over restarts too: see [`identity`].
     pub fn identity(&self) -> io::Result<String> {
-        let created = self.file.metadata()?.created().ok();
-        let since = created.and_then(|created| created.duration_since(UNIX_EPOCH).ok());
-        Ok(format!("{}@{}", self.id.inode, since.unwrap_or_default().as_nanos()))
+        identity(&self.file)
     }
 
     pub fn is_in_place(&self) -> io::Result<bool> {

@@ -23,7 +23,7 @@ mod paths;
 mod watch;
 
 pub use claimed::{ClaimError, Claimed};
-pub use database::{Checkpoint, Database, FileId, OpenError};
+pub use database::{Checkpoint, Database, FileId, OpenError, identity};
 pub use file_from::FileFrom;
 pub use integrity::{integrity_check, quick_check};
 pub use log_file::{LogFile, LogView};

@@ -52,9 +52,10 @@ impl FileStore {
     fn create_blocking(&self, key: &str, source: &mut dyn Read) -> Result<()> {
         let path = self.path(key);
         let partial = Partial::create(&self.root, &path, self.files, self.directories)?;
-        match partial.fill(source)?.publish_new(&path)? {
-            true => Ok(()),
-            false => Err(StoreError::Exists { key: key.to_owned() }),
+        if partial.fill(source)?.publish_new(&path)? {
+            Ok(())
+        } else {
+            Err(StoreError::Exists { key: key.to_owned() })
         }
     }
 

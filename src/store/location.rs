@@ -28,6 +28,24 @@ pub struct S3Location {
     pub secret_access_key: Option<Secret>,
 }
 
+impl Location {
+    /// A place below this one. `path` ends in a slash, as the prefixes of keys do.
+    #[must_use]
+    pub fn below(&self, path: &str) -> Self {
+        let path = path.trim_end_matches('/');
+        match self {
+            Self::File(root) => Self::File(root.join(path)),
+            Self::S3(place) => {
+                let prefix = match place.prefix.trim_end_matches('/') {
+                    "" => path.to_owned(),
+                    prefix => format!("{prefix}/{path}"),
+                };
+                Self::S3(S3Location { prefix, ..place.clone() })
+            }
+        }
+    }
+}
+
 impl fmt::Display for Location {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

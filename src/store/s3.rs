@@ -95,10 +95,8 @@ impl ObjectStore for S3Store {
     }
 
     async fn create(&self, key: &str, source: Box<dyn Read + Send>, size_max: u64) -> Result<()> {
-        let existing = match self.knows_no_conditions.load(Ordering::Relaxed) {
-            false => Existing::Keep,
-            true => Existing::Replace,
-        };
+        let no_conditions = self.knows_no_conditions.load(Ordering::Relaxed);
+        let existing = if no_conditions { Existing::Replace } else { Existing::Keep };
         self.upload(key, existing, source, size_max).await
     }
 

@@ -1,11 +1,11 @@
 use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
-use tracing::info;
+use tracing::{error, info};
 
 use super::reconcile::{Found, history};
 use super::{Connected, Failures};
-use crate::format::{Content, Generation, History, Key, Link, Seal};
+use crate::format::{Content, Generation, History, Key, Link, Proof, Seal};
 use crate::replicate::message::{Captured, Report};
 use crate::replicate::options::ReplicaOptions;
 use crate::replicate::retention::{expired, needs_snapshot};
@@ -116,20 +116,47 @@ impl Connected {
         let count: usize = batches.iter().map(Vec::len).sum();
         if count > 0 {
             let (db, name) = (self.replica.database.display(), &self.replica.options.name);
+            if let Some(since) = self.damaged_since().await? {
+                let since = humantime::format_rfc3339_seconds(since);
+                error!(
+                    %db, name, objects = count, %since,
+                    "expired history is kept: validation found the database damaged. Restore it \
+                     with -last-verified, or mend it"
+                );
+                return Ok(());
+            }
             info!(%db, name, objects = count, "delete expired history");
             self.delete(&batches).await;
         }
         Ok(())
     }
 
+    /// Since when validation knows that the database itself is damaged.
+    async fn damaged_since(&self) -> Result<Option<SystemTime>, StoreError> {
+        let objects = self.store.list(Proof::KEY).await?;
+        let Some(object) = objects.iter().find(|object| object.key == Proof::KEY) else {
+            return Ok(None);
+        };
+        let bytes = self.store.get(Proof::KEY, 0..object.size.min(Proof::BYTES_MAX)).await?;
+        let proof = std::str::from_utf8(&bytes).ok().and_then(Proof::parse);
+        Ok(proof.and_then(|proof| proof.damaged))
+    }
+
     pub(super) async fn histories(&self) -> Result<Vec<History>, StoreError> {
         let mut histories = Vec::new();
-        for name in self.store.list_directories(Key::GENERATIONS).await? {
-            if let Ok(generation) = name.parse() {
-                let objects = self.store.list(&Key::generation_prefix(generation)).await?;
-                histories.push(history(generation, &objects));
-            }
+        for generation in self.generations().await? {
+            histories.push(self.history(generation).await?);
         }
         Ok(histories)
+    }
+
+    pub(super) async fn generations(&self) -> Result<Vec<Generation>, StoreError> {
+        let names = self.store.list_directories(Key::GENERATIONS).await?;
+        Ok(names.iter().filter_map(|name| name.parse().ok()).collect())
+    }
+
+    pub(super) async fn history(&self, generation: Generation) -> Result<History, StoreError> {
+        let objects = self.store.list(&Key::generation_prefix(generation)).await?;
+        Ok(history(generation, &objects))
     }
 }

@@ -81,7 +81,7 @@ impl Connected {
 
     /// The seal of the newest segment in the replica, or of the snapshot if there is none, and when
     /// the snapshot was made. `None` without a snapshot.
-    async fn newest_seal(
+    pub(super) async fn newest_seal(
         &self,
         generation: Generation,
     ) -> Result<Option<(Found, SystemTime)>, StoreError> {
@@ -99,7 +99,7 @@ impl Connected {
         let histories = self.histories().await?;
         // One without a snapshot is about to begin.
         let begun = histories.iter().filter(|history| !history.snapshots.is_empty());
-        self.known = begun.map(|history| history.generation).collect();
+        self.known = Some(begun.map(|history| history.generation).collect());
         let Some((key, size)) = History::latest(&histories).and_then(History::newest) else {
             return Ok(None);
         };
@@ -108,7 +108,7 @@ impl Connected {
     }
 
     /// The seal of a stored object of that size.
-    async fn seal(&self, key: Key, size: u64) -> Result<Found, StoreError> {
+    pub(super) async fn seal(&self, key: Key, size: u64) -> Result<Found, StoreError> {
         let start = size.saturating_sub(Seal::SIZE as u64);
         let tail = self.store.get(&key.to_string(), start..size).await?;
         Ok(Seal::at_end(&tail))

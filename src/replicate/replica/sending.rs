@@ -10,6 +10,7 @@ use super::reconcile::follows;
 use super::{Connected, Failures, PAUSE_MAX};
 use crate::format::{Generation, Key, Link, Seal, WalPos};
 use crate::replicate::backoff::Backoff;
+use crate::replicate::durable::Durability;
 use crate::replicate::message::Report;
 use crate::replicate::sent::Sent;
 use crate::replicate::snapshot::Snapshot;
@@ -57,6 +58,9 @@ impl Connected {
             Err(error) => return Err(error).context("read a staged segment"),
         };
         self.replica.metrics.set_oldest_unreplicated(Some(staged.since));
+        if !self.is_alone(staged.generation).await {
+            return Ok(false);
+        }
         let began = Clock::now();
         self.last_sent = Some(Instant::now());
         let mut failures = Failures::new("sending a segment");
@@ -80,7 +84,7 @@ impl Connected {
             }
         }
         self.check_conditions(staged).await?;
-        self.replica.staging.note_sent(Sent::of(&seal))?;
+        self.replica.staging.note_sent(Sent::of(&seal), Durability::Process)?;
         staged.remove()?;
         self.tip = Some((staged.generation, seal.link()));
         self.replica.report(Report::SegmentStored);
@@ -146,7 +150,9 @@ impl Connected {
             // Given up before it began.
             return self.replica.report(Report::SnapshotFailed(generation, false));
         }
+        self.replica.metrics.set_joining(true);
         let outcome = self.try_store_snapshot(&snapshot).await;
+        self.replica.metrics.set_joining(false);
         let report = match &outcome {
             Ok(()) => {
                 self.snapshot_pause = Backoff::new(PAUSE_MAX);
@@ -163,7 +169,9 @@ impl Connected {
             }
         };
         self.replica.report(report);
-        if let Err(error) = outcome {
+        if let Err(StoreError::Exists { .. }) = outcome {
+            self.diverged(generation, "another daemon writes to it".to_owned()).await;
+        } else if let Err(error) = outcome {
             Failures::new("storing a snapshot").wait(&self.replica, &error).await;
             tokio::time::sleep(self.snapshot_pause.pause(fastrand::f64())).await;
         }
@@ -173,7 +181,7 @@ impl Connected {
     fn joined(&mut self, seal: &Seal) {
         self.tip = Some((seal.generation, seal.link()));
         // Without this note the generation is still known to be ours.
-        if let Err(error) = self.replica.staging.note_sent(Sent::of(seal)) {
+        if let Err(error) = self.replica.staging.note_sent(Sent::of(seal), Durability::Power) {
             warn!(name = self.replica.options.name, "cannot take note of what was sent: {error}");
         }
     }
@@ -182,6 +190,7 @@ impl Connected {
         let generation = snapshot.seal.generation;
         let held = self.tip.is_some_and(|(of, _)| of == generation);
         if held {
+            self.check_alone(generation).await?;
             // A snapshot must not be there before the segments that it follows.
             let start = snapshot.seal.start;
             self.send_segments(generation, Some(start)).await.map_err(StoreError::Unavailable)?;
@@ -193,6 +202,7 @@ impl Connected {
                     "segments before it are missing"
                 )));
             }
+            self.check_newest(generation).await?;
         }
         let began = Clock::now();
         let (db, name) = (self.replica.database.display(), &self.replica.options.name);
@@ -208,13 +218,28 @@ impl Connected {
         Ok(())
     }
 
+    /// Fails as [`StoreError::Exists`] if the replica goes on behind what was sent to it.
+    async fn check_newest(&self, generation: Generation) -> Result<(), StoreError> {
+        let newest = self.newest_seal(generation).await?.map(|(newest, _)| newest);
+        match newest {
+            Some(Ok(Some(seal))) if Some((generation, seal.link())) != self.tip => {
+                Err(StoreError::Exists { key: Key::segments_prefix(generation) })
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Takes the first snapshot of a generation back if another daemon has begun one meanwhile: of
     /// two at least one sees the other, and each is to have a history that nobody writes into.
     async fn yield_to_others(&self, generation: Generation, key: &str) -> Result<(), StoreError> {
-        let names = self.store.list_directories(Key::GENERATIONS).await?;
-        let begun = names.iter().filter_map(|name| name.parse().ok());
-        let known = |other: &Generation| *other == generation || self.known.contains(other);
-        let Some(other) = begun.into_iter().find(|other| !known(other)) else { return Ok(()) };
+        let Some(known) = &self.known else { return Ok(()) };
+        let histories = self.histories().await?;
+        let known = |other: &Generation| *other == generation || known.contains(other);
+        let begun = histories.iter().filter(|history| !history.snapshots.is_empty());
+        let Some(other) = begun.map(|history| history.generation).find(|other| !known(other))
+        else {
+            return Ok(());
+        };
         self.store.delete(&[key.to_owned()]).await?;
         Err(StoreError::Unavailable(anyhow::anyhow!(
             "another daemon has begun the generation {other} here at the same time"

@@ -2,13 +2,15 @@ use std::time::Instant;
 
 use tracing::info;
 
-use super::{Standing, Tail};
+use super::{Slot, Standing, Tail};
 use crate::format::{Content, Seal};
 use crate::replicate::capture::Capture;
 use crate::replicate::cursor::{Cursor, Place};
+use crate::replicate::durable::Durability;
 use crate::replicate::image::Image;
 use crate::replicate::message::Grant;
 use crate::replicate::pages::PageTable;
+use crate::replicate::sent::Sent;
 use crate::replicate::staging::Staging;
 use crate::replicate::tip::Tip;
 use crate::wal::{Checksum, PageSize, Salt, WalHeader};
@@ -25,7 +27,7 @@ impl Tail {
         let mut tips: Vec<Tip> = waiting.filter_map(|slot| slot.tip).collect();
         tips.dedup();
         for tip in tips {
-            if let Some(seal) = tip.seal.filter(|seal| is_whole(seal))
+            if let Some(seal) = tip.seal.filter(is_whole)
                 && self.adopt_tip(&tip, &seal)?
             {
                 return Ok(true);
@@ -56,13 +58,23 @@ impl Tail {
             }
             None => None,
         };
-        self.lineage.add(generation)?;
-        let mut capture = Capture::begin(cursor_at(seal, page_size), table, identity, log_end);
         let mut first = vec![0; page_size.bytes()];
         image.read_pages(1, &mut first)?;
-        let staging = self.join(tip);
+        if !table.holds(1, &first)? {
+            // A checkpoint of somebody else has gone on meanwhile.
+            return Ok(false);
+        }
+        let staging: Vec<Staging> = self.slots_at(tip).map(|slot| slot.staging.clone()).collect();
+        for staging in &staging {
+            staging.discard(generation)?;
+            // Before it counts as ours: from here on whatever else is found there is not.
+            staging.note_sent(Sent::of(seal), Durability::Power)?;
+        }
+        self.lineage.add(generation)?;
+        let mut capture = Capture::begin(cursor_at(seal, page_size), table, identity, log_end);
         capture.fence(&self.state, &staging, &first)?;
         self.capture = Some(capture);
+        self.join(tip);
         self.schedule.changed = true;
         self.schedule.fresh = log_end.is_some();
         info!(
@@ -70,25 +82,27 @@ impl Tail {
             "the database is what its replica holds: the generation goes on"
         );
         self.publish();
-        for slot in self.slots.iter().filter(|slot| slot.tip == Some(*tip)) {
+        for slot in self.slots_at(tip) {
             // Its replica has ended if this fails, and so will we.
             let _ = slot.grants.send(Grant::Continuation);
         }
         Ok(true)
     }
 
-    /// Counts those replicas in that end just there. What waits for them.
-    fn join(&mut self, tip: &Tip) -> Vec<Staging> {
-        let mut staging = Vec::new();
+    /// The replicas that end just there.
+    fn slots_at(&self, tip: &Tip) -> impl Iterator<Item = &Slot> {
+        self.slots.iter().filter(|slot| slot.tip == Some(*tip))
+    }
+
+    /// Counts those replicas in that end just there.
+    fn join(&mut self, tip: &Tip) {
         for slot in self.slots.iter_mut().filter(|slot| slot.tip == Some(*tip)) {
             slot.standing = Standing::Inside;
             slot.wants_snapshot = None;
             slot.destination = None;
-            staging.push(slot.staging.clone());
         }
         // The others need a snapshot, and have to wait for a WAL to end.
         self.schedule.next_snapshot = Instant::now();
-        staging
     }
 }
 

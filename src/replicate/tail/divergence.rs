@@ -66,9 +66,9 @@ impl Tail {
             OnDivergence::Fork => {
                 error!(
                     %db, name, %newest,
-                    "DIVERGED: this database does not continue what the replica holds. That is left \
-                     as it is, and what is restored by default; the database is replicated to a fork \
-                     below it. Restore the one or the other, or set on-divergence: continue"
+                    "DIVERGED: this database does not continue what the replica holds. That is \
+                     left as it is, and what is restored by default; the database is replicated to \
+                     a fork below it. Restore the one or the other, or set on-divergence: continue"
                 );
                 Ok(Destination::Fork)
             }

@@ -51,7 +51,10 @@ impl Tail {
                 // It cannot have asked for another one yet.
                 slot.wants_snapshot = None;
                 self.schedule.snapshot_failures = 0;
-                self.state.retire_litestream()?;
+                if self.slots.iter().all(|slot| slot.standing == Standing::Inside) {
+                    // Until then it tells what the others have.
+                    self.state.retire_litestream()?;
+                }
             }
             Report::SnapshotFailed(generation, wrong) if current == Some(generation) => {
                 slot.storing = false;

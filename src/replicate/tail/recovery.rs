@@ -58,7 +58,8 @@ impl Tail {
             Place::Start => Salt(fastrand::u64(..).to_be_bytes()),
         };
         let changed = changes(capture, &image)?;
-        if changed == Changes::Most {
+        if changed == Changes::Most || (self.moved && changed != Changes::None) {
+            // Two small databases with the same schema have most of their pages in common.
             return Ok(false);
         }
         capture.next_index()?;
@@ -77,7 +78,7 @@ impl Tail {
             )?;
         }
         capture.drained();
-        // Restored from there, or copied: most of its pages are those that were captured.
+        // Copied: its pages are those that were captured.
         self.moved = false;
         capture.save(&self.state, Durability::Process, false)?;
         self.schedule.fresh = false;

@@ -46,12 +46,7 @@ fn restore_in_place(site: &Site) {
 
 fn files(directory: &Path) -> usize {
     let entries = fs::read_dir(directory).into_iter().flatten().map(Result::unwrap);
-    entries
-        .map(|entry| match entry.file_type().unwrap().is_dir() {
-            true => files(&entry.path()),
-            false => 1,
-        })
-        .sum()
+    entries.map(|entry| if entry.path().is_dir() { files(&entry.path()) } else { 1 }).sum()
 }
 
 /// The bucket could not be reached when the volume was new, the application made an empty database,
@@ -235,19 +230,16 @@ fn a_database_that_is_removed_and_made_again_is_a_fork() {
         site.write(1, 20);
         let daemon = site.replicate();
         eventually("a snapshot", || site.listing().snapshots() == 1);
-        let daemon = match while_it_runs {
-            true => Some(daemon),
-            false => {
-                daemon.stop();
-                None
-            }
-        };
+        let mut running = Some(daemon);
+        if !while_it_runs {
+            running.take().unwrap().stop();
+        }
         for path in side_files(&site.database()) {
             let _ = fs::remove_file(path);
         }
         fs::remove_file(site.database()).unwrap();
         site.write(2, 20);
-        let daemon = daemon.unwrap_or_else(|| site.replicate());
+        let daemon = running.unwrap_or_else(|| site.replicate());
         eventually("a fork", || !site.forks().is_empty());
         daemon.stop();
         site.check_fork();

@@ -1,0 +1,114 @@
+//! Is a replica as good as it should be? Decided on values alone.
+
+use std::fmt;
+use std::time::Duration;
+
+/// How a replica is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Health {
+    #[default]
+    Good,
+    /// It lacks commits for longer than it should. That may pass.
+    Late,
+    /// Somebody must look after it.
+    Failing,
+}
+
+impl fmt::Display for Health {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Good => "good",
+            Self::Late => "late",
+            Self::Failing => "failing",
+        })
+    }
+}
+
+/// What can be seen of a replica from outside.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Signs {
+    /// The age of the oldest commit that is captured, and not acknowledged.
+    pub(super) unacknowledged: Option<Duration>,
+    /// Since when the log of the database has changed without being looked at.
+    pub(super) unseen: Option<Duration>,
+    /// A snapshot is being stored, which takes as long as it takes.
+    pub(super) joining: bool,
+    /// The database is replicated to a fork.
+    pub(super) diverged: bool,
+    /// The last validation failed.
+    pub(super) invalid: bool,
+}
+
+/// Commits are late after so many sync intervals, and not before so much time.
+const LATE: (u32, Duration) = (5, Duration::from_secs(5));
+const FAILING: (u32, Duration) = (60, Duration::from_mins(1));
+
+/// Judges a replica whose commits are to be sent in `interval`, and says why.
+pub(super) fn diagnose(signs: &Signs, interval: Duration) -> (Health, &'static str) {
+    let lateness = |age: Option<Duration>| match age {
+        Some(age) if longest(FAILING, interval) < age => Health::Failing,
+        Some(age) if longest(LATE, interval) < age => Health::Late,
+        _ => Health::Good,
+    };
+    let sending = match lateness(signs.unacknowledged) {
+        Health::Failing if signs.joining => Health::Late,
+        health => health,
+    };
+    let flag = |failing| if failing { Health::Failing } else { Health::Good };
+    let findings = [
+        (flag(signs.invalid), "the last validation failed: see the log"),
+        (
+            flag(signs.diverged),
+            "it holds another history, and the database is in a fork: see the log",
+        ),
+        (lateness(signs.unseen), "the log of the database is not looked at"),
+        (sending, "it does not have commits that are to be sent to it"),
+    ];
+    let worst = findings.into_iter().rev().max_by_key(|(health, _)| *health);
+    worst.filter(|(health, _)| *health > Health::Good).unwrap_or((Health::Good, ""))
+}
+
+fn longest((intervals, least): (u32, Duration), interval: Duration) -> Duration {
+    least.max(interval.saturating_mul(intervals))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(signs: Signs, expected: Health) {
+        assert_eq!(diagnose(&signs, Duration::from_secs(2)).0, expected, "{signs:?}");
+    }
+
+    #[test]
+    fn is_worse_the_longer_something_is_missing() {
+        for (seconds, expected) in [
+            (0, Health::Good),
+            (10, Health::Good),
+            (11, Health::Late),
+            (120, Health::Late),
+            (121, Health::Failing),
+        ] {
+            let age = Some(Duration::from_secs(seconds));
+            check(Signs { unacknowledged: age, ..Signs::default() }, expected);
+            check(Signs { unseen: age, ..Signs::default() }, expected);
+        }
+        check(Signs::default(), Health::Good);
+    }
+
+    #[test]
+    fn a_first_snapshot_is_late_at_worst() {
+        let age = Some(Duration::from_hours(1));
+        check(Signs { unacknowledged: age, joining: true, ..Signs::default() }, Health::Late);
+    }
+
+    #[test]
+    fn the_worst_counts_and_is_named() {
+        let late = Some(Duration::from_secs(11));
+        check(Signs { diverged: true, unacknowledged: late, ..Signs::default() }, Health::Failing);
+        let signs = Signs { invalid: true, ..Signs::default() };
+        let (health, reason) = diagnose(&signs, Duration::from_secs(1));
+        assert_eq!(health, Health::Failing);
+        assert!(reason.contains("validation"), "{reason}");
+    }
+}

@@ -1,0 +1,157 @@
+use std::time::SystemTime;
+
+use prometheus::core::{Collector, Desc};
+use prometheus::proto::{Gauge as GaugeValue, MetricFamily};
+use prometheus::{CounterVec, GaugeVec, IntCounterVec, IntGaugeVec, Opts, Registry};
+
+/// Clones share their values.
+#[derive(Clone, Debug)]
+pub(super) struct Families {
+    pub(super) db_size: IntGaugeVec,
+    pub(super) wal_size: IntGaugeVec,
+    pub(super) shadow_wal_index: IntGaugeVec,
+    pub(super) shadow_wal_size: IntGaugeVec,
+    pub(super) total_wal_bytes: IntCounterVec,
+    pub(super) sync_count: IntCounterVec,
+    pub(super) sync_error_count: IntCounterVec,
+    pub(super) sync_seconds: CounterVec,
+    pub(super) checkpoint_count: IntCounterVec,
+    pub(super) checkpoint_error_count: IntCounterVec,
+    pub(super) checkpoint_seconds: CounterVec,
+    pub(super) replica_wal_bytes: IntCounterVec,
+    pub(super) replica_wal_index: IntGaugeVec,
+    pub(super) replica_wal_offset: IntGaugeVec,
+    pub(super) replica_validation_total: IntCounterVec,
+    pub(super) replica_joining: IntGaugeVec,
+    pub(super) replica_diverged: IntGaugeVec,
+    pub(super) replica_invalid: IntGaugeVec,
+    pub(super) replica_health: IntGaugeVec,
+    pub(super) db_looked_at: GaugeVec,
+    pub(super) replica_lag: Lag,
+    pub(super) operation_total: IntCounterVec,
+    pub(super) operation_bytes: IntCounterVec,
+}
+
+impl Families {
+    pub(super) fn register(registry: &Registry) -> prometheus::Result<Self> {
+        const DB: &[&str] = &["db"];
+        const MODE: &[&str] = &["db", "mode"];
+        const REPLICA: &[&str] = &["db", "name"];
+        const STATUS: &[&str] = &["db", "name", "status"];
+        const OPERATION: &[&str] = &["replica_type", "operation"];
+        let gauge = |name, help, labels| {
+            registered(registry, IntGaugeVec::new(options(name, help), labels)?)
+        };
+        let count = |name, help, labels| {
+            registered(registry, IntCounterVec::new(options(name, help), labels)?)
+        };
+        let seconds = |name, help, labels| {
+            registered(registry, CounterVec::new(options(name, help), labels)?)
+        };
+        let lag = Lag(GaugeVec::new(
+            options("replica_lag_seconds", "Age of the oldest commit that the replica lacks"),
+            REPLICA,
+        )?);
+        Ok(Self {
+            db_size: gauge("db_size", "Bytes in the database file", DB)?,
+            wal_size: gauge("wal_size", "Bytes in the WAL", DB)?,
+            shadow_wal_index: gauge("shadow_wal_index", "Index of the WAL being captured", DB)?,
+            shadow_wal_size: gauge("shadow_wal_size", "Bytes of captured WALs", DB)?,
+            total_wal_bytes: count("total_wal_bytes", "Bytes captured from the WAL", DB)?,
+            sync_count: count("sync_count", "Looks at the WAL", DB)?,
+            sync_error_count: count("sync_error_count", "Looks at the WAL that failed", DB)?,
+            sync_seconds: seconds("sync_seconds", "Time spent on looks at the WAL", DB)?,
+            checkpoint_count: count("checkpoint_count", "Checkpoints", MODE)?,
+            checkpoint_error_count: count("checkpoint_error_count", "Failed checkpoints", MODE)?,
+            checkpoint_seconds: seconds("checkpoint_seconds", "Time spent on checkpoints", MODE)?,
+            replica_wal_bytes: count(
+                "replica_wal_bytes",
+                "Bytes of WAL sent, before compression",
+                REPLICA,
+            )?,
+            replica_wal_index: gauge("replica_wal_index", "Index of the last WAL sent", REPLICA)?,
+            replica_wal_offset: gauge(
+                "replica_wal_offset",
+                "Offset in the last WAL up to which it was sent",
+                REPLICA,
+            )?,
+            replica_validation_total: count(
+                "replica_validation_total",
+                "Comparisons of the replica with the database",
+                STATUS,
+            )?,
+            replica_joining: gauge(
+                "replica_joining",
+                "Whether a snapshot is being stored in the replica",
+                REPLICA,
+            )?,
+            replica_diverged: gauge(
+                "replica_diverged",
+                "Whether the replica holds another history, and the database is in a fork",
+                REPLICA,
+            )?,
+            replica_invalid: gauge(
+                "replica_invalid",
+                "Whether the last validation failed",
+                REPLICA,
+            )?,
+            replica_health: gauge(
+                "replica_health",
+                "0: good, 1: late, 2: somebody must look after it",
+                REPLICA,
+            )?,
+            db_looked_at: registered(
+                registry,
+                GaugeVec::new(
+                    options("db_looked_at_seconds", "When the WAL was looked at, since 1970"),
+                    DB,
+                )?,
+            )?,
+            replica_lag: registered(registry, lag)?,
+            operation_total: count("replica_operation_total", "Requests to stores", OPERATION)?,
+            operation_bytes: count(
+                "replica_operation_bytes",
+                "Bytes in requests to stores",
+                OPERATION,
+            )?,
+        })
+    }
+}
+
+fn options(name: &str, help: &str) -> Opts {
+    Opts::new(format!("litestream_{name}"), help)
+}
+
+fn registered<C: Collector + Clone + 'static>(
+    registry: &Registry,
+    collector: C,
+) -> prometheus::Result<C> {
+    registry.register(Box::new(collector.clone()))?;
+    Ok(collector)
+}
+
+/// Gauges that hold a time since the epoch, and show how long ago that is.
+///
+/// So a lag grows even when the task that should keep it up to date does not run. 0 shows as 0.
+#[derive(Clone, Debug)]
+pub(super) struct Lag(pub(super) GaugeVec);
+
+impl Collector for Lag {
+    fn desc(&self) -> Vec<&Desc> {
+        self.0.desc()
+    }
+
+    fn collect(&self) -> Vec<MetricFamily> {
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let mut families = self.0.collect();
+        for metric in families.iter_mut().flat_map(MetricFamily::mut_metric) {
+            let since = metric.get_gauge().get_value();
+            let mut age = GaugeValue::default();
+            if 0.0 < since {
+                age.set_value((now.as_secs_f64() - since).max(0.0));
+            }
+            metric.set_gauge(age);
+        }
+        families
+    }
+}

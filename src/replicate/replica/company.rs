@@ -1,0 +1,120 @@
+use std::collections::HashSet;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::{Connected, Failures};
+use crate::format::{Generation, History};
+use crate::replicate::lineage::Lineage;
+use crate::store::StoreError;
+
+/// How long nobody needs to look whether another daemon has begun a generation.
+const ALONE: Duration = Duration::from_secs(15);
+
+/// Whoever else writes to the replica.
+#[derive(Debug, Default)]
+pub(super) struct Company {
+    /// When the replica was last found to have no successor of ours.
+    looked: Option<Instant>,
+    /// Generations that are no successors: they were there before ours.
+    others: HashSet<Generation>,
+}
+
+/// The generation that another daemon began after ours, with a database that continues ours: from
+/// then on the replica is its own. Decided on listings alone.
+///
+/// Who only wakes up after a long time, or does not know of the other, would otherwise go on beside
+/// it for ever, and what is restored would be now the one and now the other.
+fn successor(
+    histories: &[History],
+    ours: &[Generation],
+    current: Generation,
+) -> Option<Generation> {
+    let begun = |history: &History| history.snapshots.first().map(|snapshot| snapshot.created);
+    let since = histories.iter().find(|history| history.generation == current).and_then(begun)?;
+    let mut others = histories.iter().filter(|history| !ours.contains(&history.generation));
+    let other = others.find(|history| begun(history).is_some_and(|begun| since < begun))?;
+    Some(other.generation)
+}
+
+impl Connected {
+    /// Whether nobody has taken the replica over. Looks from time to time while there is something
+    /// to send, and always after a pause in which much may have happened. Otherwise the tail is
+    /// told that it has to go elsewhere.
+    pub(super) async fn is_alone(&mut self, generation: Generation) -> bool {
+        let mut failures = Failures::new("looking at the replica");
+        loop {
+            match self.check_alone(generation).await {
+                Ok(()) => return true,
+                Err(StoreError::Exists { key }) => {
+                    let reason = format!("another daemon has taken it over, with {key}");
+                    self.diverged(generation, reason).await;
+                    return false;
+                }
+                Err(error) => {
+                    failures.wait(&self.replica, &error).await;
+                    self.decline_snapshots();
+                }
+            }
+        }
+    }
+
+    /// Fails as [`StoreError::Exists`] if there is a successor.
+    pub(super) async fn check_alone(&mut self, generation: Generation) -> Result<(), StoreError> {
+        if self.company.looked.is_some_and(|looked| looked.elapsed() < ALONE) {
+            return Ok(());
+        }
+        let ours = Lineage::load(self.replica.lineage.clone())
+            .map_err(|error| StoreError::Unavailable(error.into()))?;
+        let unknown = |other: &Generation| {
+            !ours.generations().contains(other) && !self.company.others.contains(other)
+        };
+        let names = self.generations().await?;
+        let unknown: Vec<Generation> = names.into_iter().filter(unknown).collect();
+        if !unknown.is_empty() {
+            let mut histories = vec![self.history(generation).await?];
+            for &other in &unknown {
+                histories.push(self.history(other).await?);
+            }
+            if let Some(other) = successor(&histories, ours.generations(), generation)
+                && self.is_sealed(&histories, other).await?
+            {
+                return Err(StoreError::Exists { key: other.to_string() });
+            }
+            // One without a snapshot may still begin.
+            let begun = histories.iter().filter(|history| !history.snapshots.is_empty());
+            self.company.others.extend(begun.map(|history| history.generation));
+        }
+        self.company.looked = Some(Instant::now());
+        Ok(())
+    }
+
+    /// Litestream begins a generation on any occasion, with whatever database: that proves nothing.
+    async fn is_sealed(&self, histories: &[History], of: Generation) -> Result<bool, StoreError> {
+        let history = histories.iter().find(|history| history.generation == of);
+        let Some((key, size)) = history.and_then(History::newest) else { return Ok(false) };
+        Ok(matches!(self.seal(key, size).await?, Ok(Some(_))))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::format::{Key, WalIndex};
+    use std::time::SystemTime;
+
+    #[test]
+    fn a_successor_began_after_ours_and_is_none_of_ours() {
+        let [first, second, third] = [1, 2, 3].map(Generation::from_bits);
+        let begun = |generation, seconds| {
+            let key = Key::Snapshot { generation, index: WalIndex::default() };
+            let created = SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
+            History::new(generation, [(key, 1, created)])
+        };
+        let histories = [begun(first, 10), begun(second, 20), History::new(third, [])];
+        assert_eq!(successor(&histories, &[first], first), Some(second));
+        assert_eq!(successor(&histories, &[first, second], first), None);
+        assert_eq!(successor(&histories, &[second], second), None, "it was there before");
+        assert_eq!(successor(&histories[1..], &[third], third), None, "ours has not begun");
+    }
+}

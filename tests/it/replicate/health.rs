@@ -1,0 +1,39 @@
+//! What is said while something is wrong, and for how long.
+
+use std::fs;
+
+use crate::support::{Site, eventually};
+
+/// The store could not be reached, and nobody knew until the database was needed.
+#[test]
+fn a_replica_that_is_behind_is_late_and_good_again_afterwards() {
+    let site = Site::new();
+    site.write(1, 20);
+    let mut daemon = site.replicate();
+    eventually("a snapshot", || site.listing().snapshots() == 1);
+    let hidden = site.path("hidden");
+    fs::rename(site.replica(), &hidden).unwrap();
+    fs::write(site.replica(), "no directory").unwrap();
+    site.write(2, 2);
+    daemon.wait_for("replica is late");
+    fs::remove_file(site.replica()).unwrap();
+    fs::rename(&hidden, site.replica()).unwrap();
+    // Without another write.
+    daemon.wait_for("replica is good again");
+    daemon.stop();
+    site.check();
+}
+
+#[test]
+fn a_fork_is_failing_until_somebody_acts() {
+    let site = Site::new();
+    site.write(1, 20);
+    site.replicate().stop();
+    fs::remove_file(site.database()).unwrap();
+    fs::remove_dir_all(site.state()).unwrap();
+    site.write(2, 2);
+    let mut daemon = site.replicate();
+    daemon.wait_for("replica is failing");
+    assert!(daemon.says("it holds another history"), "{}", daemon.log());
+    daemon.stop();
+}
