@@ -20,9 +20,10 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(90);
 const STOP_MAX: Duration = Duration::from_secs(30);
 
 /// What a replica is known to hold, so that from then on no restore may be older.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Known {
     pub(crate) replica: &'static str,
+    pub(crate) fork: Option<String>,
     pub(crate) time: SystemTime,
     /// The place of the state in the record.
     pub(crate) place: usize,
@@ -170,7 +171,8 @@ impl Case {
         match (status, place) {
             (0, Some(place)) => {
                 self.counts.acknowledged += 1;
-                self.known.extend(REPLICAS.map(|replica| Known { replica, time, place }));
+                let known = |replica| Known { replica, fork: self.site.fork(replica), time, place };
+                self.known.extend(REPLICAS.map(known));
             }
             (0, None) => (),
             (75, _) if !self.users.is_empty() || self.unreachable.is_some() => (),

@@ -21,13 +21,25 @@ enum Restored {
 
 impl Case {
     /// Restores the latest state: a commit that there was, and none older than what the replica is
-    /// known to hold.
+    /// known to hold. The same for what it held before the database went on in a fork.
     pub(crate) fn check_latest(&mut self, replica: &'static str) -> anyhow::Result<()> {
         if self.unreachable == Some(replica) {
             return Ok(());
         }
-        let required = self.required(replica, None);
-        match self.restore(replica, &[])? {
+        let fork = self.site.fork(replica);
+        if fork.is_some() {
+            self.check_latest_of(replica, None)?;
+        }
+        self.check_latest_of(replica, fork)
+    }
+
+    fn check_latest_of(
+        &mut self,
+        replica: &'static str,
+        fork: Option<String>,
+    ) -> anyhow::Result<()> {
+        let required = self.required(replica, fork.as_ref(), None);
+        match self.restore(replica, fork.as_ref(), &[])? {
             Restored::File(path) => {
                 let state = verify(&path)?;
                 let places = self.record()?.places(state)?.to_vec();
@@ -38,7 +50,7 @@ impl Case {
                     path.display()
                 );
                 let time = SystemTime::now();
-                self.known.extend(place.map(|place| Known { replica, time, place }));
+                self.known.extend(place.map(|place| Known { replica, fork, time, place }));
                 discard(&path)
             }
             Restored::Nothing(reason) if required.is_none() && is_about_a_beginning(&reason) => {
@@ -53,7 +65,9 @@ impl Case {
     /// Restores the state at the time of some commit: one that there was then, and none older than
     /// what the replica was known to hold before.
     pub(crate) fn check_some_time(&mut self, replica: &'static str) -> anyhow::Result<()> {
-        let first = self.known.iter().find(|known| known.replica == replica);
+        let fork = self.site.fork(replica);
+        let mut known = self.known.iter();
+        let first = known.find(|known| known.replica == replica && known.fork == fork);
         let Some(first) = first.filter(|_| self.unreachable != Some(replica)) else {
             return Ok(());
         };
@@ -61,9 +75,9 @@ impl Case {
         let times = record.entries.iter().map(|entry| entry.time);
         let times: Vec<SystemTime> = times.filter(|time| first.time + CLOCK < *time).collect();
         let Some(time) = self.random.choice(times) else { return Ok(()) };
-        let required = self.required(replica, Some(time));
+        let required = self.required(replica, fork.as_ref(), Some(time));
         let text = humantime::format_rfc3339_nanos(time).to_string();
-        match self.restore(replica, &["-timestamp", &text])? {
+        match self.restore(replica, fork.as_ref(), &["-timestamp", &text])? {
             Restored::File(path) => {
                 let state = verify(&path)?;
                 let places = record.places(state).with_context(|| format!("as of {text}"))?;
@@ -86,8 +100,15 @@ impl Case {
     }
 
     /// The place of what a replica was known to hold before that time.
-    fn required(&self, replica: &str, before: Option<SystemTime>) -> Option<usize> {
-        let of_replica = self.known.iter().filter(|known| known.replica == replica);
+    fn required(
+        &self,
+        replica: &str,
+        fork: Option<&String>,
+        before: Option<SystemTime>,
+    ) -> Option<usize> {
+        let of_replica = self.known.iter();
+        let of_replica =
+            of_replica.filter(|known| known.replica == replica && known.fork.as_ref() == fork);
         let known = of_replica.filter(|known| before.is_none_or(|time| known.time + CLOCK < time));
         known.map(|known| known.place).max()
     }
@@ -101,7 +122,8 @@ impl Case {
         self.record()?.places(state).context("the database itself")?;
         let expected = fs::read(&source)?;
         for replica in REPLICAS {
-            match self.restore(replica, &[])? {
+            let fork = self.site.fork(replica);
+            match self.restore(replica, fork.as_ref(), &[])? {
                 Restored::File(path) => {
                     let found = fs::read(&path)?;
                     if let Some(difference) = difference(&expected, &found) {
@@ -116,10 +138,18 @@ impl Case {
         discard(&source)
     }
 
-    fn restore(&mut self, replica: &str, arguments: &[&str]) -> anyhow::Result<Restored> {
+    fn restore(
+        &mut self,
+        replica: &str,
+        fork: Option<&String>,
+        arguments: &[&str],
+    ) -> anyhow::Result<Restored> {
         let (output, log) = (self.fresh("restored.db"), self.fresh("restore.log"));
         let mut command = litestream()?;
         command.arg("restore").args(arguments).arg("-o").arg(&output);
+        if let Some(fork) = fork {
+            command.args(["-fork", fork]);
+        }
         command.arg(format!("file://{}", self.site.path(replica).display()));
         let mut process = Process::start(&mut command, &log)?;
         let status = process.wait(PATIENCE)?;

@@ -78,6 +78,12 @@ dbs:
         self.volume().join(".app.db-litestream")
     }
 
+    /// The fork of a replica that the database is replicated to, if there is one.
+    pub(crate) fn fork(&self, replica: &str) -> Option<String> {
+        let path = self.state().join(format!("staging/{replica}.replica/fork"));
+        fs::read_to_string(path).ok().map(|text| text.trim_end().to_owned())
+    }
+
     pub(crate) fn config(&self) -> PathBuf {
         self.path("litestream.yml")
     }
