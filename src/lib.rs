@@ -56,18 +56,20 @@
 //! 5. A replica gets segments strictly in order, each only behind the one whose link its seal
 //!    names, and a snapshot only after the segments that it follows. So at any moment it can be
 //!    restored, and a second daemon that writes to it is noticed.
-//! 6. A snapshot is stored only if its pages have the digest that was followed in the log.
-//! 7. The tail never waits for a store, and a replica never waits for the database. Between them
+//! 6. What a replica holds is never hidden or expired by a database that is not known to continue it.
+//!    That goes on in a fork, a replica of its own below the other one.
+//! 7. A snapshot is stored only if its pages have the digest that was followed in the log.
+//! 8. The tail never waits for a store, and a replica never waits for the database. Between them
 //!    are files; messages only say that there may be something to do.
-//! 8. What is staged outlives the process, and after a clean stop a loss of power. After any other
+//! 9. What is staged outlives the process, and after a clean stop a loss of power. After any other
 //!    loss of power it is not believed: nothing waits for the disk while the application waits for
 //!    us, and what the replica lacks then is in the database, where it is compared or sent anew.
-//! 9. A restored file appears whole, checked and by a rename that replaces nothing, or not at all.
-//! 10. Memory does not grow with the database: segments, snapshots and restores are streamed, and
+//! 10. A restored file appears whole, checked and by a rename that replaces nothing, or not at all.
+//! 11. Memory does not grow with the database: segments, snapshots and restores are streamed, and
 //!     of a log there is at most an index of its pages.
-//! 11. `format` and `wal` read no clock and no randomness. What the others decide on values alone
+//! 12. `format` and `wal` read no clock and no randomness. What the others decide on values alone
 //!     (continuity, checkpoints, retention, the plan of a restore) gets its time handed in.
-//! 12. An error is logged once, where it is handled; one that only somebody's help can end, and
+//! 13. An error is logged once, where it is handled; one that only somebody's help can end, and
 //!     that is there at the start, ends the process.
 //!
 //! Start reading at `tick` in `replicate/tail.rs`: it is the program.

@@ -56,7 +56,11 @@ Examples:
 
 An existing file is not touched without -force, and when something fails no file is left. With
 -force, the old database is replaced at once when the new one is complete and checked, and is as it
-was when that fails or when something has it open.";
+was when that fails or when something has it open.
+
+-last-verified gives the state that `replicate` has proven last, in its `validation-interval`.
+
+A database that did not continue what its replica held is in a fork of the replica: -fork NAME.";
 
 const DATABASES_HELP: &str = "\
 Example:
