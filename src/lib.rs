@@ -56,8 +56,8 @@
 //! 5. A replica gets segments strictly in order, each only behind the one whose link its seal
 //!    names, and a snapshot only after the segments that it follows. So at any moment it can be
 //!    restored, and a second daemon that writes to it is noticed.
-//! 6. What a replica holds is never hidden or expired by a database that is not known to continue it.
-//!    That goes on in a fork, a replica of its own below the other one.
+//! 6. What a replica holds is never hidden or expired by a database that is not known to continue
+//!    it. That goes on in a fork, a replica of its own below the other one.
 //! 7. A snapshot is stored only if its pages have the digest that was followed in the log.
 //! 8. The tail never waits for a store, and a replica never waits for the database. Between them
 //!    are files; messages only say that there may be something to do.

@@ -107,8 +107,7 @@ impl Tail {
         let mut failing: Option<Instant> = None;
         loop {
             self.receive()?;
-            if self.aborted || (self.stopping.is_some() && failing.is_none() && self.is_complete())
-            {
+            if self.aborted || (failing.is_none() && self.may_end(Instant::now())) {
                 return Ok(self.end());
             }
             let looked_at = SystemTime::now();

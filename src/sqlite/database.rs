@@ -6,6 +6,7 @@ use std::time::{Duration, Instant, UNIX_EPOCH};
 use std::{fmt, io};
 
 use rusqlite::ErrorCode;
+use rustix::process::{Flock, FlockOffsetType, FlockType, fcntl_getlk};
 
 use super::connection::Connection;
 use super::{LogFile, sidecar};
@@ -13,6 +14,10 @@ use crate::wal::PageSize;
 
 /// How long we wait for a lock of somebody else, where waiting harms nobody.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// The bytes of the shared lock, as `os.h` of SQLite has them.
+const SHARED_FIRST: u64 = 0x4000_0002;
+const SHARED_SIZE: u64 = 510;
 
 /// Which file it is, whatever its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -206,12 +211,26 @@ impl Database {
         self.log()?.map_or(Ok(0), |log| log.size())
     }
 
-    /// Whether the database's name still belongs to the file that we hold.
     /// Which file it is, over restarts too: see [`identity`].
     pub fn identity(&self) -> io::Result<String> {
         identity(&self.file)
     }
 
+    /// Whether another process has the database open: each connection in WAL mode has a shared lock
+    /// on the file for as long as it lives (`pager_unlock` in pager.c).
+    pub fn is_open_elsewhere(&self) -> io::Result<bool> {
+        // Only asked for: a lock of ours would be in the way of others.
+        let lock = Flock {
+            start: SHARED_FIRST,
+            length: SHARED_SIZE,
+            pid: None,
+            typ: FlockType::WriteLock,
+            offset_type: FlockOffsetType::Set,
+        };
+        Ok(fcntl_getlk(&self.file, &lock)?.is_some())
+    }
+
+    /// Whether the database's name still belongs to the file that we hold.
     pub fn is_in_place(&self) -> io::Result<bool> {
         match fs::metadata(&self.path) {
             Ok(metadata) => Ok(FileId::of(&metadata) == self.id),

@@ -25,16 +25,13 @@ pub(super) struct Company {
 ///
 /// Who only wakes up after a long time, or does not know of the other, would otherwise go on beside
 /// it for ever, and what is restored would be now the one and now the other.
-fn successor(
-    histories: &[History],
-    ours: &[Generation],
-    current: Generation,
-) -> Option<Generation> {
+pub(super) fn successor<'a>(histories: &'a [History], ours: &[Generation]) -> Option<&'a History> {
     let begun = |history: &History| history.snapshots.first().map(|snapshot| snapshot.created);
-    let since = histories.iter().find(|history| history.generation == current).and_then(begun)?;
-    let mut others = histories.iter().filter(|history| !ours.contains(&history.generation));
-    let other = others.find(|history| begun(history).is_some_and(|begun| since < begun))?;
-    Some(other.generation)
+    let (ours, others): (Vec<&History>, Vec<&History>) =
+        histories.iter().partition(|history| ours.contains(&history.generation));
+    let since = ours.into_iter().filter_map(begun).max()?;
+    let later = others.into_iter().filter(|history| begun(history) > Some(since));
+    later.max_by_key(|history| begun(history))
 }
 
 impl Connected {
@@ -64,8 +61,7 @@ impl Connected {
         if self.company.looked.is_some_and(|looked| looked.elapsed() < ALONE) {
             return Ok(());
         }
-        let ours = Lineage::load(self.replica.lineage.clone())
-            .map_err(|error| StoreError::Unavailable(error.into()))?;
+        let ours = self.lineage()?;
         let unknown = |other: &Generation| {
             !ours.generations().contains(other) && !self.company.others.contains(other)
         };
@@ -76,10 +72,10 @@ impl Connected {
             for &other in &unknown {
                 histories.push(self.history(other).await?);
             }
-            if let Some(other) = successor(&histories, ours.generations(), generation)
-                && self.is_sealed(&histories, other).await?
+            if let Some(other) = successor(&histories, ours.generations())
+                && self.is_sealed(other).await?
             {
-                return Err(StoreError::Exists { key: other.to_string() });
+                return Err(StoreError::Exists { key: other.generation.to_string() });
             }
             // One without a snapshot may still begin.
             let begun = histories.iter().filter(|history| !history.snapshots.is_empty());
@@ -89,10 +85,15 @@ impl Connected {
         Ok(())
     }
 
+    /// The generations that are ours.
+    pub(super) fn lineage(&self) -> Result<Lineage, StoreError> {
+        Lineage::load(self.replica.lineage.clone())
+            .map_err(|error| StoreError::Unavailable(error.into()))
+    }
+
     /// Litestream begins a generation on any occasion, with whatever database: that proves nothing.
-    async fn is_sealed(&self, histories: &[History], of: Generation) -> Result<bool, StoreError> {
-        let history = histories.iter().find(|history| history.generation == of);
-        let Some((key, size)) = history.and_then(History::newest) else { return Ok(false) };
+    async fn is_sealed(&self, history: &History) -> Result<bool, StoreError> {
+        let Some((key, size)) = history.newest() else { return Ok(false) };
         Ok(matches!(self.seal(key, size).await?, Ok(Some(_))))
     }
 }
@@ -112,9 +113,12 @@ mod tests {
             History::new(generation, [(key, 1, created)])
         };
         let histories = [begun(first, 10), begun(second, 20), History::new(third, [])];
-        assert_eq!(successor(&histories, &[first], first), Some(second));
-        assert_eq!(successor(&histories, &[first, second], first), None);
-        assert_eq!(successor(&histories, &[second], second), None, "it was there before");
-        assert_eq!(successor(&histories[1..], &[third], third), None, "ours has not begun");
+        assert_eq!(successor(&histories, &[first]), Some(&histories[1]));
+        assert_eq!(successor(&histories, &[first, second]), None);
+        assert_eq!(successor(&histories, &[second]), None, "it was there before");
+        assert_eq!(successor(&histories[1..], &[third]), None, "ours has not begun");
+        let later = [begun(first, 10), begun(second, 20), begun(third, 30)];
+        assert_eq!(successor(&later, &[first, third]), None, "ours came after it");
+        assert_eq!(successor(&later, &[first]), Some(&later[2]), "the last one");
     }
 }

@@ -3,6 +3,7 @@ use std::io::{self, Read, Seek, SeekFrom};
 use std::path::Path;
 use std::time::SystemTime;
 
+use super::company::successor;
 use super::{Connected, Failures};
 use crate::format::{Generation, History, Key, Link, Seal};
 use crate::replicate::staging::Staged;
@@ -94,15 +95,17 @@ impl Connected {
         Ok(Some((self.seal(key, size).await?, snapshot.created)))
     }
 
-    /// The newest object of all that the replica holds.
+    /// The newest object of what the replica holds, by which it is known whose it is.
     pub(super) async fn newest_object(&mut self) -> Result<Option<Tip>, StoreError> {
         let histories = self.histories().await?;
         // One without a snapshot is about to begin.
         let begun = histories.iter().filter(|history| !history.snapshots.is_empty());
         self.known = Some(begun.map(|history| history.generation).collect());
-        let Some((key, size)) = History::latest(&histories).and_then(History::newest) else {
-            return Ok(None);
-        };
+        // Who has taken it over comes first, though we may have written to it since.
+        let ours = self.lineage()?;
+        let successor = successor(&histories, ours.generations());
+        let newest = successor.or(History::latest(&histories)).and_then(History::newest);
+        let Some((key, size)) = newest else { return Ok(None) };
         let seal = self.seal(key, size).await?.ok().flatten();
         Ok(Some(Tip { key, seal }))
     }

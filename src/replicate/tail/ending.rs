@@ -4,12 +4,30 @@ use tracing::warn;
 
 use super::{Standing, Tail};
 use crate::replicate::outcome::Unreplicated;
+use crate::sqlite::Database;
 
 /// How long to go on, after we are told to end, while the application writes: it is often told at
 /// the same moment, and its last transactions are those that matter.
 const LINGER: Duration = Duration::from_secs(5);
 
+/// How long to go on while the application has the database open and writes nothing: it was often
+/// told to end at the same moment.
+const QUIET: Duration = Duration::from_secs(2);
+
 impl Tail {
+    /// Whether we were told to end, and there is nothing left to be done.
+    pub(super) fn may_end(&self, now: Instant) -> bool {
+        let Some(since) = self.stopping else { return false };
+        self.is_complete() && !self.may_see_more(since, now)
+    }
+
+    /// Whether the application may commit something yet.
+    fn may_see_more(&self, since: Instant, now: Instant) -> bool {
+        let last = self.schedule.last_cut.map_or(since, |cut| cut.max(since));
+        let open = |database: &Database| database.is_open_elsewhere().unwrap_or(false);
+        now - last < QUIET && now - since < LINGER && self.database.as_ref().is_some_and(open)
+    }
+
     /// Whether every replica has everything that was committed.
     pub(super) fn is_complete(&self) -> bool {
         let sent = self.slots.iter().all(|slot| slot.staging.is_empty().unwrap_or(false));

@@ -86,3 +86,38 @@ fn an_interrupt_from_the_keyboard_ends_it_in_order() {
     assert_eq!(daemon.wait(), 0, "{}", daemon.log());
     site.check();
 }
+
+#[test]
+fn a_signal_during_the_first_snapshot_waits_for_it() {
+    let site = Site::new();
+    let connection = open(&site.database());
+    let fill = "CREATE TABLE t (x); WITH RECURSIVE n (i) AS (VALUES (1) UNION ALL SELECT i + 1
+                FROM n WHERE i < 40000) INSERT INTO t SELECT randomblob(1000) FROM n";
+    connection.execute_batch(fill).unwrap();
+    let mut daemon = site.replicate();
+    daemon.wait_for("write snapshot");
+    daemon.stop();
+    drop(connection);
+    site.check();
+}
+
+/// Compose tells all containers to end at the same moment: what the application wrote last was not
+/// in the replica.
+#[test]
+fn an_application_may_outlive_the_daemon_by_seconds() {
+    let site = Site::new();
+    let connection = open(&site.database());
+    connection.execute_batch("CREATE TABLE t (x)").unwrap();
+    let daemon = site.replicate();
+    eventually("a snapshot", || site.listing().snapshots() == 1);
+    daemon.signal(Signal::TERM);
+    for row in 0..40 {
+        connection.execute("INSERT INTO t VALUES (?)", [row]).unwrap();
+        thread::sleep(Duration::from_millis(25));
+    }
+    drop(connection);
+    let log = daemon.finish();
+    let count: i64 =
+        open(&site.database()).query_one("SELECT count(*) FROM t", [], |row| row.get(0)).unwrap();
+    assert_eq!((rows(&site), count), (40, 40), "{log}");
+}

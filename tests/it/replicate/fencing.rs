@@ -143,6 +143,42 @@ fn who_was_stopped_for_long_does_not_spoil_what_others_wrote() {
     }
 }
 
+/// Two histories of the same replica went on side by side, and a restore gave now the one and now
+/// the other.
+#[test]
+fn who_was_succeeded_goes_elsewhere() {
+    let one = Site::new();
+    one.write(1, 50);
+    let connection = open(&one.database());
+    let mut former = one.replicate();
+    connection.execute_batch("INSERT INTO t DEFAULT VALUES").unwrap();
+    eventually("all is sent", || restored_rows(&one) == rows(&one.database()));
+
+    let other = Site::new();
+    share_replica(&other, &one);
+    let database = other.database();
+    let arguments = ["restore", database.to_str().unwrap()];
+    other.start(&mut other.command(&arguments)).finish();
+    // After that it is not what was restored, and has to begin a generation.
+    other.write(2, 5);
+    settle(&other.database());
+    let successor = other.replicate();
+    eventually("a generation", || one.listing().snapshots() == 2);
+
+    eventually("the former one has a fork", || {
+        connection.execute_batch("INSERT INTO t DEFAULT VALUES").unwrap();
+        one.forks().len() == 1
+    });
+    former.wait_for("another daemon has taken it over");
+    other.write(3, 5);
+    drop(connection);
+    former.stop();
+    assert!(!successor.stop().contains("DIVERGED"));
+    settle(&other.database());
+    assert_same(&other.database(), &restored(&one, &one.replica()));
+    check_all(&one, &[&one, &other]);
+}
+
 fn rows(database: &Path) -> i64 {
     open(database).query_one("SELECT count(*) FROM t", [], |row| row.get(0)).unwrap()
 }

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::support::{Site, eventually};
+use crate::support::Site;
 
 /// The store could not be reached, and nobody knew until the database was needed.
 #[test]
@@ -10,7 +10,7 @@ fn a_replica_that_is_behind_is_late_and_good_again_afterwards() {
     let site = Site::new();
     site.write(1, 20);
     let mut daemon = site.replicate();
-    eventually("a snapshot", || site.listing().snapshots() == 1);
+    daemon.wait_for("snapshot written");
     let hidden = site.path("hidden");
     fs::rename(site.replica(), &hidden).unwrap();
     fs::write(site.replica(), "no directory").unwrap();

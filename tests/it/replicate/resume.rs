@@ -219,7 +219,7 @@ fn a_commit_just_before_the_signal_is_replicated() {
     let site = Site::with("monitor-interval: 1ms", "sync-interval: 1ms");
     let connection = open(&site.database());
     connection.execute_batch(Workload::SCHEMA).unwrap();
-    for count in 1..=15 {
+    for count in 1..=6 {
         let daemon = site.replicate();
         eventually("a snapshot", || site.listing().snapshots() > 0);
         thread::sleep(Duration::from_millis(fastrand::u64(10..60)));
