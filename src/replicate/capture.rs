@@ -12,8 +12,8 @@ use super::staging::Staging;
 use super::state_directory::StateDirectory;
 use crate::format::{Content, Seal, WalPos};
 use crate::sqlite::Database;
-use crate::wal::{Checksum, PageSize, Salt, WalHeader};
-pub(super) use segment::Cut;
+use crate::wal::{PageSize, Salt, WalHeader};
+pub(super) use segment::{Cut, Look};
 
 /// The capture of one generation: reads the log of a database and cuts it into segments.
 ///
@@ -32,8 +32,6 @@ pub(super) struct Capture {
     drained: bool,
     /// The page table may be ahead of the cursor: a cut was begun and not finished.
     ahead: bool,
-    /// Frames behind the cursor that are known to hold no commit, in the log of that salt.
-    scanned: Option<(Salt, u64, Checksum)>,
     file: String,
     boot: String,
 }
@@ -56,7 +54,6 @@ impl Capture {
             held_end: log_end,
             drained: false,
             ahead: false,
-            scanned: None,
             file,
             boot: boot(),
         }
@@ -101,7 +98,6 @@ impl Capture {
             held_end: None,
             drained: false,
             ahead,
-            scanned: None,
             file,
             boot,
         }))

@@ -19,7 +19,7 @@ use std::time::{Duration, Instant, SystemTime};
 use anyhow::Context;
 use tracing::{error, info, warn};
 
-use super::capture::{Capture, Cut};
+use super::capture::{Capture, Cut, Look};
 use super::cursor::Saved;
 use super::lineage::Lineage;
 use super::message::{Captured, Lines};
@@ -286,15 +286,16 @@ impl Tail {
 
     /// How long there is nothing to do, unless something changes.
     fn pause(&self, now: Instant) -> Duration {
+        let longest = self.options.monitor_interval;
         let waiting = self.slots.iter().any(|slot| slot.wants_snapshot.is_some() && !slot.storing);
         if self.stopping.is_some() {
             Duration::from_millis(20)
         } else if self.schedule.changed && self.capture.is_some() {
-            self.schedule.until_cut(now).min(self.options.monitor_interval)
+            self.schedule.until_cut(now).min(longest)
         } else if waiting {
-            Duration::from_millis(100).min(self.options.monitor_interval)
+            Duration::from_millis(100).min(longest)
         } else {
-            self.options.monitor_interval
+            self.schedule.until_settled.unwrap_or(longest).min(longest)
         }
     }
 
@@ -341,8 +342,8 @@ impl Tail {
         let (Some(database), Some(capture)) = (&self.database, &mut self.capture) else {
             return Ok(());
         };
-        let cut = capture.cut(database, &self.state, &staging)?;
-        self.schedule.changed = false;
+        let Look { cut, unsettled } = capture.cut(database, &self.state, &staging)?;
+        self.schedule.looked(unsettled);
         self.schedule.last_look_was_idle = cut.is_none();
         if let Some(cut) = cut {
             self.schedule.last_cut = Some(now);

@@ -72,7 +72,7 @@ impl Connection {
         self.0.execute_batch("ROLLBACK")
     }
 
-    /// Runs a checkpoint: `PASSIVE` or `TRUNCATE`.
+    /// Runs a checkpoint: `PASSIVE`, `TRUNCATE`, or `NOOP`, which only looks.
     pub(super) fn checkpoint(&self, mode: &str) -> Result<Outcome> {
         self.0.query_row(&format!("PRAGMA wal_checkpoint({mode})"), [], |row| {
             Ok(Outcome {

@@ -19,6 +19,9 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(1);
 const SHARED_FIRST: u64 = 0x4000_0002;
 const SHARED_SIZE: u64 = 510;
 
+/// How often it is looked how much of the log is committed, while that is being changed.
+const LOOKS_MAX: u32 = 100;
+
 /// Which file it is, whatever its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FileId {
@@ -199,11 +202,29 @@ impl Database {
     /// The log, if there is one. An error if the database's name belongs to another file by now:
     /// then the log may be that of the other one.
     pub fn log(&self) -> io::Result<Option<LogFile>> {
-        let log = LogFile::open(&sidecar(&self.path, "-wal"))?;
+        let log = LogFile::open(&sidecar(&self.path, "-wal"), |page_size| {
+            Ok(page_size.wal_bytes(self.committed_frames()?))
+        })?;
         if !self.is_in_place()? {
             return Err(io::Error::other("the database file was replaced or removed"));
         }
         Ok(log)
+    }
+
+    /// The frames of the log that SQLite takes for committed.
+    ///
+    /// The file may hold more of them, and a commit among them: of a process that is about to say
+    /// so, or that died, or whose disk failed, before it could. The next writer writes over those.
+    fn committed_frames(&self) -> io::Result<u64> {
+        for _ in 0..LOOKS_MAX {
+            let outcome = self.spare.checkpoint("NOOP").map_err(io::Error::other)?;
+            if let Ok(frames) = outcome.frames.try_into() {
+                return Ok(frames);
+            }
+            // Somebody is saying so just now.
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        Err(io::Error::other("it cannot be told how much of the log is committed"))
     }
 
     /// Bytes of the log, left-overs of earlier logs included.

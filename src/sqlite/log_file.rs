@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::SystemTime;
 
 use super::FileFrom;
-use crate::wal::{Checksum, FrameHeader, FrameReader, WalHeader};
+use crate::wal::{Checksum, FrameHeader, FrameReader, PageSize, WalHeader};
 
 /// The `-wal` file of a live database, as it is at this moment.
 #[derive(Debug)]
@@ -14,6 +14,9 @@ pub struct LogFile {
     pub header: WalHeader,
     /// When something was last written to it.
     pub modified: SystemTime,
+    /// How far it may be read, from the start of the file: what is behind that was not committed,
+    /// or not yet, whatever it looks like.
+    pub committed: u64,
 }
 
 /// How far a log goes, from some position of it on.
@@ -25,15 +28,19 @@ pub struct LogView {
     pub checksum: Checksum,
     /// The size of the database in pages after it. `None` if there is no commit.
     pub pages: Option<u32>,
-    /// How far valid frames go, those of unfinished transactions included, and the checksum there:
-    /// while [`LogFile::holds`] that, they need not be looked at again.
-    pub scanned: (u64, Checksum),
+    /// There are more frames, of a transaction that is not committed.
+    pub more: bool,
 }
 
 impl LogFile {
     /// Opens the log. `None` if there is none, or none with a valid header: SQLite makes the file
     /// before it has anything to write to it, and a header is only written with the first frame.
-    pub fn open(path: &Path) -> io::Result<Option<Self>> {
+    ///
+    /// `committed` is asked after the header was read, so that it cannot be of an earlier log.
+    pub(super) fn open(
+        path: &Path,
+        committed: impl FnOnce(PageSize) -> io::Result<u64>,
+    ) -> io::Result<Option<Self>> {
         let file = match File::open(path) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -46,7 +53,9 @@ impl LogFile {
             Err(error) => return Err(error),
         }
         let modified = file.metadata()?.modified()?;
-        Ok(WalHeader::parse(&bytes).ok().map(|header| Self { file, header, modified }))
+        let Ok(header) = WalHeader::parse(&bytes) else { return Ok(None) };
+        let committed = committed(header.page_size)?;
+        Ok(Some(Self { file, header, modified, committed }))
     }
 
     /// Bytes of the file, left-overs of earlier logs included.
@@ -89,18 +98,20 @@ impl LogFile {
 
     /// Looks for the last commit at or after `offset`.
     pub fn view(&self, offset: u64, checksum: Checksum) -> io::Result<LogView> {
-        let mut view = LogView { end: offset, checksum, pages: None, scanned: (offset, checksum) };
-        if !self.continues_at(offset)? {
+        let more = self.continues_at(offset.max(self.committed))?;
+        let mut view = LogView { end: offset, checksum, pages: None, more };
+        if self.committed <= offset || !self.continues_at(offset)? {
             return Ok(view);
         }
+        let mut end = offset;
         let mut page = vec![0; self.header.page_size.bytes()];
         let mut frames = self.frames(offset, checksum);
-        while let Some(frame) = frames.next_frame(&mut page)? {
-            view.scanned.0 += self.header.page_size.frame_bytes();
-            view.scanned.1 = frame.checksum;
+        while end < self.committed
+            && let Some(frame) = frames.next_frame(&mut page)?
+        {
+            end += self.header.page_size.frame_bytes();
             if frame.commit.is_some() {
-                (view.end, view.checksum) = view.scanned;
-                view.pages = frame.commit;
+                (view.end, view.checksum, view.pages) = (end, frame.checksum, frame.commit);
             }
         }
         Ok(view)

@@ -10,4 +10,5 @@ mod refusals;
 mod replicas;
 mod resume;
 mod round_trip;
+mod uncommitted;
 mod validation;

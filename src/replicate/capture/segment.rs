@@ -11,7 +11,7 @@ use crate::replicate::cursor::{Cursor, Place};
 use crate::replicate::durable::{Durability, remove};
 use crate::replicate::staging::Staging;
 use crate::replicate::state_directory::StateDirectory;
-use crate::sqlite::{Database, LogFile, LogView};
+use crate::sqlite::{Database, LogFile};
 use crate::wal::{Checksum, FrameWriter, Salt, WalHeader};
 
 /// A segment that was cut.
@@ -19,6 +19,15 @@ use crate::wal::{Checksum, FrameWriter, Salt, WalHeader};
 pub(in crate::replicate) struct Cut {
     /// Bytes of WAL.
     pub(in crate::replicate) bytes: u64,
+}
+
+/// What was found in the log.
+#[derive(Clone, Copy, Debug, Default)]
+pub(in crate::replicate) struct Look {
+    pub(in crate::replicate) cut: Option<Cut>,
+    /// There may be another commit soon, of which nothing will tell: SQLite says in shared memory
+    /// that it is one, after it was written.
+    pub(in crate::replicate) unsettled: bool,
 }
 
 /// Where a segment ends.
@@ -35,28 +44,27 @@ type SegmentWriter = lz4::Encoder<BufWriter<File>>;
 
 impl Capture {
     /// Cuts everything that was committed since the last segment into one segment, and stages it.
-    ///
-    /// `None` if nothing was committed.
     pub(in crate::replicate) fn cut(
         &mut self,
         database: &Database,
         state: &StateDirectory,
         staging: &[Staging],
-    ) -> anyhow::Result<Option<Cut>> {
-        let Some(log) = database.log()? else { return Ok(None) };
+    ) -> anyhow::Result<Look> {
+        let Some(log) = database.log()? else { return Ok(Look::default()) };
         let start = match self.cursor.place {
             Place::Start => (WalHeader::SIZE as u64, log.header.checksum),
             Place::Within { salt, checksum } if salt == log.header.salt => {
                 (self.cursor.pos.offset, checksum)
             }
             // The log was restarted since it was compared with the cursor.
-            Place::Within { .. } => return Ok(None),
+            Place::Within { .. } => return Ok(Look::default()),
         };
         if log.header.page_size != self.cursor.page_size {
             bail!("the log has pages of another size than the database");
         }
-        let view = self.look(&log, start)?;
-        let Some(pages) = view.pages else { return Ok(None) };
+        let view = log.view(start.0, start.1)?;
+        let unsettled = view.more;
+        let Some(pages) = view.pages else { return Ok(Look { cut: None, unsettled }) };
         let seal = self.stage(state, staging, view.end - start.0, |capture, target| {
             capture.copy_frames(&log, start, view.end, target)?;
             Ok(Progress {
@@ -73,7 +81,7 @@ impl Capture {
         }
         let bytes = view.end - seal.start.offset;
         debug!(pos = %seal.start, bytes, "segment cut");
-        Ok(Some(Cut { bytes }))
+        Ok(Look { cut: Some(Cut { bytes }), unsettled })
     }
 
     /// Stages pages that changed while nobody watched as a log of our own making.
@@ -178,30 +186,11 @@ impl Capture {
             staging.add(cursor.generation, seal.start, &partial).with_context(context)?;
         }
         self.cursor = Cursor { link: seal.link(), ..cursor };
-        self.scanned = None;
         self.save(state, Durability::Process, false)?;
         self.ahead = false;
         // Last of all: as long as it is there, the page table may be ahead of the cursor.
         remove(&partial)?;
         Ok(seal)
-    }
-
-    /// Looks for the last commit behind `start`, without reading twice what holds none.
-    fn look(&mut self, log: &LogFile, start: (u64, Checksum)) -> io::Result<LogView> {
-        let salt = log.header.salt;
-        let from = match self.scanned {
-            Some((of, end, checksum))
-                if of == salt && end > start.0 && log.holds(end, checksum)? =>
-            {
-                (end, checksum)
-            }
-            _ => start,
-        };
-        let view = log.view(from.0, from.1)?;
-        // Behind a commit it counts only once that is staged, which may fail.
-        let barren = view.pages.is_none();
-        self.scanned = barren.then_some((salt, view.scanned.0, view.scanned.1));
-        Ok(view)
     }
 
     fn copy_frames(

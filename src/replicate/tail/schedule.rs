@@ -20,6 +20,8 @@ pub(super) struct Schedule {
     pub(super) last_look_was_idle: bool,
     /// The log may have grown since it was last looked at.
     pub(super) changed: bool,
+    /// How long to leave frames alone of which it is not known whether they are committed.
+    pub(super) until_settled: Option<Duration>,
     pub(super) last_checkpoint: Instant,
     pub(super) last_complete_checkpoint: Instant,
     /// Checkpoints since the last complete one.
@@ -47,6 +49,7 @@ impl Schedule {
             last_cut: None,
             last_look_was_idle: false,
             changed: true,
+            until_settled: None,
             last_checkpoint: now,
             last_complete_checkpoint: now,
             checkpoint_failures: 0,
@@ -60,6 +63,15 @@ impl Schedule {
     /// How long until the log may be cut again.
     pub(super) fn until_cut(&self, now: Instant) -> Duration {
         self.last_cut.map_or(Duration::ZERO, |last| self.pace.saturating_sub(now - last))
+    }
+
+    /// Takes note that the log was looked at, and whether more may be committed there soon. A
+    /// commit waits for the disk; frames that never are committed may stay for ever.
+    pub(super) fn looked(&mut self, unsettled: bool) {
+        self.changed = false;
+        let longer = |pause: Duration| (2 * pause).min(Duration::from_mins(1));
+        self.until_settled =
+            unsettled.then(|| self.until_settled.map_or(Duration::from_millis(4), longer));
     }
 
     /// Sets the pace, by whether every replica still has to take earlier segments.
