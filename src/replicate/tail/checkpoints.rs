@@ -123,8 +123,11 @@ impl Tail {
         })?;
         self.publish();
         let Some(checkpoint) = checkpoint else { return Ok(false) };
-        if let (true, Some(capture)) = (checkpoint.complete, &mut self.capture) {
-            capture.drained();
+        match &mut self.capture {
+            Some(capture) if checkpoint.complete => capture.drained(),
+            // Somebody else may have copied the rest meanwhile, and the log be restarted now.
+            Some(capture) => capture.advanced(),
+            None => (),
         }
         debug!(db = %self.path().display(), complete = checkpoint.complete, took = ?checkpoint.took, "checkpoint");
         Ok(checkpoint.complete)
@@ -141,7 +144,7 @@ impl Tail {
     }
 }
 
-/// Captures the log to its end.
+/// Captures the log to its end, while nobody can write.
 fn drain(
     capture: &mut Capture,
     database: &Database,
