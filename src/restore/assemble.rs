@@ -80,7 +80,7 @@ fn apply(plan: &Plan, fetch: &mut Fetch, output: &Output) -> Result<Applied, App
         .map_err(|error| ApplyError::Image(io::Error::other(format!("{error:#}"))))?;
     let mut applier = Applier::new(output.file(), spill, plan.generation, plan.snapshot.index);
     applier.snapshot(fetch.next_object())?;
-    for segment in &plan.segments {
+    for segment in plan.segments.iter() {
         applier.segment(segment.pos, fetch.next_object())?;
     }
     applier.finish()

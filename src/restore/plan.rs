@@ -1,6 +1,10 @@
 //! What to download. Pure: the lists come in, the plan goes out.
 
 use std::cmp::Reverse;
+use std::collections::HashMap;
+use std::fmt;
+use std::ops::{Deref, Range};
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use super::{PlanError, Target};
@@ -11,7 +15,43 @@ use crate::format::{Generation, History, Key, Segment, Snapshot, WalIndex, WalPo
 pub struct Plan {
     pub generation: Generation,
     pub snapshot: Snapshot,
-    pub segments: Vec<Segment>,
+    pub segments: Segments,
+}
+
+/// Segments that follow one another. A history of months has millions of them, and hundreds of
+/// snapshots: its plans share one list.
+#[derive(Clone)]
+pub struct Segments {
+    all: Arc<[Segment]>,
+    range: Range<usize>,
+}
+
+impl From<Vec<Segment>> for Segments {
+    fn from(all: Vec<Segment>) -> Self {
+        Self { range: 0..all.len(), all: all.into() }
+    }
+}
+
+impl Deref for Segments {
+    type Target = [Segment];
+
+    fn deref(&self) -> &[Segment] {
+        &self.all[self.range.clone()]
+    }
+}
+
+impl PartialEq for Segments {
+    fn eq(&self, other: &Self) -> bool {
+        **self == **other
+    }
+}
+
+impl Eq for Segments {}
+
+impl fmt::Debug for Segments {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        (**self).fmt(f)
+    }
 }
 
 /// Which histories to restore from, the best first.
@@ -44,19 +84,20 @@ pub fn rank(
         return Err(PlanError::GenerationMissing(only));
     }
     let visible: Vec<History> = histories.iter().map(|history| visible(history, target)).collect();
-    let created = |of: Generation| {
-        let copies = visible.iter().filter(move |history| history.generation == of);
-        copies.filter_map(History::created)
-    };
-    let oldest = |of: Generation| created(of).map(|(oldest, _)| oldest).min();
-    let newest = |of: Generation| created(of).map(|(_, newest)| newest).max();
+    let mut lives: HashMap<Generation, (SystemTime, SystemTime)> = HashMap::new();
+    for history in &visible {
+        let Some((oldest, newest)) = history.created() else { continue };
+        let life = lives.entry(history.generation).or_insert((oldest, newest));
+        *life = (life.0.min(oldest), life.1.max(newest));
+    }
     let mut order: Vec<usize> = (0..histories.len())
         .filter(|&at| chosen(&visible[at]) && visible[at].created().is_some())
         .collect();
     order.sort_by_key(|&at| {
         let history = &visible[at];
         let generation = history.generation;
-        Reverse((newest(generation), oldest(generation), generation, end(history)))
+        let life = lives.get(&generation).map(|(oldest, newest)| (newest, oldest));
+        Reverse((life, generation, end(history)))
     });
     let has_snapshot = |at: &usize| !visible[*at].snapshots.is_empty();
     let Some(best) = order.iter().position(has_snapshot) else {
@@ -70,7 +111,6 @@ pub fn rank(
 
 /// The ways to restore the same state from `history`, the shortest first.
 pub fn plans(history: &History, target: Target) -> Result<Vec<Plan>, PlanError> {
-    let generation = history.generation;
     let usable = |snapshot: &&Snapshot| target.includes_snapshot(snapshot);
     let snapshots = || history.snapshots.iter().filter(usable).rev();
     let Some(newest) = snapshots().next() else {
@@ -82,10 +122,8 @@ pub fn plans(history: &History, target: Target) -> Result<Vec<Plan>, PlanError> 
         Target::Index(index) if end(history).is_some_and(|end| index < end.index) => index.next(),
         _ => Some(newest.index),
     };
-    let attempts = snapshots().map(|&snapshot| {
-        let segments = segments_from(history, snapshot.index, target);
-        Plan { generation, snapshot, segments }.checked(needed)
-    });
+    let line = Line::new(history, target);
+    let attempts = snapshots().map(|&snapshot| line.plan(snapshot, needed));
     let (plans, errors): (Vec<_>, Vec<_>) = attempts.partition(Result::is_ok);
     match errors.into_iter().find_map(Result::err) {
         Some(error) if plans.is_empty() => Err(error),
@@ -93,13 +131,70 @@ pub fn plans(history: &History, target: Target) -> Result<Vec<Plan>, PlanError> 
     }
 }
 
-/// The segments to apply to the snapshot `first`.
-///
-/// In the order of their positions they end before the first that is beyond the target: what
-/// follows it may be older by the clock of the store, but cannot be applied without it.
-fn segments_from(history: &History, first: WalIndex, target: Target) -> Vec<Segment> {
-    let above = history.segments.iter().filter(|segment| first <= segment.pos.index);
-    above.take_while(|segment| target.includes_segment(segment)).copied().collect()
+/// All segments of a history, and where a way along them ends.
+struct Line {
+    generation: Generation,
+    all: Arc<[Segment]>,
+    /// Numbers of segments that are beyond the target.
+    beyond: Vec<usize>,
+    /// Numbers of segments that do not follow the one before.
+    gaps: Vec<usize>,
+}
+
+impl Line {
+    fn new(history: &History, target: Target) -> Self {
+        let all: Arc<[Segment]> = history.segments.as_slice().into();
+        let where_beyond =
+            |(at, segment): (usize, &Segment)| (!target.includes_segment(segment)).then_some(at);
+        let beyond = all.iter().enumerate().filter_map(where_beyond).collect();
+        let gap = |at: &usize| {
+            let (before, pos) = (all[at - 1].pos, all[*at].pos);
+            before.index < pos.index && (before.index.next() < Some(pos.index) || pos.offset != 0)
+        };
+        let gaps = (1..all.len()).filter(gap).collect();
+        Self { generation: history.generation, all, beyond, gaps }
+    }
+
+    /// What to apply to `snapshot`. Refuses gaps that the names alone show, and to end before
+    /// `needed` begins.
+    ///
+    /// In the order of their positions they end before the first that is beyond the target: what
+    /// follows it may be older by the clock of the store, but cannot be applied without it.
+    fn plan(&self, snapshot: Snapshot, needed: Option<WalIndex>) -> Result<Plan, PlanError> {
+        let generation = self.generation;
+        let start = self.all.partition_point(|segment| segment.pos.index < snapshot.index);
+        let end = first_from(&self.beyond, start).unwrap_or(self.all.len());
+        let segments = Segments { all: Arc::clone(&self.all), range: start..end };
+        if let Some(first) = segments.first() {
+            self.expect_start(first.pos, Some(snapshot.index))?;
+        }
+        if let Some(gap) = first_from(&self.gaps, start + 1).filter(|gap| *gap < end) {
+            self.expect_start(self.all[gap].pos, self.all[gap - 1].pos.index.next())?;
+        }
+        let last = segments.last().map(|last| last.pos);
+        let after = last.map_or(Some(snapshot.index), |last| last.index.next());
+        match after.filter(|after| Some(*after) < needed) {
+            Some(index) => Err(PlanError::WalMissing { generation, index }),
+            None => Ok(Plan { generation, snapshot, segments }),
+        }
+    }
+
+    /// Refuses a segment that is not the start of the WAL `expected`.
+    fn expect_start(&self, pos: WalPos, expected: Option<WalIndex>) -> Result<(), PlanError> {
+        let generation = self.generation;
+        if let Some(index) = expected.filter(|index| *index < pos.index) {
+            return Err(PlanError::WalMissing { generation, index });
+        }
+        if pos.offset != 0 {
+            return Err(PlanError::SegmentMissing { before: Key::Segment { generation, pos } });
+        }
+        Ok(())
+    }
+}
+
+/// The first of some numbers in order that is not below `least`.
+fn first_from(numbers: &[usize], least: usize) -> Option<usize> {
+    numbers.get(numbers.partition_point(|number| *number < least)).copied()
 }
 
 impl Plan {
@@ -133,32 +228,6 @@ impl Plan {
     /// When the last of its objects was stored.
     pub fn created(&self) -> SystemTime {
         self.segments.last().map_or(self.snapshot.created, |segment| segment.created)
-    }
-
-    /// Refuses gaps that the names alone show, and to end before `needed` begins.
-    fn checked(self, needed: Option<WalIndex>) -> Result<Self, PlanError> {
-        let generation = self.generation;
-        let mut previous = None;
-        for &Segment { pos, .. } in &self.segments {
-            let expected = match previous {
-                None => Some(self.snapshot.index),
-                Some(WalPos { index, .. }) if index == pos.index => Some(index),
-                Some(WalPos { index, .. }) => index.next(),
-            };
-            if let Some(index) = expected.filter(|index| *index < pos.index) {
-                return Err(PlanError::WalMissing { generation, index });
-            }
-            let begins = previous.is_none_or(|previous| previous.index < pos.index);
-            if begins && pos.offset != 0 {
-                return Err(PlanError::SegmentMissing { before: Key::Segment { generation, pos } });
-            }
-            previous = Some(pos);
-        }
-        let after = previous.map_or(Some(self.snapshot.index), |last| last.index.next());
-        match after.filter(|after| Some(*after) < needed) {
-            Some(index) => Err(PlanError::WalMissing { generation, index }),
-            None => Ok(self),
-        }
     }
 }
 

@@ -100,8 +100,11 @@ fn parts(history: &History) -> impl Iterator<Item = (Plan, bool)> {
         let next = history.snapshots.get(at + 1).map(|next| next.index);
         let within = |index| snapshot.index <= index && next.is_none_or(|next| index < next);
         let segments = history.segments.iter().filter(|segment| within(segment.pos.index));
-        let segments = segments.copied().collect();
-        (Plan { generation: history.generation, snapshot, segments }, next.is_none())
+        let segments: Vec<_> = segments.copied().collect();
+        (
+            Plan { generation: history.generation, snapshot, segments: segments.into() },
+            next.is_none(),
+        )
     })
 }
 

@@ -172,7 +172,7 @@ proptest! {
                 })
                 .copied()
                 .collect();
-            prop_assert_eq!(plan.segments, reached);
+            prop_assert_eq!(&*plan.segments, &*reached);
         }
     }
 
@@ -192,7 +192,7 @@ proptest! {
         for target in [Target::Latest, Target::Index(index(last))] {
             for plan in plans(&damaged, target).into_iter().flatten() {
                 let mut expected = WalPos::start_of(plan.snapshot.index);
-                for segment in plan.segments {
+                for segment in plan.segments.iter() {
                     if segment.pos.index != expected.index {
                         expected = WalPos::start_of(expected.index.next().unwrap());
                     }
