@@ -18,6 +18,9 @@ const DATA: u32 = 0x184d_2204;
 /// What of a skippable frame is kept; a longer one is skipped without being looked at.
 const SKIPPABLE_KEPT: u32 = 4096;
 
+/// How many skippable frames an object may have: all that are kept are in memory.
+const SKIPPABLE_MAX: usize = 64;
+
 /// Compresses what is written to it.
 pub struct Encoder<W: Write>(FrameEncoder<W>);
 
@@ -147,6 +150,9 @@ impl<R: Read> Decoder<R> {
         source.read_exact(&mut length).map_err(|error| cut_short(&error))?;
         let length = u32::from_le_bytes(length);
         if length <= SKIPPABLE_KEPT {
+            if self.skipped.len() == SKIPPABLE_MAX {
+                return Err(invalid("it has more skippable frames than anybody writes"));
+            }
             let mut content = vec![0; length as usize];
             source.read_exact(&mut content).map_err(|error| cut_short(&error))?;
             self.skipped.push(content);
@@ -299,6 +305,20 @@ mod tests {
             decode(b"SQLite format 3").unwrap_err(),
             "it does not begin as an LZ4 frame does"
         );
+    }
+
+    /// All skippable frames were kept, so that an object of nothing else took several times its
+    /// size in memory: gigabytes, if it had that many.
+    #[test]
+    fn keeps_few_skippable_frames() {
+        let mut object = encode(b"content");
+        for _ in 0..SKIPPABLE_MAX {
+            write_skippable(&mut object, b"").unwrap();
+        }
+        assert_eq!(decode(&object).unwrap(), b"content");
+        write_skippable(&mut object, b"").unwrap();
+        let expected = "it has more skippable frames than anybody writes";
+        assert_eq!(decode(&object).unwrap_err(), expected);
     }
 
     #[test]
