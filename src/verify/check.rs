@@ -3,7 +3,7 @@
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 
 use crate::format::{Content, Generation, History, Key, Seal, WalIndex, WalPos};
@@ -35,6 +35,7 @@ pub fn check(history: &History, seals: &BTreeMap<Key, Found>) -> Vec<Defect> {
         sealed: seals.values().any(|found| !matches!(found, Ok(None))),
         page_size: seals.values().flatten().flatten().map(|seal| seal.page_size).max(),
         defects: Vec::new(),
+        defective: HashSet::new(),
     };
     let snapshots: Vec<Snapshot> = history
         .snapshots
@@ -80,12 +81,14 @@ struct Check {
     sealed: bool,
     page_size: Option<u32>,
     defects: Vec<Defect>,
+    /// Of these.
+    defective: HashSet<Key>,
 }
 
 impl Check {
     fn report(&mut self, object: Key, problem: impl Into<String>) {
         // The first thing that is wrong with an object explains the others.
-        if self.defects.iter().all(|defect| defect.object != object) {
+        if self.defective.insert(object) {
             self.defects.push(Defect { object, problem: problem.into() });
         }
     }
