@@ -24,6 +24,24 @@ impl Backoff {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn never_pauses_too_long_nor_hardly_at_all(
+            longest in 200..60_000_u64,
+            jitter in prop::collection::vec(0.0..1.0, 1..40),
+        ) {
+            let longest = Duration::from_millis(longest);
+            let mut backoff = Backoff::new(longest);
+            let mut least = Duration::from_millis(100);
+            for random in jitter {
+                let pause = backoff.pause(random);
+                prop_assert!(least <= pause && pause <= longest.min(2 * least), "{pause:?}");
+                least = (2 * least).min(longest / 2);
+            }
+        }
+    }
 
     #[test]
     fn doubles_up_to_the_longest_pause() {

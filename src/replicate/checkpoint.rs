@@ -1,5 +1,8 @@
 //! When to checkpoint: a policy is a value with one question.
 
+#[cfg(test)]
+mod simulation;
+
 use std::time::Duration;
 
 /// How a checkpoint is tried.

@@ -1,5 +1,10 @@
 //! May we go on where we stopped reading, or was something missed? Decided on values alone.
 
+#[cfg(test)]
+mod model;
+#[cfg(test)]
+mod simulation;
+
 use std::fmt;
 
 use super::cursor::Place;

@@ -1,3 +1,6 @@
+#[cfg(test)]
+mod simulation;
+
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufReader, BufWriter, Read, Write};
 use std::os::unix::fs::FileExt;

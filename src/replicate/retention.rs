@@ -1,5 +1,8 @@
 //! What of a replica has expired. Decided on listings alone.
 
+#[cfg(test)]
+mod simulation;
+
 use std::time::{Duration, SystemTime};
 
 use crate::format::{Generation, History, Key};

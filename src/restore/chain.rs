@@ -1,3 +1,6 @@
+#[cfg(test)]
+mod simulation;
+
 use crate::format::{Content, Generation, Link, Seal, WalIndex, WalPos};
 use crate::wal::{Checksum, PageSize, Salt};
 

@@ -1,6 +1,8 @@
 //! What listings and seals prove. Pure: what was found comes in, the defects go out.
 
 #[cfg(test)]
+mod simulation;
+#[cfg(test)]
 mod tests;
 
 use std::collections::{BTreeMap, HashSet};

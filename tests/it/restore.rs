@@ -1,5 +1,6 @@
 //! Restores of what SQLite wrote, whole and damaged, from a store in memory.
 
+mod losses;
 mod memory;
 mod plan;
 mod primary;

@@ -1,3 +1,6 @@
+#[cfg(test)]
+mod simulation;
+
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::Path;

@@ -1,0 +1,240 @@
+//! Random histories of a log and of who reads it, in which [`continuity`] is asked again and again.
+
+use proptest::prelude::*;
+
+use super::model::{End, Log, OURS, USERS};
+use super::*;
+
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    Read(usize),
+    EndRead(usize),
+    Write(usize, usize, End),
+    Reconnect(usize),
+    Recover(usize),
+    BeginCheckpoint(usize),
+    EndCheckpoint,
+    Truncate(usize),
+    LastClose,
+    Copy,
+    PutBack,
+    /// We look at the log, and take what is new.
+    Look,
+    Advance,
+    /// We checkpoint; a checkpoint of somebody else that is in the way may end meanwhile.
+    Checkpoint {
+        other_ends: bool,
+    },
+    /// We empty the log, perhaps for a snapshot.
+    EndIndex {
+        snapshot: bool,
+    },
+    Stop,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let user = || 0..USERS;
+    let end = prop_oneof![6 => Just(End::Commit), 1 => Just(End::RollBack), 1 => Just(End::Die)];
+    prop_oneof![
+        2 => user().prop_map(Step::Read),
+        2 => user().prop_map(Step::EndRead),
+        8 => (user(), 1..4_usize, end).prop_map(|(by, frames, end)| Step::Write(by, frames, end)),
+        1 => user().prop_map(Step::Reconnect),
+        1 => user().prop_map(Step::Recover),
+        2 => user().prop_map(Step::BeginCheckpoint),
+        2 => Just(Step::EndCheckpoint),
+        1 => user().prop_map(Step::Truncate),
+        1 => Just(Step::LastClose),
+        1 => Just(Step::Copy),
+        2 => Just(Step::PutBack),
+        6 => Just(Step::Look),
+        2 => Just(Step::Advance),
+        3 => any::<bool>().prop_map(|other_ends| Step::Checkpoint { other_ends }),
+        1 => any::<bool>().prop_map(|snapshot| Step::EndIndex { snapshot }),
+        1 => Just(Step::Stop),
+    ]
+}
+
+/// Ours, with the rules of the capture and the tail.
+struct Follower {
+    place: Place,
+    /// Frames of the log before the cursor.
+    at: usize,
+    held: bool,
+    held_end: Option<(Salt, usize)>,
+    drained: bool,
+    captured: Vec<u64>,
+    /// We were there since the generation began.
+    watched: bool,
+}
+
+impl Follower {
+    fn begin(log: &mut Log) -> Self {
+        let mut follower = Self {
+            place: Place::Start,
+            at: 0,
+            held: true,
+            held_end: None,
+            drained: false,
+            captured: Vec::new(),
+            watched: true,
+        };
+        follower.begin_generation(log);
+        follower
+    }
+
+    /// As `freeze` and `Capture::begin` do it.
+    fn begin_generation(&mut self, log: &mut Log) {
+        log.reader = Some(log.begin());
+        log.checkpoint(OURS);
+        log.reader = None;
+        let complete = log.checkpoint(OURS);
+        log.reader = Some(log.begin());
+        let end = log.header.map(|(salt, _)| (salt, log.end())).filter(|(_, end)| *end > 0);
+        let emptied = complete && (end.is_none() || log.truncate(OURS));
+        *self = Self {
+            place: Place::Start,
+            at: 0,
+            held: true,
+            held_end: end.filter(|_| !emptied),
+            drained: false,
+            captured: log.ledger.clone(),
+            watched: true,
+        };
+    }
+
+    fn found(&self, log: &Log) -> Found {
+        let Some((salt, sequence)) = log.header else { return Found::Nothing };
+        let holds_cursor = match self.place {
+            Place::Start => false,
+            Place::Within { checksum, .. } => log.holds(self.at, checksum),
+        };
+        Found::Log { salt, sequence, holds_cursor }
+    }
+
+    /// Follows the log, and takes what is new. `false` if a generation began.
+    fn drain(&mut self, log: &mut Log) -> bool {
+        match continuity(self.place, self.held, self.found(log)) {
+            Continuity::Same => (),
+            Continuity::Next => self.next_index(),
+            Continuity::Broken(reason) => {
+                assert!(!self.watched, "{reason}, but nothing was missed");
+                self.begin_generation(log);
+                return false;
+            }
+        }
+        self.cut(log);
+        assert_eq!(self.captured, log.ledger, "something was missed, or never was committed");
+        true
+    }
+
+    fn next_index(&mut self) {
+        (self.place, self.at, self.held_end) = (Place::Start, 0, None);
+    }
+
+    fn cut(&mut self, log: &Log) {
+        let Some((salt, _)) = log.header else { return };
+        match self.place {
+            Place::Within { salt: of, .. } if of != salt => return,
+            _ => (),
+        }
+        let (found, end) = log.transactions(self.at, log.end());
+        if found.is_empty() {
+            return;
+        }
+        assert!(log.ledger.ends_with(&found), "it never was committed");
+        assert!(log.ledger.len() - found.len() <= self.captured.len(), "there is a hole");
+        self.captured.clone_from(&log.ledger);
+        (self.place, self.at) = (Place::Within { salt, checksum: log.checksum(end, salt) }, end);
+        if self.held_end != Some((salt, end)) {
+            (self.held, self.drained) = (false, false);
+        }
+    }
+
+    fn advanced(&mut self) {
+        self.held = true;
+        self.held_end = match self.place {
+            Place::Start => None,
+            Place::Within { salt, .. } => Some((salt, self.at)),
+        };
+    }
+
+    fn advance(&mut self, log: &mut Log) {
+        if self.drain(log) {
+            log.reader = Some(log.begin());
+            log.checkpoint(OURS);
+            self.advanced();
+        }
+    }
+
+    fn checkpoint(&mut self, log: &mut Log, other_ends: bool) {
+        if !self.drain(log) {
+            return;
+        }
+        log.reader = None;
+        let complete = log.checkpoint(OURS);
+        if other_ends {
+            log.end_checkpoint();
+        }
+        log.reader = Some(log.begin());
+        self.advanced();
+        self.drained |= complete;
+    }
+
+    fn end_index(&mut self, log: &mut Log, snapshot: bool) {
+        if self.drained && log.truncate(OURS) && snapshot {
+            self.next_index();
+        }
+    }
+
+    /// What an earlier process left is all that we know.
+    fn resume(&mut self, log: &mut Log) {
+        if log.reader.is_none() {
+            log.reader = Some(log.begin());
+            (self.held, self.held_end, self.drained) = (false, None, false);
+            self.watched = false;
+        }
+    }
+
+    fn step(&mut self, log: &mut Log, step: Step) {
+        match step {
+            Step::Read(by) => log.read(by),
+            Step::EndRead(by) => log.end_read(by),
+            Step::Write(by, frames, end) => log.write(by, frames, end),
+            Step::Reconnect(by) => log.reconnect(by),
+            Step::Recover(by) => log.recover(by),
+            Step::BeginCheckpoint(by) => drop(log.begin_checkpoint(by)),
+            Step::EndCheckpoint => log.end_checkpoint(),
+            Step::Truncate(by) => drop(log.truncate(by)),
+            Step::LastClose => log.last_close(),
+            Step::Copy => log.copy(),
+            Step::PutBack => log.put_back(),
+            Step::Stop => log.reader = None,
+            _ => {
+                self.resume(log);
+                match step {
+                    Step::Advance => self.advance(log),
+                    Step::Checkpoint { other_ends } => self.checkpoint(log, other_ends),
+                    Step::EndIndex { snapshot } => self.end_index(log, snapshot),
+                    _ => drop(self.drain(log)),
+                }
+            }
+        }
+    }
+}
+
+proptest! {
+    /// Whenever we go on, nothing was missed; and as long as we are there, we always go on.
+    #[test]
+    fn goes_on_exactly_when_nothing_was_missed(
+        steps in prop::collection::vec(step(), 1..80),
+    ) {
+        let mut log = Log::new();
+        let mut follower = Follower::begin(&mut log);
+        for step in steps {
+            follower.step(&mut log, step);
+        }
+        follower.resume(&mut log);
+        follower.drain(&mut log);
+    }
+}
