@@ -18,6 +18,9 @@ mod cursor;
 mod descent;
 mod durable;
 mod engine;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzz;
 mod health;
 mod image;
 mod lineage;

@@ -1,0 +1,71 @@
+use std::io::{Read, Write};
+
+use litestream::format::{Seal, lz4};
+use twox_hash::XxHash3_128;
+
+/// LZ4 expands to less than this times as much, and not even a block of zeros comes close.
+const EXPANSION_MAX: usize = 256;
+
+/// What an object holds, behind what a decoder keeps to itself: the largest block.
+const BLOCK_MAX: usize = 4 << 20;
+
+/// The bytes of a whole object, and once more with the signature of its seal made right.
+pub fn object(data: &[u8]) {
+    decode(data);
+    let sealed = signed(data);
+    if let Ok(Some(seal)) = Seal::at_end(&sealed) {
+        let mut again = Vec::new();
+        seal.write(&mut again).unwrap();
+        assert!(sealed.ends_with(&again));
+        decode(&sealed);
+    }
+}
+
+fn decode(object: &[u8]) {
+    let mut decoder = lz4::Decoder::new(object);
+    let mut buffer = vec![0; 1 << 16];
+    let (mut start, mut bytes) = (Vec::new(), 0);
+    loop {
+        match decoder.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(read) => {
+                bytes += read;
+                assert!(bytes <= object.len() * EXPANSION_MAX + BLOCK_MAX, "a bomb");
+                if start.len() < buffer.len() {
+                    start.extend_from_slice(&buffer[..read]);
+                }
+            }
+            // Of a part of an object, nothing is to be believed.
+            Err(_) => return,
+        }
+    }
+    let sealed = Seal::find(decoder.skipped());
+    if let Ok(Some(seal)) = Seal::at_end(object) {
+        assert!(matches!(sealed, Ok(Some(_)) | Err(_)), "{seal:?} is not found among the frames");
+    }
+    if bytes == start.len() {
+        round_trip(&start);
+    }
+}
+
+fn round_trip(content: &[u8]) {
+    let mut encoder = lz4::Encoder::new(Vec::new(), content.len() as u64);
+    encoder.write_all(content).unwrap();
+    let object = encoder.finish().unwrap();
+    let mut again = Vec::new();
+    lz4::Decoder::new(object.as_slice()).read_to_end(&mut again).unwrap();
+    assert!(again == content);
+}
+
+/// The same object with a right signature in its last bytes, if these may be a seal.
+fn signed(object: &[u8]) -> Vec<u8> {
+    let mut object = object.to_vec();
+    if let Some(start) = object.len().checked_sub(Seal::SIZE) {
+        let seal = &mut object[start..];
+        seal[..16].copy_from_slice(b"\x50\x2a\x4d\x18\x78\0\0\0LSSEAL\x01\0");
+        seal[15] = seal[16] & 1;
+        let signature = XxHash3_128::oneshot(&seal[8..112]);
+        seal[112..].copy_from_slice(&signature.to_le_bytes());
+    }
+    object
+}
