@@ -2,6 +2,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, bail};
 
+use crate::harness;
 use crate::role::Role;
 
 /// What the command line asks for.
@@ -23,10 +24,6 @@ pub(crate) enum Command {
     /// For ourselves: become this program, which then does not outlive the rig.
     Become(Vec<String>),
 }
-
-/// Flags of the test harness whose value is a word of its own.
-const WITH_VALUE: [&str; 7] =
-    ["--test-threads", "--format", "--color", "--logfile", "--skip", "--shuffle-seed", "-Z"];
 
 /// Reads the arguments. What belongs to the test harness of cargo is accepted and has no effect,
 /// except for the names of tests.
@@ -56,9 +53,8 @@ pub(crate) fn parse(words: &[String]) -> anyhow::Result<Command> {
             "--seconds" => seconds = Some(number()?),
             "--seed" => seed = Some(number()?),
             "--jobs" => jobs = usize::try_from(number()?)?,
-            "--list" | "--ignored" => return Ok(Command::Nothing),
-            flag if WITH_VALUE.contains(&flag) => _ = words.next(),
-            flag if flag.starts_with('-') => (),
+            word if harness::only_asks(word) => return Ok(Command::Nothing),
+            word if harness::skip_flag(word, &mut words) => (),
             filter => filters.push(filter),
         }
     }

@@ -9,6 +9,7 @@ mod arguments;
 mod case;
 mod check;
 mod fault;
+mod harness;
 mod oracle;
 mod process;
 mod reader;

@@ -47,16 +47,23 @@ impl Ledger {
 
     /// Checks that a database is a state that was committed. Gives the number of moves.
     pub(crate) fn audit(path: &Path) -> i64 {
-        let connection = open(path);
-        let number =
-            |sql: &str| -> i64 { connection.query_row(sql, [], |row| row.get(0)).unwrap() };
-        let verdict: String =
-            connection.query_row("PRAGMA integrity_check", [], |row| row.get(0)).unwrap();
-        assert_eq!(verdict, "ok", "{}", path.display());
-        assert_eq!(number("SELECT count(*) FROM account"), ACCOUNTS);
-        assert_eq!(number("SELECT sum(amount) FROM account"), 0);
-        let moves = number("SELECT moves FROM total");
-        assert_eq!(number("SELECT count(*) FROM move"), moves);
-        moves
+        Self::examine(path).unwrap_or_else(|defect| panic!("{}: {defect}", path.display()))
+    }
+
+    /// The same, for a database that need not be one.
+    pub(crate) fn examine(path: &Path) -> Result<i64, String> {
+        let connection = Connection::open(path).map_err(|error| error.to_string())?;
+        let ask = |sql: &str, expected: &str| {
+            let found: String = connection
+                .query_row(sql, [], |row| row.get(0))
+                .map_err(|error| format!("{sql}: {error}"))?;
+            (found == expected).then_some(()).ok_or_else(|| format!("{sql}: {found}"))
+        };
+        ask("PRAGMA integrity_check", "ok")?;
+        ask("SELECT count(*) || '' FROM account", &ACCOUNTS.to_string())?;
+        ask("SELECT sum(amount) || '' FROM account", "0")?;
+        ask("SELECT (count(*) - (SELECT moves FROM total)) || '' FROM move", "0")?;
+        let moves = connection.query_row("SELECT moves FROM total", [], |row| row.get(0));
+        moves.map_err(|error| error.to_string())
     }
 }

@@ -15,12 +15,20 @@ pub(crate) enum Peer {
 impl Peer {
     pub(crate) const ALL: [Self; 2] = [Self::V0_3, Self::V0_5];
 
+    /// The variable that says where it is.
+    pub(crate) fn variable(self) -> &'static str {
+        match self {
+            Self::V0_3 => "LITESTREAM_0_3",
+            Self::V0_5 => "LITESTREAM_0_5",
+        }
+    }
+
     fn program(self) -> PathBuf {
-        let (variable, name) = match self {
-            Self::V0_3 => ("LITESTREAM_0_3", "venv-0.3"),
-            Self::V0_5 => ("LITESTREAM_0_5", "venv-0.5"),
+        let name = match self {
+            Self::V0_3 => "venv-0.3",
+            Self::V0_5 => "venv-0.5",
         };
-        let program = std::env::var_os(variable).map_or_else(
+        let program = std::env::var_os(self.variable()).map_or_else(
             || {
                 let target = Path::new(env!("CARGO_MANIFEST_DIR")).join("target");
                 target.join(name).join("bin/litestream")

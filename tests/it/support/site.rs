@@ -6,8 +6,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
-use super::{Listing, Peer, Process, Workload, assert_same, eventually, open, settle};
-use crate::cli::litestream;
+use super::{Listing, Peer, Process, Workload, assert_same, eventually, litestream, open, settle};
 
 /// A directory with a database, its replica beside it, and a configuration.
 pub(crate) struct Site {
