@@ -336,22 +336,21 @@ impl Tail {
         }
     }
 
-    /// Cuts what was committed since the last segment.
-    fn cut(&mut self, now: Instant) -> anyhow::Result<()> {
+    /// Cuts what was committed since the last segment, and says how many bytes of log that were.
+    fn cut(&mut self, now: Instant) -> anyhow::Result<u64> {
         let staging = self.staging(|standing| standing != Standing::Outside);
         let (Some(database), Some(capture)) = (&self.database, &mut self.capture) else {
-            return Ok(());
+            return Ok(0);
         };
         let Look { cut, unsettled } = capture.cut(database, &self.state, &staging)?;
         self.schedule.looked(unsettled);
         self.schedule.last_look_was_idle = cut.is_none();
-        if let Some(cut) = cut {
-            self.schedule.last_cut = Some(now);
-            self.publish();
-            self.measure(cut, now)?;
-            self.bound_backlog()?;
-        }
-        Ok(())
+        let Some(cut) = cut else { return Ok(0) };
+        self.schedule.last_cut = Some(now);
+        self.publish();
+        self.measure(cut, now)?;
+        self.bound_backlog()?;
+        Ok(cut.bytes)
     }
 
     fn measure(&self, cut: Cut, began: Instant) -> anyhow::Result<()> {

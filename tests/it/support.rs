@@ -11,8 +11,11 @@ mod process;
 mod site;
 mod workload;
 
+use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
+
+use rustix::fs::{CWD, RenameFlags, renameat_with};
 
 pub(crate) use background::Background;
 pub(crate) use compare::{assert_same, settle};
@@ -35,6 +38,11 @@ pub(crate) fn eventually(what: &str, mut is_true: impl FnMut() -> bool) {
         assert!(began.elapsed() < PATIENCE, "{what}: not within {PATIENCE:?}");
         thread::sleep(Duration::from_millis(5));
     }
+}
+
+/// Exchanges the names of two files or directories, so that neither is missing for a moment.
+pub(crate) fn exchange(one: &Path, other: &Path) {
+    renameat_with(CWD, one, CWD, other, RenameFlags::EXCHANGE).unwrap();
 }
 
 /// The time as the command line takes it.

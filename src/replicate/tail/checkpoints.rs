@@ -14,6 +14,13 @@ use crate::sqlite::Database;
 const PATIENCE_GENTLE: Duration = Duration::from_millis(100);
 const PATIENCE_FIRM: Duration = Duration::from_secs(1);
 
+/// How much of the log, in bytes, may be left to be read while nobody can write.
+const REST_GENTLE: u64 = 1 << 20;
+const REST_FIRM: u64 = 16 << 20;
+
+/// How often it is tried to get there. Each time less is left, unless the application is faster.
+const ROUNDS_MAX: u32 = 8;
+
 /// From what size on a log that was fully copied is cut back to nothing: it had grown in an outage.
 const LOG_BYTES_KEPT: u64 = 64 << 20;
 
@@ -70,11 +77,9 @@ impl Tail {
             Effort::Gentle => PATIENCE_GENTLE,
             Effort::Firm => PATIENCE_FIRM,
         };
-        self.cut(now)?;
-        let complete = self.advance(patience)? && {
+        let complete = self.catch_up(effort, now)? && self.advance(patience)? && {
             self.follow()?;
-            self.cut(now)?;
-            self.checkpoint_alone(patience)?
+            self.catch_up(effort, now)? && self.checkpoint_alone(patience)?
         };
         let metrics = self.metrics.checkpoint("PASSIVE");
         metrics.count.inc();
@@ -91,6 +96,22 @@ impl Tail {
             self.truncate_log()?;
         }
         Ok(())
+    }
+
+    /// Captures the log up to a rest that is read in an instant: nobody can write while it is.
+    /// `false` if the application writes faster than that.
+    fn catch_up(&mut self, effort: Effort, now: Instant) -> anyhow::Result<bool> {
+        let rest_max = match effort {
+            Effort::Gentle => REST_GENTLE,
+            Effort::Firm => REST_FIRM,
+        };
+        for _ in 0..ROUNDS_MAX {
+            // What was written meanwhile is in proportion to what was cut.
+            if self.cut(now)? <= rest_max {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Lets the log be copied up to its end of now, while the application goes on writing.

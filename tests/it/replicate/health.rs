@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::support::Site;
+use crate::support::{Site, exchange};
 
 /// The store could not be reached, and nobody knew until the database was needed.
 #[test]
@@ -12,12 +12,11 @@ fn a_replica_that_is_behind_is_late_and_good_again_afterwards() {
     let mut daemon = site.replicate();
     daemon.wait_for("snapshot written");
     let hidden = site.path("hidden");
-    fs::rename(site.replica(), &hidden).unwrap();
-    fs::write(site.replica(), "no directory").unwrap();
+    fs::write(&hidden, "no directory").unwrap();
+    exchange(&site.replica(), &hidden);
     site.write(2, 2);
     daemon.wait_for("replica is late");
-    fs::remove_file(site.replica()).unwrap();
-    fs::rename(&hidden, site.replica()).unwrap();
+    exchange(&site.replica(), &hidden);
     // Without another write.
     daemon.wait_for("replica is good again");
     daemon.stop();

@@ -4,7 +4,7 @@ use std::fs;
 
 use rustix::process::Signal;
 
-use crate::support::{Process, Site, Workload, eventually, open};
+use crate::support::{Process, Site, Workload, eventually, exchange, open};
 
 /// Two replicas. The second is in `far/replica`, and cannot be reached while `far` is a file.
 fn site(shutdown_timeout: &str) -> Site {
@@ -33,13 +33,13 @@ fn check_both(site: &Site) {
 
 /// Moves the second replica away, and puts a file in its place.
 fn cut_off(site: &Site) {
-    fs::rename(site.path("far"), site.path("away")).unwrap();
-    fs::write(site.path("far"), "").unwrap();
+    fs::write(site.path("away"), "").unwrap();
+    exchange(&site.path("far"), &site.path("away"));
 }
 
 fn reconnect(site: &Site) {
-    fs::remove_file(site.path("far")).unwrap();
-    fs::rename(site.path("away"), site.path("far")).unwrap();
+    exchange(&site.path("far"), &site.path("away"));
+    fs::remove_file(site.path("away")).unwrap();
 }
 
 /// Ends it. Gives its exit code and what it said on standard error.
