@@ -88,7 +88,8 @@ was cut off, swapped or replaced by an older one. Does not see what was altered 
 temporary file in $TMPDIR, for which there must be room; every checksum and digest is compared, and
 SQLite checks the integrity of the latest state. Proves that all that is listed can be restored.
 
-Neither can see that the newest objects are missing: nothing that is left names them. Objects that
+That the newest objects are missing is seen where the state directory of the database is, which
+knows what the store acknowledged; from a URL alone it cannot be. Objects that
 Litestream wrote have no seals: the quick way checks only their names.
 
 Nothing is reported that was not found again, so a replica may be verified while it is written.

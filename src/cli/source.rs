@@ -15,6 +15,8 @@ use crate::store::{Location, Store};
 pub(super) struct Source {
     /// The database, unless a replica was named by its URL.
     pub(super) database: Option<PathBuf>,
+    /// The directory with what is known beside it.
+    pub(super) state_directory: Option<PathBuf>,
     /// Names and places.
     pub(super) replicas: Vec<(String, Location)>,
     pub(super) logging: LoggingOptions,
@@ -75,7 +77,12 @@ impl Source {
         let replicas = database.replicas.iter().filter(|replica| named(&replica.name));
         let replicas =
             replicas.map(|replica| (replica.name.clone(), replica.location.clone())).collect();
-        Self { database: Some(database.path.clone()), replicas, logging }
+        Self {
+            database: Some(database.path.clone()),
+            state_directory: Some(database.state_directory.clone()),
+            replicas,
+            logging,
+        }
     }
 
     fn at_url(url: &str) -> anyhow::Result<Self> {
@@ -85,7 +92,12 @@ impl Source {
             Location::S3(_) => "s3",
         };
         let replicas = vec![(name.to_owned(), location)];
-        Ok(Self { database: None, replicas, logging: LoggingOptions::default() })
+        Ok(Self {
+            database: None,
+            state_directory: None,
+            replicas,
+            logging: LoggingOptions::default(),
+        })
     }
 
     /// Goes on to a fork of each replica, if one is asked for.

@@ -8,8 +8,10 @@ use super::arguments::VerifyArguments;
 use super::output::{self, Row};
 use super::source::{self, Source};
 use super::{DONE, clock, forks, logging};
+use crate::format::{Generation, Key, WalPos};
+use crate::replicate::acknowledged;
 use crate::store::Location;
-use crate::verify::{Verified, VerifyOptions, verify};
+use crate::verify::{Defect, Verified, VerifyOptions, verify};
 
 /// Requests at a time.
 const PARALLELISM: usize = 16;
@@ -64,12 +66,20 @@ async fn verify_replica(
         full: arguments.full,
         parallelism: PARALLELISM,
     };
+    // Before it is looked: more may be there by then, and never less.
+    let acknowledged = match &source.state_directory {
+        Some(directory) => acknowledged(directory, name, arguments.fork)?,
+        None => None,
+    };
     let store = source::open(name, location).await?;
     forks::mention(name, &store).await;
     let store = Arc::new(store);
-    let verified = verify(name, store, &options)
+    let mut verified = verify(name, store, &options)
         .await
         .with_context(|| format!("cannot verify replica {name:?} at {location}"))?;
+    if let Some((generation, end)) = acknowledged {
+        check_end(&mut verified, generation, end);
+    }
     // A generation that was asked for may be in another replica.
     if verified.is_empty() && arguments.generation.is_none() {
         bail!("no matching backups found in replica {name:?} at {location}");
@@ -78,6 +88,19 @@ async fn verify_replica(
     let row =
         |verified| VerifiedRow { database: database.clone(), replica: name.to_owned(), verified };
     Ok(verified.into_iter().map(row).collect())
+}
+
+/// Adds the defect that the newest objects of a generation are missing, which no other object
+/// shows. That they were stored is known only beside the database.
+fn check_end(verified: &mut [Verified], generation: Generation, end: WalPos) {
+    let mut verified = verified.iter_mut().filter(|verified| verified.generation == generation);
+    let Some(verified) = verified.next() else { return };
+    if let Some(found) = verified.end.filter(|found| *found < end) {
+        verified.defects.push(Defect {
+            object: Key::Segment { generation, pos: found },
+            problem: format!("it is missing: the store had acknowledged everything up to {end}"),
+        });
+    }
 }
 
 /// A line for each defect.
@@ -146,7 +169,8 @@ impl Row for VerifiedRow {
     }
 
     fn json(&self) -> Value {
-        let Verified { generation, from, to, objects, bytes, unsealed, defects } = &self.verified;
+        let Verified { generation, from, to, end, objects, bytes, unsealed, defects } =
+            &self.verified;
         let defects: Vec<Value> = defects
             .iter()
             .map(|defect| json!({"object": defect.object.to_string(), "problem": defect.problem}))
@@ -157,6 +181,7 @@ impl Row for VerifiedRow {
             "generation": generation.to_string(),
             "from": from.map(clock::seconds),
             "to": to.map(clock::seconds),
+            "end": end.map(|end| end.to_string()),
             "objects": objects,
             "bytes": bytes,
             "unsealed": unsealed,

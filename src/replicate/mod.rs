@@ -41,6 +41,7 @@ mod tail;
 mod tip;
 mod watchdog;
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -48,7 +49,7 @@ use rustix::process::Signal;
 use tokio::task::JoinSet;
 use tracing::{info, warn};
 
-use crate::format::Generation;
+use crate::format::{Generation, WalPos};
 
 use child::Application;
 use engine::Engine;
@@ -64,6 +65,20 @@ use watchdog::Watchdog;
 /// replica held.
 pub fn fork(database: &DatabaseOptions, replica: &str) -> std::io::Result<Option<Generation>> {
     Staging::new(&database.state_directory, replica).fork()
+}
+
+/// How far a replica, or that fork of it, has acknowledged a generation, as it is known in the
+/// state directory of a database: all before that position must be there.
+pub fn acknowledged(
+    state_directory: &Path,
+    replica: &str,
+    fork: Option<Generation>,
+) -> std::io::Result<Option<(Generation, WalPos)>> {
+    let staging = Staging::new(state_directory, replica);
+    if staging.fork()? != fork {
+        return Ok(None);
+    }
+    Ok(staging.sent()?.map(|sent| (sent.generation, sent.end)))
 }
 
 /// Replicates `databases` until a signal comes, or until the application ends that is run as our

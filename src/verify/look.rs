@@ -61,6 +61,7 @@ impl Look {
             generation: history.generation,
             from,
             to: from.map(|_| last),
+            end: seals.values().filter_map(|found| Some((*found).ok()??.end)).max(),
             objects: seals.len(),
             bytes: snapshots.chain(segments).sum(),
             unsealed: seals.values().filter(|found| matches!(found, Ok(None))).count(),

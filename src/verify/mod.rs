@@ -17,7 +17,7 @@ use std::time::{Duration, SystemTime};
 
 pub use check::{Defect, Found, check};
 
-use crate::format::{Generation, Key};
+use crate::format::{Generation, Key, WalPos};
 use crate::restore::retrying;
 use crate::store::{self, ObjectStore};
 use look::Look;
@@ -48,6 +48,8 @@ pub struct Verified {
     pub from: Option<SystemTime>,
     /// The last one.
     pub to: Option<SystemTime>,
+    /// Where the last sealed object ends.
+    pub end: Option<WalPos>,
     pub objects: usize,
     /// In the store.
     pub bytes: u64,

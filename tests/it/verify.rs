@@ -451,3 +451,28 @@ fn what_is_no_database_is_replaced_and_its_log_kept() {
     assert!(verdict.stderr.contains("is a link"), "{}", verdict.stderr);
     assert_eq!(count(&database, "old"), Ok(1));
 }
+
+#[test]
+fn the_newest_objects_are_missed_where_it_is_known_that_they_were_stored() {
+    let site = Site::new();
+    site.write(1, 10);
+    let daemon = site.replicate();
+    eventually("a snapshot", || site.listing().snapshots() > 0);
+    site.write(2, 10);
+    daemon.stop();
+    let verify = |arguments: &[&str]| {
+        let mut verify = site.start(&mut site.command(&[&["verify"], arguments].concat()));
+        (verify.wait(), verify.log())
+    };
+    assert_eq!(verify(&[]).0, 0);
+    let listing = site.listing();
+    let generation = listing.only();
+    let newest = generation.segments.last().unwrap();
+    let key = format!("generations/{}/wal/{newest}.wal.lz4", generation.name);
+    fs::remove_file(site.replica().join(&key)).unwrap();
+    let (status, log) = verify(&[]);
+    assert_eq!(status, 1, "{log}");
+    assert!(log.contains(&key) && log.contains("had acknowledged"), "{log}");
+    let url = format!("file://{}", site.replica().display());
+    assert_eq!(verify(&[&url]).0, 0, "the replica alone does not tell");
+}
