@@ -16,12 +16,12 @@ mod output;
 pub mod plan;
 mod plan_error;
 mod proof;
+mod relisted;
 mod replica;
 mod retry;
 mod temporary;
 mod transaction;
 
-use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime};
@@ -45,12 +45,13 @@ use crate::store::ObjectStore;
 use assemble::{Destination, Failure, assemble};
 use fetch::{Fetch, Progress};
 use plan::{Plan, plans, rank};
+use relisted::has_changed;
 use replica::Replica;
 
 /// How often a line is logged about how far it got.
 const PROGRESS_INTERVAL: Duration = Duration::from_secs(2);
 
-/// How often it is begun anew because what was listed has expired meanwhile.
+/// How often it is begun anew because another listing shows something else.
 const TRIES_MAX: u32 = 5;
 
 /// A database that was restored.
@@ -101,11 +102,11 @@ pub async fn restore<S: ObjectStore + 'static>(
         let Err(RestoreError::Other(error)) = outcome else { return outcome };
         tries += 1;
         if tries == TRIES_MAX
-            || !has_expired(&listed, &list(&replicas, options.parallelism).await.0)
+            || !has_changed(&listed, &list(&replicas, options.parallelism).await.0)
         {
             return Err(error.into());
         }
-        warn!(error = format!("{error:#}"), "history expired while it was read, trying again");
+        warn!(error = format!("{error:#}"), "what is listed has changed meanwhile, trying again");
     }
 }
 
@@ -124,13 +125,6 @@ pub async fn restore_exactly<S: ObjectStore + 'static>(
         | Failure::Here(RestoreError::Other(error)) => error,
         Failure::Here(error) => error.into(),
     })
-}
-
-/// Whether something that was listed before is gone now: then nothing that was found wrong with it
-/// says anything about the replica.
-fn has_expired<S>(before: &[Replica<S>], now: &[Replica<S>]) -> bool {
-    let now: HashSet<_> = now.iter().flat_map(Replica::keys).collect();
-    before.iter().flat_map(Replica::keys).any(|key| !now.contains(&key))
 }
 
 /// Restores from the best of the replicas that could be listed.

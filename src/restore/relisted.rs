@@ -1,0 +1,63 @@
+use std::collections::HashSet;
+
+use super::replica::Replica;
+use crate::format::{Key, WalPos};
+
+/// Whether a second listing shows that the first was no picture of the replica: something has
+/// expired since, or something is there that was stored before what the first has.
+///
+/// Then nothing that was found wrong with the first says anything about the replica.
+pub(super) fn has_changed<S>(before: &[Replica<S>], now: &[Replica<S>]) -> bool {
+    let [before, now] = [before, now]
+        .map(|replicas| replicas.iter().flat_map(Replica::keys).collect::<HashSet<_>>());
+    let is_late = |(replica, key): &(&str, Key)| {
+        before.iter().any(|(of, other)| {
+            of == replica && other.generation() == key.generation() && pos(*key) < pos(*other)
+        })
+    };
+    before.iter().any(|key| !now.contains(key)) || now.difference(&before).any(is_late)
+}
+
+fn pos(key: Key) -> WalPos {
+    match key {
+        Key::Snapshot { index, .. } => WalPos::start_of(index),
+        Key::Segment { pos, .. } => pos,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::SystemTime;
+
+    use super::*;
+    use crate::format::{Generation, History};
+
+    fn replica(segments: &[u64]) -> [Replica<()>; 1] {
+        let generation = Generation::from_bits(7);
+        let index = "00000000_00000000".parse::<WalPos>().unwrap().index;
+        let segments = segments.iter().map(|&offset| {
+            (Key::Segment { generation, pos: WalPos { index, offset } }, 1, SystemTime::UNIX_EPOCH)
+        });
+        let history = History::new(generation, segments);
+        [Replica { name: "r".to_owned(), store: Arc::new(()), histories: vec![history] }]
+    }
+
+    /// The store listed in no order, and two segments were stored while the pages were read: the
+    /// second was on the next page, and the place of the first had passed. The restore failed,
+    /// though nothing was missing.
+    #[test]
+    fn a_segment_that_was_listed_late_is_a_reason_to_try_again() {
+        for (before, now, expected) in [
+            (&[0, 1, 3][..], &[0, 1, 2, 3][..], true),
+            (&[0, 1, 3], &[0, 1, 3], false),
+            // That is what a replica that is written to looks like.
+            (&[0, 1, 3], &[0, 1, 3, 4, 5], false),
+            (&[0, 1, 3], &[1, 3], true),
+            (&[], &[0], false),
+        ] {
+            let found = has_changed(&replica(before), &replica(now));
+            assert_eq!(found, expected, "{before:?} {now:?}");
+        }
+    }
+}
