@@ -1,6 +1,7 @@
 //! Everything that needs SQLite, a directory, a store or the binary. One binary, so one link.
 #![allow(clippy::unwrap_used)]
 
+mod bad_store;
 mod canned;
 mod cli;
 mod config;
@@ -9,6 +10,8 @@ mod interop;
 mod lineage;
 mod replicate;
 mod restore;
+#[path = "../rogue/mod.rs"]
+mod rogue;
 mod s3;
 mod seaweed;
 mod store;

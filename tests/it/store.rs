@@ -8,14 +8,16 @@ use futures_util::stream::{self, StreamExt};
 use litestream::store::{Access, FileStore, Location, Object, ObjectStore, Store, StoreError};
 use tempfile::TempDir;
 
+use crate::rogue::{Habits, Rogue};
 use crate::seaweed;
 
 const MIB: u64 = 1 << 20;
 
-/// An empty store of each kind, and of S3 with and without a prefix.
+/// An empty store of each kind, and of S3 with and without a prefix; and the one that the tests of
+/// bad stores are made with, while it is good.
 struct Stores {
     stores: Vec<Store>,
-    _directory: TempDir,
+    _kept: (TempDir, Rogue),
 }
 
 impl Stores {
@@ -26,7 +28,11 @@ impl Stores {
             let location = Location::S3(seaweed::bucket().location(prefix));
             stores.push(Store::open(&location).await.unwrap());
         }
-        Self { stores, _directory: directory }
+        let rogue = Rogue::start();
+        rogue.set_habits(Habits { page: 2, unordered: true, ..Habits::default() });
+        let location = Location::S3(rogue.location("a b/ä+%20&=?#*'(x)~"));
+        stores.push(Store::open(&location).await.unwrap());
+        Self { stores, _kept: (directory, rogue) }
     }
 }
 

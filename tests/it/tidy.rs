@@ -90,7 +90,7 @@ fn values_and_bytes_need_nothing_of_the_world() {
 
 #[test]
 fn no_file_is_forgotten() {
-    let all = ["src", "tests/it", "tests/accidents"].into_iter().flat_map(sources);
+    let all = ["src", "tests/it", "tests/accidents", "tests/rogue"].into_iter().flat_map(sources);
     expect_none(all.filter_map(|source| {
         let (parent, module) = source.parent()?;
         let text = fs::read_to_string(root().join(&parent)).unwrap_or_default();
@@ -184,6 +184,8 @@ impl Source {
             "tests/it" | "tests/accidents" if module == "main" => return None,
             "src" => &["src/lib.rs".to_owned()],
             "tests/it" | "tests/accidents" => &[format!("{directory}/main.rs")],
+            // What several of them share.
+            "tests" => &["tests/it/main.rs".to_owned()],
             _ => &[format!("{directory}.rs"), format!("{directory}/mod.rs")],
         };
         let parent = candidates.iter().find(|path| root().join(path).exists());

@@ -1,0 +1,53 @@
+//! Objects that only one may create.
+
+use std::io::Cursor;
+
+use litestream::store::{ObjectStore, S3Store, StoreError};
+
+use crate::rogue::{Fault, Habits, Kind, Refusal, Rogue, Rule};
+
+async fn create(store: &S3Store, content: Vec<u8>) -> Result<(), StoreError> {
+    let length = content.len() as u64;
+    store.create("k", Box::new(Cursor::new(content)), length).await
+}
+
+/// With one request, and in parts.
+#[tokio::test]
+async fn one_of_two_creates_an_object() {
+    for length in [10, 9 << 20] {
+        let rogue = Rogue::start();
+        let store = S3Store::connect(&rogue.location("")).await.unwrap();
+        let (a, b) = tokio::join!(create(&store, vec![1; length]), create(&store, vec![2; length]));
+        let winner = match (a, b) {
+            (Ok(()), Err(StoreError::Exists { .. })) => 1,
+            (Err(StoreError::Exists { .. }), Ok(())) => 2,
+            other => panic!("{other:?}"),
+        };
+        assert!(rogue.object("k").unwrap() == vec![winner; length]);
+        assert_eq!(rogue.uploads(), 0);
+    }
+}
+
+#[tokio::test]
+async fn a_store_that_ignores_conditions_lets_both() {
+    let rogue = Rogue::start();
+    rogue.set_habits(Habits { ignores_conditions: true, ..Habits::default() });
+    let store = S3Store::connect(&rogue.location("")).await.unwrap();
+    for content in [1, 2] {
+        create(&store, vec![content]).await.unwrap();
+        assert_eq!(rogue.object("k").unwrap(), [content].as_slice());
+    }
+}
+
+/// It is told that there is one, and that may be its own.
+#[tokio::test]
+async fn an_object_that_was_created_though_nobody_said_so_exists() {
+    for fault in [Fault::LoseAnswer, Fault::Deny(Refusal::INTERNAL)] {
+        let rogue = Rogue::start();
+        let store = S3Store::connect(&rogue.location("")).await.unwrap();
+        rogue.misbehave(Rule::from(fault).on(&[Kind::Put]).times(1));
+        let outcome = create(&store, vec![1]).await;
+        assert!(matches!(outcome, Err(StoreError::Exists { .. })), "{outcome:?}");
+        assert_eq!(rogue.object("k").unwrap(), [1].as_slice());
+    }
+}

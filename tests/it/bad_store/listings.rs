@@ -1,0 +1,105 @@
+//! Listings that are late, in no order, or have a wrong idea of the time.
+
+use std::time::Duration;
+
+use super::{Remote, with_each};
+use crate::rogue::Habits;
+use crate::support::{assert_same, eventually};
+
+#[test]
+fn pages_of_an_unordered_listing_are_put_together() {
+    let remote = Remote::new();
+    remote.store.set_habits(Habits { page: 2, unordered: true, ..Habits::default() });
+    remote.fill();
+    remote.check();
+    remote.site.replicate().stop();
+    assert_eq!(remote.generations(), 1, "the daemon knew its own replica");
+    remote.check();
+}
+
+#[test]
+fn a_segment_that_is_not_listed_yet_is_missed() {
+    let remote = Remote::new();
+    remote.fill();
+    let segments = remote.keys("/wal/");
+    let late = &segments[segments.len() / 2];
+    let habits = Habits { unlisted: Some(late.clone()), ..Habits::default() };
+    remote.store.set_habits(habits);
+    remote.store.store(late, remote.store.object(late).unwrap());
+    let line = remote.fail_restore();
+    assert!(line.contains("does not continue what is before it"), "{line}");
+    let mut verify = remote.verify(&[]);
+    assert_eq!(verify.wait(), 1, "{}", verify.log());
+
+    remote.store.behave();
+    remote.check();
+}
+
+#[test]
+fn a_snapshot_that_is_not_listed_yet_is_missed() {
+    let remote = Remote::new();
+    let habits = Habits { unlisted: Some("/snapshots/".to_owned()), ..Habits::default() };
+    remote.store.set_habits(habits);
+    remote.fill();
+    let line = remote.fail_restore();
+    assert!(line.contains("snapshot") || line.contains("no matching backups"), "{line}");
+    remote.store.behave();
+    remote.check();
+}
+
+/// The newest objects are not listed: a restore is older than the database, and no mixture.
+#[test]
+fn what_is_not_listed_yet_is_not_restored_and_not_lost() {
+    let remote = Remote::new();
+    remote.fill();
+    let before = remote.site.keep_copy();
+    let habits = Habits { unlisted: Some("/wal/".to_owned()), ..Habits::default() };
+    remote.store.set_habits(habits);
+    let daemon = remote.site.replicate();
+    let segments = remote.keys("/wal/").len();
+    remote.site.write(3, 20);
+    eventually("a segment", || remote.keys("/wal/").len() > segments);
+    assert_same(&before, &remote.restored());
+    daemon.stop();
+
+    // The next start cannot know what the one before it has stored.
+    let daemon = remote.site.replicate();
+    remote.site.write(4, 20);
+    daemon.stop();
+    remote.store.behave();
+    remote.check();
+}
+
+#[test]
+fn objects_that_are_listed_in_another_order_than_stored_are_restored_once_all_are() {
+    let remote = Remote::new();
+    let listing_delay = Duration::from_secs(2);
+    remote.store.set_habits(Habits { listing_delay, ..Habits::default() });
+    remote.fill();
+    eventually("a good restore", || {
+        let (mut restore, output) = remote.start_restore();
+        let whole = restore.wait() == 0;
+        assert_eq!(whole, output.exists(), "{}", restore.log());
+        whole && std::fs::read(&output).unwrap() == remote.settled()
+    });
+    remote.check();
+}
+
+/// The age of what is stored is told by that. If it is behind, all history seems to have expired,
+/// and only what the latest state takes is kept.
+#[test]
+fn a_store_whose_clock_is_wrong_by_days_can_be_restored() {
+    with_each(&[3, -3], |days: i64| {
+        let retention = "retention: 24h, retention-check-interval: 100ms";
+        let remote =
+            Remote::with("monitor-interval: 50ms", &format!("sync-interval: 50ms, {retention}"));
+        let habits = Habits { clock_ahead: days * 24 * 3600, ..Habits::default() };
+        remote.store.set_habits(habits);
+        for seed in 2..5 {
+            let daemon = remote.replicate();
+            remote.site.write(seed, 30);
+            daemon.stop();
+            remote.check();
+        }
+    });
+}
