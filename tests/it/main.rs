@@ -2,7 +2,6 @@
 #![allow(clippy::unwrap_used)]
 
 mod bad_store;
-mod canned;
 mod cli;
 mod config;
 mod fuzz;

@@ -8,7 +8,8 @@ use litestream::store::{
     ObjectStore, Patience, S3Location, S3Options, S3Store, Secret, StoreError,
 };
 
-use crate::{canned, seaweed};
+use crate::rogue::{Fault, Habits, Kind, Refusal, Rogue, Rule};
+use crate::seaweed;
 
 /// For servers that never answer.
 const HASTE: Patience = Patience {
@@ -117,106 +118,80 @@ async fn a_silent_server_is_not_waited_for() {
 
 #[tokio::test]
 async fn a_busy_server_may_recover() {
-    let server = canned::Server::start(|_| (503, "<html>come back later</html>".into()));
-    let store = hasty(&at(&server.endpoint)).await;
+    let rogue = Rogue::start();
+    rogue.misbehave(Fault::Refuse(Refusal { status: 503, code: "" }));
+    let store = hasty(&rogue.location("")).await;
     check_all(&store, |error| assert_unavailable(error, "HTTP 503")).await;
 }
 
 #[tokio::test]
 async fn an_answer_without_a_tag_confirms_nothing() {
-    let server = canned::Server::start(|_| (200, String::new()));
-    let store = hasty(&at(&server.endpoint)).await;
+    let rogue = Rogue::start();
+    rogue.set_habits(Habits { gives_no_tags: true, ..Habits::default() });
+    let store = S3Store::connect(&rogue.location("")).await.unwrap();
     let error = store.put("k", Box::new(io::empty()), 0).await.unwrap_err();
     assert_unavailable(&error, "did not confirm");
 }
 
 #[tokio::test]
 async fn deletes_one_by_one_where_it_has_to() {
-    let server = canned::Server::start(|request| {
-        if request.starts_with("POST") {
-            (400, "<Error><Code>MissingContentMD5</Code><Message>m</Message></Error>".into())
-        } else {
-            (204, String::new())
-        }
-    });
-    let store = hasty(&at(&server.endpoint)).await;
+    let rogue = Rogue::start();
+    let refusal = Refusal { status: 400, code: "MissingContentMD5" };
+    rogue.misbehave(Rule::from(Fault::Refuse(refusal)).on(&[Kind::DeleteMany]));
+    let store = S3Store::connect(&rogue.location("")).await.unwrap();
     let keys = ["b", "a"].map(str::to_owned);
     for _ in 0..2 {
         store.delete(&keys).await.unwrap();
     }
-    let seen: Vec<String> = server
-        .requests()
-        .iter()
-        .map(|request| request.split('?').next().unwrap().to_owned())
-        .collect();
-    let (b, a) = ("DELETE /bucket/b", "DELETE /bucket/a");
-    assert_eq!(seen[1..], [b, a, b, a], "{seen:?}");
+    let seen = rogue.requests();
+    let seen: Vec<(Kind, &str)> = seen.iter().map(|seen| (seen.kind, seen.key.as_str())).collect();
+    let (b, a) = ((Kind::Delete, "b"), (Kind::Delete, "a"));
+    assert_eq!(seen, [(Kind::DeleteMany, ""), b, a, b, a]);
 }
 
 #[tokio::test]
 async fn goes_on_after_the_last_key_where_the_token_is_missing() {
-    let server = canned::Server::start(|request| {
-        let last = request.contains("start-after=p%2Fa");
-        let key = if last { "p/b" } else { "p/a" };
-        (
-            200,
-            format!(
-                "<ListBucketResult><IsTruncated>{}</IsTruncated><Contents><Key>{key}</Key>\
-             <Size>1</Size></Contents></ListBucketResult>",
-                !last
-            ),
-        )
-    });
-    let store = hasty(&S3Location { prefix: "p".into(), ..at(&server.endpoint) }).await;
+    let rogue = Rogue::start();
+    rogue.set_habits(Habits { page: 1, forgets_tokens: true, ..Habits::default() });
+    for key in ["p/a", "p/b", "q"] {
+        rogue.store(key, "x".into());
+    }
+    let store = S3Store::connect(&rogue.location("p")).await.unwrap();
     let found: Vec<String> = store.list("").await.unwrap().into_iter().map(|o| o.key).collect();
     assert_eq!(found, ["a", "b"]);
 }
 
 #[tokio::test]
 async fn a_listing_without_end_is_an_error() {
-    let server = canned::Server::start(|_| {
-        (200, "<ListBucketResult><IsTruncated>true</IsTruncated></ListBucketResult>".into())
-    });
-    let error = hasty(&at(&server.endpoint)).await.list("").await.unwrap_err();
-    assert_rejected(&error, "how to go on");
+    let rogue = Rogue::start();
+    rogue.set_habits(Habits { page: 0, forgets_tokens: true, ..Habits::default() });
+    rogue.store("k", "x".into());
+    let store = S3Store::connect(&rogue.location("")).await.unwrap();
+    assert_rejected(&store.list("").await.unwrap_err(), "how to go on");
 }
 
 #[tokio::test]
 async fn aborts_uploads_that_fail() {
-    let server = canned::Server::start(|request| match request {
-        r if r.starts_with("POST") => {
-            let body = "<InitiateMultipartUploadResult><UploadId>u1</UploadId>\
-                        </InitiateMultipartUploadResult>";
-            (200, body.into())
-        }
-        r if r.starts_with("PUT") => (500, String::new()),
-        _ => (204, String::new()),
-    });
-    let store = hasty(&at(&server.endpoint)).await;
+    let rogue = Rogue::start();
+    rogue.misbehave(Rule::from(Fault::Refuse(Refusal::INTERNAL)).on(&[Kind::PutPart]));
+    let store = hasty(&rogue.location("")).await;
     let source = Box::new(io::Cursor::new(vec![0; 9 << 20]));
     assert_unavailable(&store.put("k", source, 9 << 20).await.unwrap_err(), "HTTP 500");
-    let aborts = |requests: Vec<String>| requests.iter().any(|r| r.starts_with("DELETE"));
-    assert!(aborts(server.requests()), "{:?}", server.requests());
+    wait_until(|| rogue.uploads() == 0).await;
 }
 
 #[tokio::test]
 async fn aborts_uploads_that_nobody_waits_for() {
-    let server = canned::Server::start(|request| {
-        if request.starts_with("PUT") {
-            std::thread::sleep(Duration::from_secs(2));
-        }
-        let body = "<InitiateMultipartUploadResult><UploadId>u1</UploadId>\
-                    </InitiateMultipartUploadResult>";
-        (200, body.into())
-    });
-    let store = hasty(&at(&server.endpoint)).await;
+    let rogue = Rogue::start();
+    let delay = Fault::Delay(Duration::from_mins(1));
+    rogue.misbehave(Rule::from(delay).on(&[Kind::PutPart]));
+    let store = S3Store::connect(&rogue.location("")).await.unwrap();
     let source = Box::new(io::Cursor::new(vec![0; 9 << 20]));
-    let seen = |verb| server.requests().iter().any(|request| request.starts_with(verb));
     tokio::select! {
         outcome = store.put("k", source, 9 << 20) => panic!("{outcome:?}"),
-        () = wait_until(|| seen("PUT")) => (),
+        () = wait_until(|| rogue.count(Kind::PutPart) > 0) => (),
     }
-    wait_until(|| seen("DELETE /bucket/k?")).await;
+    wait_until(|| rogue.uploads() == 0).await;
 }
 
 /// Gives up after a time that is long even for a busy machine.
@@ -230,15 +205,12 @@ async fn wait_until(condition: impl Fn() -> bool) {
 
 #[tokio::test]
 async fn keeps_a_slash_at_the_start_of_a_prefix() {
-    for (prefix, path) in
-        [("/db", "GET /bucket//db/k"), ("/", "GET /bucket//k"), ("", "GET /bucket/k")]
-    {
-        let server = canned::Server::start(|_| (404, String::new()));
-        let store = hasty(&S3Location { prefix: prefix.into(), ..at(&server.endpoint) }).await;
+    for (prefix, path) in [("/db", "/db/k"), ("/", "/k"), ("", "k")] {
+        let rogue = Rogue::start();
+        let store = S3Store::connect(&rogue.location(prefix)).await.unwrap();
         let outcome = store.get("k", 0..1).await;
         assert!(matches!(outcome, Err(StoreError::NotFound { .. })), "{outcome:?}");
-        let seen = server.requests()[0].split('?').next().unwrap().to_owned();
-        assert_eq!(seen, path);
+        assert_eq!(rogue.requests()[0].key, path);
     }
 }
 
