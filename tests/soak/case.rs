@@ -10,6 +10,7 @@ use rustix::process::Signal;
 use crate::fault::Fault;
 use crate::process::{Process, litestream, ourselves};
 use crate::record::Record;
+use crate::rogue::Rogue;
 use crate::role::{AT_WORK, Role};
 use crate::site::{REPLICAS, Settings, Site};
 
@@ -18,6 +19,13 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(90);
 
 /// How long the daemon may take to end, with a `shutdown-timeout` of 3 s.
 const STOP_MAX: Duration = Duration::from_secs(30);
+
+/// Exit code: not everything is replicated.
+const NOT_ALL: i32 = 75;
+
+/// The pause of the daemon between two attempts may be longer than its `shutdown-timeout`, and it
+/// begins anew when it was ended in one.
+const RECOVERY_MAX: Duration = Duration::from_secs(30);
 
 /// What a replica is known to hold, so that from then on no restore may be older.
 #[derive(Clone, Debug)]
@@ -41,6 +49,10 @@ pub(crate) struct Case {
     /// A replica that cannot be reached.
     pub(crate) unreachable: Option<&'static str>,
     pub(crate) has_copy: bool,
+    /// Where the replica is that the settings name.
+    pub(crate) store: Option<Rogue>,
+    /// When something was last wrong with it.
+    pub(crate) store_was_bad: Option<Instant>,
     pub(crate) counts: Counts,
     files: u32,
 }
@@ -54,6 +66,9 @@ pub(crate) struct Counts {
     pub(crate) restores: u64,
     pub(crate) bytes: u64,
     pub(crate) slowest_stop: Duration,
+    /// To S3 servers, and those of them that went wrong one by one.
+    pub(crate) requests: u64,
+    pub(crate) requests_struck: u64,
 }
 
 impl Case {
@@ -70,11 +85,17 @@ impl Case {
             known: Vec::new(),
             unreachable: None,
             has_copy: false,
+            store: None,
+            store_was_bad: None,
             counts: Counts::default(),
             files: 0,
         };
         let outcome = case.play();
         case.counts.bytes = case.site.bytes_written();
+        if let Some(store) = &case.store {
+            case.counts.requests = store.requests().len() as u64;
+            case.counts.requests_struck = store.struck().into();
+        }
         let settings = &case.settings;
         let outcome = match outcome {
             Ok(()) => fs::remove_dir_all(&home).context("clean up"),
@@ -84,12 +105,13 @@ impl Case {
     }
 
     fn play(&mut self) -> anyhow::Result<()> {
-        self.site.build(&self.settings)?;
+        self.store = self.settings.remote.map(|_| Rogue::with_seed(self.random.u64(..)));
+        self.site.build(&self.settings, self.store.as_ref())?;
         self.start_users()?;
         self.start_daemon()?;
         for _ in 0..self.random.u32(4..10) {
             self.pause(1200);
-            let fault = Fault::choose(&mut self.random);
+            let fault = Fault::choose(&mut self.random, self.store.is_some());
             *self.counts.faults.entry(fault.name()).or_default() += 1;
             self.note(&format!("{fault:?}"))?;
             self.inject(fault).with_context(|| format!("{fault:?}"))?;
@@ -114,7 +136,12 @@ impl Case {
     /// Ends everything, so that the replicas must be what the database is.
     pub(crate) fn come_to_rest(&mut self) -> anyhow::Result<()> {
         self.end_users()?;
-        self.stop_daemon()?;
+        let began = Instant::now();
+        while self.stop_daemon()? == Some(NOT_ALL) {
+            ensure!(began.elapsed() < PATIENCE, "the daemon does not get everything replicated");
+            self.start_daemon()?;
+            sleep(Duration::from_secs(1));
+        }
         self.check_identical()?;
         for replica in REPLICAS {
             self.check_some_time(replica)?;
@@ -156,9 +183,9 @@ impl Case {
 
     /// Tells the daemon to end as its user does.
     ///
-    /// If it says that all is replicated, then from now on that must be so.
-    pub(crate) fn stop_daemon(&mut self) -> anyhow::Result<()> {
-        let Some(mut daemon) = self.daemon.take() else { return Ok(()) };
+    /// If it says that all is replicated, then from now on that must be so. Gives its exit code.
+    pub(crate) fn stop_daemon(&mut self) -> anyhow::Result<Option<i32>> {
+        let Some(mut daemon) = self.daemon.take() else { return Ok(None) };
         self.expect_signals_to_work(&mut daemon)?;
         let place = self.record()?.last_commit();
         let began = Instant::now();
@@ -175,10 +202,15 @@ impl Case {
                 self.known.extend(REPLICAS.map(known));
             }
             (0, None) => (),
-            (75, _) if !self.users.is_empty() || self.unreachable.is_some() => (),
+            (NOT_ALL, _) if !self.users.is_empty() || self.replica_may_lag() => (),
             _ => bail!("the daemon ended with {status}: {}", last_lines(&daemon.said())),
         }
-        Ok(())
+        Ok(Some(status))
+    }
+
+    fn replica_may_lag(&self) -> bool {
+        let bad = self.store_was_bad.is_some_and(|time| time.elapsed() < RECOVERY_MAX);
+        bad || self.unreachable.is_some()
     }
 
     /// Right after its start, a signal ends a process as if nobody listened.

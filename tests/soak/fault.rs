@@ -1,14 +1,16 @@
 use std::fs;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 
 use crate::case::Case;
+use crate::rogue::Rogue;
 use crate::role::Role;
 use crate::site::REPLICAS;
+use crate::trouble::Trouble;
 
 /// What happens to a case.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,6 +27,7 @@ pub(crate) enum Fault {
     LastClose,
     RollBack,
     CleanStop,
+    Store(Trouble),
 }
 
 impl Fault {
@@ -47,7 +50,11 @@ impl Fault {
         Self::CleanStop,
     ];
 
-    pub(crate) fn choose(random: &mut fastrand::Rng) -> Self {
+    /// `remote`: a replica is on an S3 server.
+    pub(crate) fn choose(random: &mut fastrand::Rng, remote: bool) -> Self {
+        if remote && random.u32(..2) == 0 {
+            return Self::Store(Trouble::choose(random));
+        }
         Self::CHOICE[random.usize(..Self::CHOICE.len())]
     }
 
@@ -65,6 +72,7 @@ impl Fault {
             Self::LastClose => "last-close",
             Self::RollBack => "roll-back",
             Self::CleanStop => "clean-stop",
+            Self::Store(trouble) => trouble.name(),
         }
     }
 }
@@ -117,6 +125,7 @@ impl Case {
                 self.come_to_rest()?;
                 self.start_all()
             }
+            Fault::Store(trouble) => self.befall(trouble),
         }
     }
 
@@ -152,11 +161,23 @@ impl Case {
     /// after a while the directory again.
     fn outage(&mut self) -> anyhow::Result<()> {
         let replica = REPLICAS[self.random.usize(..REPLICAS.len())];
+        if self.settings.remote == Some(replica) {
+            return self.befall(Trouble::Outage);
+        }
         let (path, away) = (self.site.path(replica), self.site.path("away"));
         fs::create_dir_all(&path)?;
         fs::write(&away, "")?;
         exchange(&path, &away)?;
         self.unreachable = Some(replica);
+        self.linger()?;
+        exchange(&path, &away)?;
+        fs::remove_file(&away)?;
+        self.unreachable = None;
+        Ok(())
+    }
+
+    /// Lets a while pass, in which the daemon may be killed or stopped.
+    fn linger(&mut self) -> anyhow::Result<()> {
         self.pause(1500);
         match self.random.u32(..4) {
             0 => self.inject(Fault::KillDaemon)?,
@@ -164,9 +185,27 @@ impl Case {
             _ => (),
         }
         self.pause(1000);
-        exchange(&path, &away)?;
-        fs::remove_file(&away)?;
+        Ok(())
+    }
+
+    /// Lets the S3 server misbehave for a while, and looks whether what it gives is right.
+    fn befall(&mut self, trouble: Trouble) -> anyhow::Result<()> {
+        let (Some(store), Some(replica)) = (&self.store, self.settings.remote) else {
+            return Ok(());
+        };
+        trouble.befall(store, &mut self.random);
+        self.store_was_bad = Some(Instant::now());
+        let unusable = trouble.stops_restores() || trouble.hides_objects();
+        self.unreachable = Some(replica).filter(|_| unusable);
+        self.linger()?;
+        if trouble.hides_objects() {
+            self.check_any(replica)?;
+        } else if !trouble.stops_restores() {
+            self.check_latest(replica)?;
+        }
+        self.store.iter().for_each(Rogue::behave);
         self.unreachable = None;
+        self.store_was_bad = Some(Instant::now());
         Ok(())
     }
 

@@ -14,10 +14,13 @@ mod oracle;
 mod process;
 mod reader;
 mod record;
+#[path = "../rogue/mod.rs"]
+mod rogue;
 mod role;
 mod site;
 mod state;
 mod tally;
+mod trouble;
 
 use std::process::ExitCode;
 use std::sync::Mutex;

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::Connection;
 
+use crate::rogue::{BUCKET, Rogue};
 use crate::state::SCHEMA;
 
 /// The directory of one case.
@@ -28,8 +29,9 @@ impl Site {
         Self { home: home.to_owned() }
     }
 
-    /// Makes the database and the configuration.
-    pub(crate) fn build(&self, settings: &Settings) -> anyhow::Result<()> {
+    /// Makes the database and the configuration. Where `remote` is, that replica of the settings is
+    /// on an S3 server.
+    pub(crate) fn build(&self, settings: &Settings, remote: Option<&Rogue>) -> anyhow::Result<()> {
         fs::create_dir_all(self.volume())?;
         fs::write(self.bytes(), "")?;
         let connection = Connection::open(self.database())?;
@@ -38,7 +40,13 @@ impl Site {
             settings.page_size, settings.auto_vacuum
         ))?;
         let Settings { checkpoint_pages, checkpoint_interval, snapshots, retention, .. } = settings;
-        let [one, two] = REPLICAS.map(|name| self.path(name));
+        let [one, two] = REPLICAS.map(|name| match remote {
+            Some(store) if settings.remote == Some(name) => format!(
+                "type: s3, bucket: {BUCKET}, path: {name}, region: us-east-1, endpoint: '{}'",
+                store.endpoint()
+            ),
+            _ => format!("path: {}", self.path(name).display()),
+        });
         let text = format!(
             "logging: {{level: debug}}
 shutdown-timeout: 3s
@@ -47,13 +55,11 @@ dbs:
   min-checkpoint-page-count: {checkpoint_pages}
   checkpoint-interval: {checkpoint_interval}
   replicas:
-  - {{name: one, path: {}, sync-interval: 100ms, snapshot-interval: {snapshots},
+  - {{name: one, {one}, sync-interval: 100ms, snapshot-interval: {snapshots},
       retention: {retention}, retention-check-interval: 1s}}
-  - {{name: two, path: {}, sync-interval: 400ms}}
+  - {{name: two, {two}, sync-interval: 400ms}}
 ",
             self.database().display(),
-            one.display(),
-            two.display()
         );
         Ok(fs::write(self.config(), text)?)
     }
@@ -158,6 +164,8 @@ pub(crate) struct Settings {
     checkpoint_interval: &'static str,
     snapshots: &'static str,
     retention: &'static str,
+    /// The replica that is not a directory, but on an S3 server that misbehaves.
+    pub(crate) remote: Option<&'static str>,
 }
 
 impl Settings {
@@ -169,6 +177,7 @@ impl Settings {
             checkpoint_interval: ["200ms", "2s", "1m"][random.usize(..3)],
             snapshots: ["0s", "1s", "3s"][random.usize(..3)],
             retention: ["2s", "24h"][random.usize(..2)],
+            remote: [None, Some(REPLICAS[0]), Some(REPLICAS[1])][random.usize(..3)],
         }
     }
 

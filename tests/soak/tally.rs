@@ -14,6 +14,8 @@ pub(crate) struct Tally {
     restores: u64,
     bytes: u64,
     slowest_stop: Duration,
+    requests: u64,
+    requests_struck: u64,
 }
 
 impl Tally {
@@ -26,6 +28,8 @@ impl Tally {
         self.acknowledged += counts.acknowledged;
         self.restores += counts.restores;
         self.bytes += counts.bytes;
+        self.requests += counts.requests;
+        self.requests_struck += counts.requests_struck;
         self.slowest_stop = self.slowest_stop.max(counts.slowest_stop);
         match outcome {
             Ok(()) => println!("seed {seed} ok: {} restores", counts.restores),
@@ -53,13 +57,15 @@ impl fmt::Display for Tally {
         write!(
             f,
             "soak: {} cases, {} faults ({}), {} bytes written, {} times acknowledged, {} restores \
-             compared, slowest stop {:.1} s, {} failures {:?}",
+             compared, {} requests to S3, {} of them went wrong, slowest stop {:.1} s, {} failures {:?}",
             self.cases,
             self.faults.values().sum::<u64>(),
             faults.join(", "),
             self.bytes,
             self.acknowledged,
             self.restores,
+            self.requests,
+            self.requests_struck,
             self.slowest_stop.as_secs_f64(),
             self.failures.len(),
             self.failures
