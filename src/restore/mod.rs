@@ -102,6 +102,7 @@ pub async fn restore<S: ObjectStore + 'static>(
         let Err(RestoreError::Other(error)) = outcome else { return outcome };
         tries += 1;
         if tries == TRIES_MAX
+            || listed.is_empty()
             || !has_changed(&listed, &list(&replicas, options.parallelism).await.0)
         {
             return Err(error.into());

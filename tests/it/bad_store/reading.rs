@@ -40,6 +40,19 @@ fn a_restore_that_is_forbidden_says_so_and_leaves_no_file() {
     remote.check();
 }
 
+/// It was listed a second time, to see whether something had changed, and a store that was gone was
+/// waited for twice as long.
+#[test]
+fn a_replica_that_cannot_be_listed_is_not_listed_again() {
+    let remote = Remote::new();
+    remote.fill();
+    remote.store.misbehave(Fault::Refuse(Refusal::DENIED));
+    let before = remote.store.count(Kind::List);
+    remote.fail_restore();
+    // The generations, and whether there are forks.
+    assert_eq!(remote.store.count(Kind::List), before + 2);
+}
+
 #[test]
 fn a_restore_from_a_store_that_is_gone_gives_up_and_leaves_no_file() {
     let remote = Remote::new();
