@@ -42,6 +42,16 @@ pub(super) fn expired(
     batches
 }
 
+/// The time by which the age of objects is to be told: that of the newest one, unless the local clock
+/// is behind it.
+///
+/// The times of objects are by the clock of the store. By another one, which may be days ahead, all
+/// history would expire at once. So while nothing is written, nothing gets older either.
+pub(super) fn present(histories: &[History], now: SystemTime) -> SystemTime {
+    let newest = histories.iter().filter_map(History::created).map(|(_, newest)| newest).max();
+    newest.map_or(now, |newest| newest.min(now))
+}
+
 /// Whether another generation had begun after this one ended, and before `horizon`.
 fn is_succeeded(history: &History, histories: &[History], horizon: SystemTime) -> bool {
     let Some((_, last)) = history.created() else { return false };
@@ -147,6 +157,15 @@ mod tests {
         let current = Some(histories[0].generation);
         assert_eq!(expired(&histories, current, at(1000), RETENTION), [const { Vec::new() }; 3]);
         assert_eq!(expired(&histories, None, at(1000), RETENTION)[0].len(), 1);
+    }
+
+    #[test]
+    fn a_clock_that_is_ahead_of_the_store_lets_nothing_expire() {
+        let histories = [history(1, &["00000000@0", "00000001@90", "00000001_00000000@95"])];
+        assert_eq!(present(&histories, at(10_000)), at(95));
+        assert_eq!(present(&histories, at(94)), at(94));
+        assert_eq!(present(&[], at(7)), at(7));
+        check(&histories, 95, &[]);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use super::{Connected, Failures};
 use crate::format::{Content, Generation, History, Key, Link, Proof, Seal};
 use crate::replicate::message::{Captured, Report};
 use crate::replicate::options::ReplicaOptions;
-use crate::replicate::retention::{expired, needs_snapshot};
+use crate::replicate::retention::{expired, needs_snapshot, present};
 use crate::store::{ObjectStore, StoreError};
 
 /// Farther away than anything that is waited for.
@@ -106,7 +106,7 @@ impl Connected {
             return Ok(());
         }
         let histories = self.histories().await?;
-        let (now, retention) = (SystemTime::now(), self.maintenance.retention);
+        let (now, retention) = (present(&histories, SystemTime::now()), self.maintenance.retention);
         let mut current =
             histories.iter().filter(|history| Some(history.generation) == captured.generation);
         if current.any(|history| needs_snapshot(history, now, retention)) {

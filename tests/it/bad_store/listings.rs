@@ -85,8 +85,7 @@ fn objects_that_are_listed_in_another_order_than_stored_are_restored_once_all_ar
     remote.check();
 }
 
-/// The age of what is stored is told by that. If it is behind, all history seems to have expired,
-/// and only what the latest state takes is kept.
+/// By the local clock all history seemed to have expired, when that of the store was days behind.
 #[test]
 fn a_store_whose_clock_is_wrong_by_days_can_be_restored() {
     with_each(&[3, -3], |days: i64| {
