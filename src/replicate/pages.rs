@@ -3,6 +3,7 @@ use std::io::{self, BufReader, BufWriter, Read, Write};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
+use crate::failpoint::Failpoint;
 use crate::format::{Digest, Generation, PageDigest};
 use crate::sqlite::FileFrom;
 use crate::wal::PageSize;
@@ -56,6 +57,7 @@ impl PageTable {
         }
         entries.flush()?;
         drop(entries);
+        Failpoint::PagesBuilt.pass()?;
         let zeros = vec![0; page_size.bytes()];
         Ok(Self { file, generation, zeros, pages, extent: pages, digest })
     }
@@ -100,6 +102,7 @@ impl PageTable {
 
     /// Takes note of a page that was written.
     pub(super) fn update(&mut self, page: u32, content: &[u8]) -> io::Result<()> {
+        Failpoint::PagesWriting.pass()?;
         self.extend(page - 1)?;
         let entry = PageDigest::of(self.generation, page, content);
         if page <= self.pages {
@@ -140,6 +143,7 @@ impl PageTable {
 
     /// Makes the table durable.
     pub(super) fn sync(&self) -> io::Result<()> {
+        Failpoint::StateSyncing.pass()?;
         self.file.sync_all()
     }
 

@@ -2,6 +2,7 @@ use std::io::{self, Read, Write};
 use std::sync::Arc;
 
 use super::image::Image;
+use crate::failpoint::Failpoint;
 use crate::format::{Digest, Key, PageDigest, Seal, lz4};
 
 /// A snapshot that is to be stored.
@@ -56,6 +57,7 @@ impl SnapshotObject {
         let Snapshot { image, seal } = &self.snapshot;
         let Some(encoder) = &mut self.encoder else { return Ok(()) };
         let first = self.next;
+        Failpoint::SnapshotReading.pass()?;
         image.read_run(&mut self.next, &mut self.run)?;
         for (page, content) in (first..).zip(self.run.chunks(image.page_size().bytes())) {
             self.digest = self.digest.with(PageDigest::of(seal.generation, page, content));

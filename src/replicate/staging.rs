@@ -5,6 +5,7 @@ use std::time::SystemTime;
 
 use super::durable::{Durability, remove, replace_file, sync_parent};
 use super::sent::Sent;
+use crate::failpoint::Failpoint;
 use crate::format::{Generation, Key, WalPos};
 
 /// Segments that wait until a replica has them: finished objects under their final names.
@@ -109,6 +110,7 @@ impl Staging {
 
     /// Makes the segments of a generation durable, and what is known to be sent.
     pub(super) fn sync(&self, generation: Generation) -> io::Result<()> {
+        Failpoint::StateSyncing.pass()?;
         match File::open(self.0.join("sent")) {
             Ok(sent) => sent.sync_all()?,
             Err(error) if error.kind() == io::ErrorKind::NotFound => (),

@@ -4,6 +4,7 @@
 mod canned;
 mod cli;
 mod config;
+mod failpoints;
 mod interop;
 mod lineage;
 mod replicate;

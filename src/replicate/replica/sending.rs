@@ -8,6 +8,7 @@ use tracing::{debug, error, info, warn};
 
 use super::reconcile::follows;
 use super::{Connected, Failures, PAUSE_MAX};
+use crate::failpoint::Failpoint;
 use crate::format::{Generation, Key, Link, Seal, WalPos};
 use crate::replicate::backoff::Backoff;
 use crate::replicate::durable::Durability;
@@ -83,6 +84,7 @@ impl Connected {
                 }
             }
         }
+        Failpoint::SegmentSent.pass()?;
         self.check_conditions(staged).await?;
         self.replica.staging.note_sent(Sent::of(&seal), Durability::Process)?;
         staged.remove()?;
@@ -211,6 +213,7 @@ impl Connected {
         let key = snapshot.key().to_string();
         let object = Box::new(snapshot.object());
         self.store.put(&key, object, snapshot.size_max()).await?;
+        Failpoint::SnapshotStored.reach();
         if !held {
             self.yield_to_others(generation, &key).await?;
         }

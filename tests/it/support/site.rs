@@ -4,6 +4,7 @@ use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
+use litestream::failpoint::SCRIPT;
 use rustix::process::Signal;
 
 use super::{Listing, Peer, Process, Workload, assert_same, eventually, open, settle};
@@ -76,8 +77,22 @@ impl Site {
     /// The binary with these arguments and our configuration.
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = litestream(self.home());
-        command.env("LITESTREAM_CONFIG", self.config()).args(arguments);
+        command.env("LITESTREAM_CONFIG", self.config()).env(SCRIPT, self.path("failpoints"));
+        command.args(arguments);
         command
+    }
+
+    /// From now on every process that is started with our commands fails, waits or dies where these
+    /// lines say (see [`litestream::failpoint`]).
+    pub(crate) fn arm(&self, script: &str) {
+        let (partial, path) = (self.path("failpoints.partial"), self.path("failpoints"));
+        fs::write(&partial, script).unwrap();
+        fs::rename(partial, path).unwrap();
+    }
+
+    /// From now on nothing happens that should not.
+    pub(crate) fn disarm(&self) {
+        self.arm("");
     }
 
     /// Starts to replicate, and waits until it can be told to stop.
