@@ -5,6 +5,7 @@
 #![cfg(debug_assertions)]
 
 mod daemon_deaths;
+mod disk_errors;
 mod restore_deaths;
 
 use std::fmt::Debug;

@@ -1,0 +1,28 @@
+use crate::support::{Process, Site, eventually, open};
+
+/// A site with a history, on which nothing else happens, and where a daemon is at work.
+fn quiet() -> (Site, Process) {
+    let site = Site::new();
+    site.write(1, 20);
+    let daemon = site.replicate();
+    eventually("a snapshot", || site.listing().snapshots() > 0);
+    (site, daemon)
+}
+
+/// Makes the last commit for a long time, and expects that it is sent.
+fn expect_last_commit_to_be_sent(site: &Site) {
+    let before = site.listing().segments();
+    open(&site.database()).execute_batch("INSERT INTO t (number) VALUES (1)").unwrap();
+    eventually("a segment", || site.listing().segments() > before);
+}
+
+/// A segment could not be staged, and what was looked at for it was not looked at again: its
+/// transactions were lost with the next checkpoint, and the daemon ended with 0.
+#[test]
+fn a_segment_that_could_not_be_staged_is_cut_again() {
+    let (site, daemon) = quiet();
+    site.arm("segment-creating = enospc @ 1");
+    expect_last_commit_to_be_sent(&site);
+    daemon.stop();
+    site.check();
+}
