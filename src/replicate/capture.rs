@@ -216,12 +216,17 @@ impl Capture {
         durability: Durability,
         clean: bool,
     ) -> anyhow::Result<()> {
-        let saved = Saved {
-            cursor: self.cursor.clone(),
-            file: self.file.clone(),
-            boot: self.boot.clone(),
-            clean,
-        };
+        self.save_as(self.cursor.clone(), state, durability, clean)
+    }
+
+    fn save_as(
+        &self,
+        cursor: Cursor,
+        state: &StateDirectory,
+        durability: Durability,
+        clean: bool,
+    ) -> anyhow::Result<()> {
+        let saved = Saved { cursor, file: self.file.clone(), boot: self.boot.clone(), clean };
         let path = state.cursor();
         saved.store(&path, durability).with_context(|| format!("write {}", path.display()))
     }

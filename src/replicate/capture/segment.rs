@@ -181,9 +181,11 @@ impl Capture {
             staging.add(cursor.generation, seal.start, &partial).with_context(context)?;
             Failpoint::SegmentLinked.pass().with_context(context)?;
         }
-        self.cursor = Cursor { link: seal.link(), ..cursor };
+        let cursor = Cursor { link: seal.link(), ..cursor };
+        // If that fails the segment does not count, and is cut again.
+        self.save_as(cursor.clone(), state, Durability::Process, false)?;
+        self.cursor = cursor;
         self.scanned = None;
-        self.save(state, Durability::Process, false)?;
         self.ahead = false;
         // Last of all: as long as it is there, the page table may be ahead of the cursor.
         remove(&partial)?;

@@ -26,3 +26,14 @@ fn a_segment_that_could_not_be_staged_is_cut_again() {
     daemon.stop();
     site.check();
 }
+
+/// The cursor could not be written, and yet was moved: its segment was not sent before another one
+/// was cut, however long that took.
+#[test]
+fn a_segment_that_could_not_be_counted_is_cut_again() {
+    let (site, daemon) = quiet();
+    site.arm("state-renaming = eio @ 1");
+    expect_last_commit_to_be_sent(&site);
+    daemon.stop();
+    site.check();
+}
