@@ -37,3 +37,18 @@ fn a_segment_that_could_not_be_counted_is_cut_again() {
     daemon.stop();
     site.check();
 }
+
+/// What was staged for a snapshot that could not be stored could not be removed, and the daemon
+/// ended.
+#[test]
+fn what_cannot_be_removed_is_no_reason_to_end() {
+    let site = Site::new();
+    site.write(1, 20);
+    site.arm("object-writing = enospc\nstate-removing = eio");
+    let daemon = site.replicate();
+    eventually("the error", || daemon.says("cannot remove what was staged"));
+    site.disarm();
+    eventually("a snapshot", || site.listing().snapshots() > 0);
+    daemon.stop();
+    site.check();
+}
