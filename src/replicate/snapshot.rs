@@ -37,6 +37,11 @@ impl Snapshot {
     }
 }
 
+/// Whether reading a snapshot failed because it is not what its seal says.
+pub(super) fn is_mismatch(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::InvalidData
+}
+
 /// Compresses and seals an image, a run of pages at a time.
 ///
 /// Ends in an error when the image is not what its seal says: then something was written to the
@@ -73,9 +78,8 @@ impl SnapshotObject {
     fn finish(&mut self) -> io::Result<()> {
         let seal = &self.snapshot.seal;
         if self.digest != seal.digest {
-            return Err(io::Error::other(
-                "the database file is not what was captured from its log",
-            ));
+            let mismatch = "the database file is not what was captured from its log";
+            return Err(io::Error::new(io::ErrorKind::InvalidData, mismatch));
         }
         if let Some(encoder) = self.encoder.take() {
             self.ready.extend(encoder.finish()?);

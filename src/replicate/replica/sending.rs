@@ -14,7 +14,7 @@ use crate::replicate::backoff::Backoff;
 use crate::replicate::durable::Durability;
 use crate::replicate::message::Report;
 use crate::replicate::sent::Sent;
-use crate::replicate::snapshot::Snapshot;
+use crate::replicate::snapshot::{Snapshot, is_mismatch};
 use crate::replicate::staging::Staged;
 use crate::replicate::tip::Tip;
 use crate::store::{ObjectStore, StoreError};
@@ -166,7 +166,7 @@ impl Connected {
             }
             Err(error) => {
                 self.maintenance.snapshot_failed();
-                let wrong = matches!(error, StoreError::Source(_));
+                let wrong = matches!(error, StoreError::Source(cause) if is_mismatch(cause));
                 Report::SnapshotFailed(generation, wrong)
             }
         };

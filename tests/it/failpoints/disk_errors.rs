@@ -52,3 +52,21 @@ fn what_cannot_be_removed_is_no_reason_to_end() {
     daemon.stop();
     site.check();
 }
+
+/// The database could not be read for a moment, which was taken for a database that is not what
+/// was captured from its log, and the generation ended.
+#[test]
+fn a_snapshot_that_cannot_be_read_does_not_end_its_generation() {
+    let site =
+        Site::with("monitor-interval: 20ms", "sync-interval: 20ms, snapshot-interval: 300ms");
+    site.write(1, 20);
+    let daemon = site.replicate();
+    eventually("a snapshot", || site.listing().snapshots() > 0);
+    site.arm("snapshot-reading = eio @ 1");
+    site.write(2, 20);
+    eventually("another snapshot", || site.listing().snapshots() > 1);
+    assert!(daemon.says("storing a snapshot failed"));
+    daemon.stop();
+    site.listing().only();
+    site.check();
+}
