@@ -34,8 +34,18 @@ pub(super) struct Capture {
     ahead: bool,
     /// Frames behind the cursor that are known to hold no commit, in the log of that salt.
     scanned: Option<(Salt, u64, Checksum)>,
+    evidence: Evidence,
     file: String,
     boot: String,
+}
+
+/// How we know what is before the cursor in the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Evidence {
+    /// From an earlier process. A loss of power may have left the end of the log, and not all of
+    /// what was before it.
+    Hearsay,
+    Seen,
 }
 
 impl Capture {
@@ -57,6 +67,7 @@ impl Capture {
             drained: false,
             ahead: false,
             scanned: None,
+            evidence: Evidence::Seen,
             file,
             boot: boot(),
         }
@@ -102,6 +113,7 @@ impl Capture {
             drained: false,
             ahead,
             scanned: None,
+            evidence: Evidence::Hearsay,
             file,
             boot,
         }))
@@ -163,12 +175,14 @@ impl Capture {
                 sequence: log.header.sequence,
                 holds_cursor: match self.cursor.place {
                     Place::Start => false,
-                    Place::Within { checksum, .. } => {
-                        log.holds(self.cursor.pos.offset, checksum)?
-                    }
+                    Place::Within { checksum, .. } => match self.evidence {
+                        Evidence::Seen => log.holds(self.cursor.pos.offset, checksum)?,
+                        Evidence::Hearsay => log.leads_to(self.cursor.pos.offset, checksum)?,
+                    },
                 },
             },
         };
+        self.evidence = Evidence::Seen;
         match continuity(self.cursor.place, self.held, found) {
             Continuity::Same => Ok(Ok(())),
             Continuity::Next => self.next_index().map(Ok),
@@ -261,12 +275,14 @@ fn seal_at(cursor: &Cursor, start: WalPos) -> Seal {
     }
 }
 
+/// The name of the variable by which a test makes a debug build believe in a restart.
+const BOOT: &str = "LITESTREAM_BOOT";
+
 /// Which run of the operating system this is: what was written in an earlier one may be lost.
 fn boot() -> String {
     if cfg!(debug_assertions)
-        && let Ok(boot) = std::env::var("LITESTREAM_BOOT")
+        && let Ok(boot) = std::env::var(BOOT)
     {
-        // A test lost its power.
         return boot;
     }
     let id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();

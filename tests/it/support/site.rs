@@ -14,6 +14,7 @@ use crate::cli::litestream;
 pub(crate) struct Site {
     directory: tempfile::TempDir,
     count: AtomicU32,
+    boots: AtomicU32,
 }
 
 impl Site {
@@ -24,7 +25,8 @@ impl Site {
 
     /// With these settings of the database and of its replica.
     pub(crate) fn with(database: &str, replica: &str) -> Self {
-        let site = Self { directory: tempfile::tempdir().unwrap(), count: AtomicU32::default() };
+        let directory = tempfile::tempdir().unwrap();
+        let site = Self { directory, count: AtomicU32::default(), boots: AtomicU32::default() };
         site.configure(database, &[&format!("path: {}, {replica}", site.replica().display())]);
         site
     }
@@ -78,8 +80,14 @@ impl Site {
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = litestream(self.home());
         command.env("LITESTREAM_CONFIG", self.config()).env(SCRIPT, self.path("failpoints"));
+        command.env("LITESTREAM_BOOT", self.boots.load(Ordering::Relaxed).to_string());
         command.args(arguments);
         command
+    }
+
+    /// From now on every process of ours believes that the machine was started anew.
+    pub(crate) fn reboot(&self) {
+        self.boots.fetch_add(1, Ordering::Relaxed);
     }
 
     /// From now on every process that is started with our commands fails, waits or dies where these
