@@ -5,6 +5,7 @@ use std::thread::sleep;
 use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context, bail, ensure};
+use litestream::failpoint::SCRIPT;
 use rustix::process::Signal;
 
 use crate::fault::Fault;
@@ -41,6 +42,8 @@ pub(crate) struct Case {
     /// A replica that cannot be reached.
     pub(crate) unreachable: Option<&'static str>,
     pub(crate) has_copy: bool,
+    /// How often the machine was started.
+    pub(crate) boot: u32,
     pub(crate) counts: Counts,
     files: u32,
 }
@@ -70,6 +73,7 @@ impl Case {
             known: Vec::new(),
             unreachable: None,
             has_copy: false,
+            boot: 1,
             counts: Counts::default(),
             files: 0,
         };
@@ -149,6 +153,7 @@ impl Case {
     pub(crate) fn start_daemon(&mut self) -> anyhow::Result<()> {
         let mut command = litestream()?;
         command.args(["replicate", "-config"]).arg(self.site.config());
+        command.env(SCRIPT, self.site.failpoints()).env("LITESTREAM_BOOT", self.boot.to_string());
         let log = self.fresh("daemon.log");
         self.daemon = Some(Process::start(&mut command, &log)?);
         Ok(())
@@ -167,6 +172,10 @@ impl Case {
         self.counts.slowest_stop = self.counts.slowest_stop.max(began.elapsed());
         self.note(&format!("the daemon ended with {status} after {:?}", began.elapsed()))?;
         ensure!(!daemon.said().contains("panicked"), "the daemon panicked");
+        let cursor = fs::read_to_string(self.site.state().join("cursor")).unwrap_or_default();
+        if cursor.contains("clean true") {
+            self.site.mark_synced()?;
+        }
         let time = SystemTime::now();
         match (status, place) {
             (0, Some(place)) => {

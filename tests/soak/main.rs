@@ -10,6 +10,7 @@ mod case;
 mod check;
 mod fault;
 mod oracle;
+mod power;
 mod process;
 mod reader;
 mod record;
