@@ -83,19 +83,13 @@ impl Capture {
         file: String,
         staged: &[Staging],
     ) -> anyhow::Result<Option<Self>> {
-        let Some(Saved { cursor, boot: written, clean, .. }) = Saved::load(&state.cursor())? else {
-            return Ok(None);
-        };
+        let (saved, boot) = (Saved::load(&state.cursor())?, boot());
+        for staging in staged {
+            discard_doubtful(staging, saved.as_ref(), &boot)?;
+        }
+        let Some(Saved { cursor, boot: written, .. }) = saved else { return Ok(None) };
         if cursor.page_size != page_size {
             return Ok(None);
-        }
-        let boot = boot();
-        for staging in staged {
-            if clean || written == boot {
-                staging.discard_from(cursor.generation, cursor.pos)?;
-            } else {
-                staging.discard(cursor.generation)?;
-            }
         }
         let table = PageTable::open(&state.pages(), cursor.generation, page_size, cursor.pages)?;
         let Some(pages) = table else { return Ok(None) };
@@ -253,6 +247,18 @@ impl Capture {
         self.pages.sync()?;
         self.save(state, Durability::Power, true)
     }
+}
+
+/// Removes segments that were cut and not counted, and those that a loss of power may have damaged:
+/// whatever was staged since the last clean stop, or since nobody knows when.
+fn discard_doubtful(staging: &Staging, saved: Option<&Saved>, boot: &str) -> io::Result<()> {
+    let Some(Saved { cursor, boot: written, clean, .. }) = saved else {
+        return staging.discard_all_but(None);
+    };
+    if written != boot {
+        staging.discard_all_but(Some(cursor.generation).filter(|_| *clean))?;
+    }
+    staging.discard_from(cursor.generation, cursor.pos)
 }
 
 fn seal_at(cursor: &Cursor, start: WalPos) -> Seal {

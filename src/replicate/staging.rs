@@ -192,6 +192,13 @@ impl Staging {
         remove(&self.directory(generation))
     }
 
+    /// Forgets all generations but one.
+    pub(super) fn discard_all_but(&self, kept: Option<Generation>) -> io::Result<()> {
+        let generations = self.generations()?;
+        let others = generations.into_iter().filter(|generation| Some(*generation) != kept);
+        others.into_iter().try_for_each(|generation| self.discard(generation))
+    }
+
     /// Forgets the segments of a generation from `pos` on: they were cut, but not yet counted.
     pub(super) fn discard_from(&self, generation: Generation, pos: WalPos) -> io::Result<()> {
         let segments = self.segments(generation)?;
