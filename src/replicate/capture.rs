@@ -32,11 +32,23 @@ pub(super) struct Capture {
     drained: bool,
     /// The page table may be ahead of the cursor: a cut was begun and not finished.
     ahead: bool,
-    /// Frames behind the cursor that are known to hold no commit, in the log of that salt.
-    scanned: Option<(Salt, u64, Checksum)>,
+    scanned: Option<Scanned>,
     evidence: Evidence,
     file: String,
     boot: String,
+}
+
+/// Frames behind the cursor that are known to hold no commit.
+///
+/// It is so only until the next commit: after a rollback a shorter transaction may take the place
+/// of the first of them, and leave the last as it was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Scanned {
+    salt: Salt,
+    end: u64,
+    checksum: Checksum,
+    /// See [`Database::data_version`].
+    version: u32,
 }
 
 /// How we know what is before the cursor in the log.

@@ -197,6 +197,12 @@ impl Database {
         self.reader.number("page_count")
     }
 
+    /// A number that is another one after each commit.
+    pub fn data_version(&self) -> rusqlite::Result<u32> {
+        // It belongs to a connection, and this one does not change places with another.
+        self.writer.number("data_version")
+    }
+
     /// The log, if there is one. An error if the database's name belongs to another file by now:
     /// then the log may be that of the other one.
     pub fn log(&self) -> io::Result<Option<LogFile>> {

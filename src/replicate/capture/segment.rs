@@ -5,7 +5,7 @@ use std::time::SystemTime;
 use anyhow::{Context, bail};
 use tracing::debug;
 
-use super::{Capture, seal_at};
+use super::{Capture, Scanned, seal_at};
 use crate::failpoint::Failpoint;
 use crate::format::{Content, Seal, WalPos, lz4};
 use crate::replicate::cursor::{Cursor, Place};
@@ -56,7 +56,7 @@ impl Capture {
         if log.header.page_size != self.cursor.page_size {
             bail!("the log has pages of another size than the database");
         }
-        let view = self.look(&log, start)?;
+        let view = self.look(database, &log, start)?;
         let Some(pages) = view.pages else { return Ok(None) };
         let seal = self.stage(state, staging, view.end - start.0, |capture, target| {
             capture.copy_frames(&log, start, view.end, target)?;
@@ -193,20 +193,30 @@ impl Capture {
     }
 
     /// Looks for the last commit behind `start`, without reading twice what holds none.
-    fn look(&mut self, log: &LogFile, start: (u64, Checksum)) -> io::Result<LogView> {
+    fn look(
+        &mut self,
+        database: &Database,
+        log: &LogFile,
+        start: (u64, Checksum),
+    ) -> anyhow::Result<LogView> {
+        // Asked for before anything is read: what is committed later changes it.
+        let version = database.data_version()?;
         let salt = log.header.salt;
         let from = match self.scanned {
-            Some((of, end, checksum))
-                if of == salt && end > start.0 && log.holds(end, checksum)? =>
+            Some(Scanned { end, checksum, .. })
+                if self.scanned == Some(Scanned { salt, end, checksum, version })
+                    && end > start.0
+                    && log.holds(end, checksum)? =>
             {
                 (end, checksum)
             }
             _ => start,
         };
         let view = log.view(from.0, from.1)?;
+        let (end, checksum) = view.scanned;
         // Behind a commit it counts only once that is staged, which may fail.
         let barren = view.pages.is_none();
-        self.scanned = barren.then_some((salt, view.scanned.0, view.scanned.1));
+        self.scanned = barren.then_some(Scanned { salt, end, checksum, version });
         Ok(view)
     }
 
