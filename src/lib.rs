@@ -32,6 +32,7 @@
 //! Each module uses only those above it, and not all of them; `tests/it/tidy.rs` holds us to it.
 //!
 //! * `exclusive`: files that one process at a time makes.
+//! * [`failpoint`]: where tests let the process die. Nothing in a release.
 //! * [`mod@format`]: the objects that a replica is made of. Values and bytes.
 //! * `provenance`: what a database file was restored from, noted on the file.
 //! * [`wal`]: SQLite's write-ahead log as a file format. Values and bytes.
@@ -79,6 +80,7 @@
 pub mod cli;
 pub mod config;
 mod exclusive;
+pub mod failpoint;
 pub mod format;
 mod provenance;
 pub mod replicate;

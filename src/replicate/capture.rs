@@ -32,8 +32,18 @@ pub(super) struct Capture {
     drained: bool,
     /// The page table may be ahead of the cursor: a cut was begun and not finished.
     ahead: bool,
+    evidence: Evidence,
     file: String,
     boot: String,
+}
+
+/// How we know what is before the cursor in the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Evidence {
+    /// From an earlier process. A loss of power may have left the end of the log, and not all of
+    /// what was before it.
+    Hearsay,
+    Seen,
 }
 
 impl Capture {
@@ -54,6 +64,7 @@ impl Capture {
             held_end: log_end,
             drained: false,
             ahead: false,
+            evidence: Evidence::Seen,
             file,
             boot: boot(),
         }
@@ -69,19 +80,13 @@ impl Capture {
         file: String,
         staged: &[Staging],
     ) -> anyhow::Result<Option<Self>> {
-        let Some(Saved { cursor, boot: written, clean, .. }) = Saved::load(&state.cursor())? else {
-            return Ok(None);
-        };
+        let (saved, boot) = (Saved::load(&state.cursor())?, boot());
+        for staging in staged {
+            discard_doubtful(staging, saved.as_ref(), &boot)?;
+        }
+        let Some(Saved { cursor, boot: written, .. }) = saved else { return Ok(None) };
         if cursor.page_size != page_size {
             return Ok(None);
-        }
-        let boot = boot();
-        for staging in staged {
-            if clean || written == boot {
-                staging.discard_from(cursor.generation, cursor.pos)?;
-            } else {
-                staging.discard(cursor.generation)?;
-            }
         }
         let table = PageTable::open(&state.pages(), cursor.generation, page_size, cursor.pages)?;
         let Some(pages) = table else { return Ok(None) };
@@ -98,6 +103,7 @@ impl Capture {
             held_end: None,
             drained: false,
             ahead,
+            evidence: Evidence::Hearsay,
             file,
             boot,
         }))
@@ -159,12 +165,14 @@ impl Capture {
                 sequence: log.header.sequence,
                 holds_cursor: match self.cursor.place {
                     Place::Start => false,
-                    Place::Within { checksum, .. } => {
-                        log.holds(self.cursor.pos.offset, checksum)?
-                    }
+                    Place::Within { checksum, .. } => match self.evidence {
+                        Evidence::Seen => log.holds(self.cursor.pos.offset, checksum)?,
+                        Evidence::Hearsay => log.leads_to(self.cursor.pos.offset, checksum)?,
+                    },
                 },
             },
         };
+        self.evidence = Evidence::Seen;
         match continuity(self.cursor.place, self.held, found) {
             Continuity::Same => Ok(Ok(())),
             Continuity::Next => self.next_index().map(Ok),
@@ -212,12 +220,17 @@ impl Capture {
         durability: Durability,
         clean: bool,
     ) -> anyhow::Result<()> {
-        let saved = Saved {
-            cursor: self.cursor.clone(),
-            file: self.file.clone(),
-            boot: self.boot.clone(),
-            clean,
-        };
+        self.save_as(self.cursor.clone(), state, durability, clean)
+    }
+
+    fn save_as(
+        &self,
+        cursor: Cursor,
+        state: &StateDirectory,
+        durability: Durability,
+        clean: bool,
+    ) -> anyhow::Result<()> {
+        let saved = Saved { cursor, file: self.file.clone(), boot: self.boot.clone(), clean };
         let path = state.cursor();
         saved.store(&path, durability).with_context(|| format!("write {}", path.display()))
     }
@@ -230,6 +243,18 @@ impl Capture {
         self.pages.sync()?;
         self.save(state, Durability::Power, true)
     }
+}
+
+/// Removes segments that were cut and not counted, and those that a loss of power may have damaged:
+/// whatever was staged since the last clean stop, or since nobody knows when.
+fn discard_doubtful(staging: &Staging, saved: Option<&Saved>, boot: &str) -> io::Result<()> {
+    let Some(Saved { cursor, boot: written, clean, .. }) = saved else {
+        return staging.discard_all_but(None);
+    };
+    if written != boot {
+        staging.discard_all_but(Some(cursor.generation).filter(|_| *clean))?;
+    }
+    staging.discard_from(cursor.generation, cursor.pos)
 }
 
 fn seal_at(cursor: &Cursor, start: WalPos) -> Seal {
@@ -252,8 +277,16 @@ fn seal_at(cursor: &Cursor, start: WalPos) -> Seal {
     }
 }
 
+/// The name of the variable by which a test makes a debug build believe in a restart.
+const BOOT: &str = "LITESTREAM_BOOT";
+
 /// Which run of the operating system this is: what was written in an earlier one may be lost.
 fn boot() -> String {
+    if cfg!(debug_assertions)
+        && let Ok(boot) = std::env::var(BOOT)
+    {
+        return boot;
+    }
     let id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
     id.trim().to_owned()
 }

@@ -4,6 +4,8 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::Path;
 
+use crate::failpoint::Failpoint;
+
 /// What a file must survive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Durability {
@@ -19,9 +21,12 @@ pub(super) fn replace_file(path: &Path, content: &[u8], durability: Durability) 
     let mut file = File::create(&partial)?;
     file.write_all(content)?;
     if durability == Durability::Power {
+        Failpoint::StateSyncing.pass()?;
         file.sync_all()?;
     }
+    Failpoint::StateRenaming.pass()?;
     fs::rename(&partial, path)?;
+    Failpoint::StateRenamed.pass()?;
     if durability == Durability::Power {
         sync_parent(path)?;
     }
@@ -35,6 +40,7 @@ pub(super) fn sync_parent(path: &Path) -> io::Result<()> {
 
 /// Removes a file or a tree that may be missing.
 pub(super) fn remove(path: &Path) -> io::Result<()> {
+    Failpoint::StateRemoving.pass()?;
     let outcome = match fs::symlink_metadata(path) {
         Ok(metadata) if metadata.is_dir() => fs::remove_dir_all(path),
         Ok(_) => fs::remove_file(path),

@@ -6,6 +6,7 @@ use std::io::{self, BufReader, BufWriter, Read, Write};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
+use crate::failpoint::Failpoint;
 use crate::format::{Digest, Generation, PageDigest};
 use crate::sqlite::FileFrom;
 use crate::wal::PageSize;
@@ -59,6 +60,7 @@ impl PageTable {
         }
         entries.flush()?;
         drop(entries);
+        Failpoint::PagesBuilt.pass()?;
         let zeros = vec![0; page_size.bytes()];
         Ok(Self { file, generation, zeros, pages, extent: pages, digest })
     }
@@ -103,6 +105,7 @@ impl PageTable {
 
     /// Takes note of a page that was written.
     pub(super) fn update(&mut self, page: u32, content: &[u8]) -> io::Result<()> {
+        Failpoint::PagesWriting.pass()?;
         self.extend(page - 1)?;
         let entry = PageDigest::of(self.generation, page, content);
         if page <= self.pages {
@@ -143,6 +146,7 @@ impl PageTable {
 
     /// Makes the table durable.
     pub(super) fn sync(&self) -> io::Result<()> {
+        Failpoint::StateSyncing.pass()?;
         self.file.sync_all()
     }
 

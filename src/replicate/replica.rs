@@ -65,6 +65,8 @@ struct Connected {
     conditions_checked: bool,
     /// Between snapshots that could not be stored.
     snapshot_pause: Backoff,
+    /// Between looks at what is staged that failed.
+    staging_pause: Backoff,
     maintenance: Maintenance,
 }
 
@@ -87,6 +89,7 @@ impl Replica {
             last_sent: None,
             conditions_checked: false,
             snapshot_pause: Backoff::new(PAUSE_MAX),
+            staging_pause: Backoff::new(PAUSE_MAX),
         };
         connected.probe().await;
         connected.replica.metrics.set_oldest_unreplicated(None);
@@ -158,9 +161,10 @@ impl Connected {
                 db = %self.replica.database.display(), name = self.replica.options.name,
                 "cannot read what is staged: {error:#}",
             );
-            tokio::time::sleep(PAUSE_MAX).await;
+            tokio::time::sleep(self.staging_pause.pause(fastrand::f64())).await;
             return true;
         }
+        self.staging_pause = Backoff::new(PAUSE_MAX);
         let due = self.maintenance.due();
         tokio::select! {
             changed = self.replica.captured.changed() => match changed {

@@ -2,6 +2,7 @@ use std::io::{self, Read, Write};
 use std::sync::Arc;
 
 use super::image::Image;
+use crate::failpoint::Failpoint;
 use crate::format::{Digest, Key, PageDigest, Seal, lz4};
 
 /// A snapshot that is to be stored.
@@ -36,6 +37,11 @@ impl Snapshot {
     }
 }
 
+/// Whether reading a snapshot failed because it is not what its seal says.
+pub(super) fn is_mismatch(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::InvalidData
+}
+
 /// Compresses and seals an image, a run of pages at a time.
 ///
 /// Ends in an error when the image is not what its seal says: then something was written to the
@@ -56,6 +62,7 @@ impl SnapshotObject {
         let Snapshot { image, seal } = &self.snapshot;
         let Some(encoder) = &mut self.encoder else { return Ok(()) };
         let first = self.next;
+        Failpoint::SnapshotReading.pass()?;
         image.read_run(&mut self.next, &mut self.run)?;
         for (page, content) in (first..).zip(self.run.chunks(image.page_size().bytes())) {
             self.digest = self.digest.with(PageDigest::of(seal.generation, page, content));
@@ -71,9 +78,8 @@ impl SnapshotObject {
     fn finish(&mut self) -> io::Result<()> {
         let seal = &self.snapshot.seal;
         if self.digest != seal.digest {
-            return Err(io::Error::other(
-                "the database file is not what was captured from its log",
-            ));
+            let mismatch = "the database file is not what was captured from its log";
+            return Err(io::Error::new(io::ErrorKind::InvalidData, mismatch));
         }
         if let Some(encoder) = self.encoder.take() {
             self.ready.extend(encoder.finish()?);

@@ -5,6 +5,7 @@ use std::time::SystemTime;
 
 use super::durable::{Durability, remove, replace_file, sync_parent};
 use super::sent::Sent;
+use crate::failpoint::Failpoint;
 use crate::format::{Generation, Key, WalPos};
 
 /// Segments that wait until a replica has them: finished objects under their final names.
@@ -109,6 +110,7 @@ impl Staging {
 
     /// Makes the segments of a generation durable, and what is known to be sent.
     pub(super) fn sync(&self, generation: Generation) -> io::Result<()> {
+        Failpoint::StateSyncing.pass()?;
         match File::open(self.0.join("sent")) {
             Ok(sent) => sent.sync_all()?,
             Err(error) if error.kind() == io::ErrorKind::NotFound => (),
@@ -188,6 +190,13 @@ impl Staging {
     /// Forgets a whole generation.
     pub(super) fn discard(&self, generation: Generation) -> io::Result<()> {
         remove(&self.directory(generation))
+    }
+
+    /// Forgets all generations but one.
+    pub(super) fn discard_all_but(&self, kept: Option<Generation>) -> io::Result<()> {
+        let generations = self.generations()?;
+        let others = generations.into_iter().filter(|generation| Some(*generation) != kept);
+        others.into_iter().try_for_each(|generation| self.discard(generation))
     }
 
     /// Forgets the segments of a generation from `pos` on: they were cut, but not yet counted.

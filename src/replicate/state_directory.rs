@@ -4,6 +4,7 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, chown};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
+use tracing::warn;
 
 use super::durable::{Durability, remove, replace_file};
 use crate::format::Generation;
@@ -96,9 +97,13 @@ impl StateDirectory {
 
     /// Removes what Litestream 0.3 keeps here, so that it starts anew when it comes back, and does
     /// not take up a history that ended long ago. Its replicas are not touched.
-    pub(super) fn retire_litestream(&self) -> io::Result<()> {
-        remove(&self.path.join("generation"))?;
-        remove(&self.path.join("generations"))
+    pub(super) fn retire_litestream(&self) {
+        for name in ["generation", "generations"] {
+            let path = self.path.join(name);
+            if let Err(error) = remove(&path) {
+                warn!(path = %path.display(), %error, "cannot remove the state of Litestream");
+            }
+        }
     }
 }
 

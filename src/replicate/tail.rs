@@ -155,7 +155,7 @@ impl Tail {
         for slot in &mut self.slots {
             if slot.standing == Standing::Joining {
                 // Without its snapshot these would be a history that cannot be restored.
-                let _ = slot.staging.discard(generation);
+                slot.discard(generation);
             }
             slot.standing = Standing::Outside;
             slot.storing = false;

@@ -154,7 +154,7 @@ impl<I: Image> Applier<I> {
         self.end_wal()?;
         let position = self.position();
         // An image that was taken in the middle of a WAL is whole, until that WAL is begun on it.
-        let needed = self.chain.whole_from().filter(|_| self.wal.is_some());
+        let needed = self.wal.as_ref().and_then(|wal| self.chain.whole_from(wal.header.salt));
         if let Some(needed) = needed.filter(|needed| position < *needed) {
             let cause = format!(
                 "it was copied at {needed}, and is of no use with a WAL that ends at {position}"

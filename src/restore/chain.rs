@@ -38,9 +38,10 @@ impl Chain {
         self.last.as_ref()
     }
 
-    /// The position that has to be reached before the snapshot is whole.
-    pub(super) fn whole_from(&self) -> Option<WalPos> {
-        self.snapshot.as_ref().map(|seal| seal.end)
+    /// The position that has to be reached in the log of that salt before the snapshot is whole. If
+    /// it was copied at the end of an earlier log, then all of that is in it.
+    pub(super) fn whole_from(&self, salt: Salt) -> Option<WalPos> {
+        self.snapshot.as_ref().filter(|seal| seal.salt == salt.0).map(|seal| seal.end)
     }
 
     pub(super) fn snapshot(
@@ -75,8 +76,9 @@ impl Chain {
             check("checksum", seal.checksum, reached.checksum.to_bytes())?;
             linked = self.check_previous(start, seal.previous)?;
         }
-        if let Some(snapshot) = self.snapshot.filter(|snapshot| snapshot.end == reached.end) {
-            check("salt at the snapshot", reached.salt.0, snapshot.salt)?;
+        if self.whole_from(reached.salt) == Some(reached.end)
+            && let Some(snapshot) = &self.snapshot
+        {
             check("checksum at the snapshot", reached.checksum.to_bytes(), snapshot.checksum)?;
         }
         self.link = seal.map(|seal| seal.link());

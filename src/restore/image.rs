@@ -3,6 +3,7 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 
+use crate::failpoint::Failpoint;
 use crate::wal::PageSize;
 
 /// Where a database is put together.
@@ -15,6 +16,7 @@ pub trait Image {
 
 impl Image for &File {
     fn write_at(&mut self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        Failpoint::OutputWriting.pass()?;
         self.write_all_at(bytes, offset)
     }
 

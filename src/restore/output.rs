@@ -10,6 +10,7 @@ use anyhow::{Context, anyhow, ensure};
 use tracing::warn;
 
 use crate::exclusive::{create_locked, rename_to_new};
+use crate::failpoint::Failpoint;
 use crate::sqlite::{ClaimError, Claimed};
 
 /// What a finished database may be read and written by, less the process's umask.
@@ -110,7 +111,8 @@ impl Output {
             Ok(())
         } else {
             set_aside_side_files(&self.path).map_err(PublishError::Other)?;
-            rename_to_new(&self.partial, &self.path)
+            let ready = Failpoint::OutputRenaming.pass();
+            ready.and_then(|()| rename_to_new(&self.partial, &self.path))
         };
         match renamed {
             Ok(()) => self.published = true,
@@ -124,7 +126,8 @@ impl Output {
         }
         let directory = directory(&self.path);
         // The database is there, so this is no reason to fail; some file systems cannot do it.
-        if let Err(error) = File::open(directory).and_then(|directory| directory.sync_all()) {
+        let renamed = Failpoint::OutputRenamed.pass().and_then(|()| File::open(directory));
+        if let Err(error) = renamed.and_then(|directory| directory.sync_all()) {
             warn!(path = %directory.display(), %error, "cannot write the directory to the disk");
         }
         Ok(())
@@ -153,8 +156,11 @@ impl Output {
                 return Err(error.context(format!("cannot replace {path}")));
             }
         };
+        Failpoint::OutputClaimed.pass()?;
         set_aside_side_files(&self.path)?;
-        fs::rename(&self.partial, &self.path).context("cannot rename the restored file")
+        let renamed =
+            Failpoint::OutputRenaming.pass().and_then(|()| fs::rename(&self.partial, &self.path));
+        renamed.context("cannot rename the restored file")
     }
 
     /// Gives the file to the owner of the old one or else of its directory, as far as we may, and
@@ -171,7 +177,8 @@ impl Output {
         self.file
             .set_permissions(fs::Permissions::from_mode(mode))
             .with_context(|| format!("cannot set the mode of {}", self.partial.display()))?;
-        self.file.sync_all().context("cannot write to the disk")
+        let synced = Failpoint::OutputSyncing.pass().and_then(|()| self.file.sync_all());
+        synced.context("cannot write to the disk")
     }
 }
 

@@ -10,6 +10,7 @@ use rustix::process::{Flock, FlockOffsetType, FlockType, fcntl_getlk};
 
 use super::connection::Connection;
 use super::{LogFile, sidecar};
+use crate::failpoint::Failpoint;
 use crate::wal::PageSize;
 
 /// How long we wait for a lock of somebody else, where waiting harms nobody.
@@ -328,6 +329,7 @@ impl Database {
         drain(self)?;
         self.reader.rollback()?;
         let outcome = self.spare.checkpoint("PASSIVE");
+        Failpoint::LogBackfilled.reach();
         // Whatever came of it: from here to the release of the write lock, and only then, there is
         // no read transaction, and nothing can have been appended to the log or restarted it.
         self.reader.begin_read()?;

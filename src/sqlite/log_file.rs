@@ -64,7 +64,7 @@ impl LogFile {
     }
 
     /// Whether the frame that ends at `offset` carries `checksum`: then everything before it is
-    /// what led to that checksum.
+    /// what led to that checksum, if it was once there and the machine has not lost its power.
     pub fn holds(&self, offset: u64, checksum: Checksum) -> io::Result<bool> {
         if offset == WalHeader::SIZE as u64 {
             return Ok(self.header.checksum == checksum);
@@ -74,6 +74,17 @@ impl LogFile {
         };
         let frame = self.frame_header(start)?;
         Ok(frame.is_some_and(|frame| frame.salt == self.header.salt && frame.checksum == checksum))
+    }
+
+    /// The same by reading everything before it, as SQLite does when it recovers a log.
+    pub fn leads_to(&self, offset: u64, checksum: Checksum) -> io::Result<bool> {
+        let mut end = WalHeader::SIZE as u64;
+        let mut page = vec![0; self.header.page_size.bytes()];
+        let mut frames = self.frames(end, self.header.checksum);
+        while end < offset && frames.next_frame(&mut page)?.is_some() {
+            end += self.header.page_size.frame_bytes();
+        }
+        Ok(end == offset && frames.checksum() == checksum)
     }
 
     /// Whether there may be a frame at `offset`: a look that costs next to nothing.

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 pub use access::Access;
 
 use super::{Object, ObjectStore, Result, StoreError};
+use crate::failpoint::Failpoint;
 use failure::{failure, lost_task};
 use partial::Partial;
 
@@ -61,7 +62,8 @@ impl FileStore {
 
     fn get_blocking(&self, key: &str, range: &Range<u64>) -> Result<Vec<u8>> {
         let path = self.path(key);
-        let file = File::open(&path).map_err(|error| match error.kind() {
+        let opened = Failpoint::ObjectReading.pass().and_then(|()| File::open(&path));
+        let file = opened.map_err(|error| match error.kind() {
             io::ErrorKind::NotFound => StoreError::NotFound { key: key.to_owned() },
             _ => failure("open", &path, &error),
         })?;
@@ -84,7 +86,7 @@ impl FileStore {
     fn delete_blocking(&self, keys: &[String]) -> Result<()> {
         for key in keys {
             let path = self.path(key);
-            match fs::remove_file(&path) {
+            match Failpoint::ObjectDeleting.pass().and_then(|()| fs::remove_file(&path)) {
                 Ok(()) => self.remove_empty_parents(&path),
                 Err(error) if walk::is_absent(&error) => (),
                 Err(error) => return Err(failure("delete", &path, &error)),

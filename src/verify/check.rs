@@ -194,8 +194,9 @@ impl Check {
         if links.into_iter().flatten().any(|link| link != seal.previous) {
             self.report(key, "it does not belong to the segments around it");
         }
-        for at in own.iter().filter_map(|segment| segment.seal).filter(|at| at.end == seal.end) {
-            if (at.salt, at.checksum) != (seal.salt, seal.checksum) {
+        let there = |at: &Seal| (at.end, at.salt) == (seal.end, seal.salt);
+        for at in own.iter().filter_map(|segment| segment.seal).filter(there) {
+            if at.checksum != seal.checksum {
                 self.report(key, format!("it is not what {} leads to", self.segment_key(at.start)));
             }
         }
@@ -206,7 +207,8 @@ impl Check {
     fn completion(&mut self, key: Key, snapshot: &Seal, own: &[Segment]) {
         let reached = match own.last() {
             // Only what a seal says is known, and what is wrong with it was reported.
-            Some(last) => last.seal.map(|seal| seal.end),
+            // Behind the end of another log it is whole.
+            Some(last) => last.seal.filter(|seal| seal.salt == snapshot.salt).map(|seal| seal.end),
             None => Some(snapshot.start),
         };
         if let Some(reached) = reached.filter(|reached| *reached < snapshot.end) {

@@ -6,6 +6,7 @@ mod divergence;
 mod fencing;
 mod health;
 mod history;
+mod power_loss;
 mod refusals;
 mod replicas;
 mod resume;

@@ -194,6 +194,27 @@ fn replays_the_wal_up_to_where_a_snapshot_was_taken() {
     }
 }
 
+/// A snapshot was copied at the end of a log, while somebody else brought all of that into the
+/// database, and a new log began. The snapshot was refused until that was as long as the old one.
+#[test]
+fn takes_a_snapshot_that_was_copied_at_the_end_of_an_earlier_log() {
+    for behind in [0, 1, 2] {
+        let mut primary = Primary::new(4096, true);
+        primary.execute("CREATE TABLE t (id INTEGER PRIMARY KEY, text)");
+        primary.begin_generation(1);
+        primary.execute("INSERT INTO t (text) VALUES (hex(randomblob(5000)))");
+        primary.begin_generation_behind_log(2);
+        let end = primary.end();
+        assert_eq!(end.offset, 0);
+        let mut state = primary.sync();
+        for _ in 0..behind {
+            primary.execute("INSERT INTO t (text) VALUES (hex(randomblob(5)))");
+            state = primary.sync();
+        }
+        check(&primary.store, Target::Latest, &state);
+    }
+}
+
 #[test]
 fn refuses_each_flipped_byte_cut_and_missing_object_by_name() {
     for sealed in [true, false] {

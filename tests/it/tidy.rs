@@ -8,15 +8,16 @@ use std::path::{Path, PathBuf};
 use proc_macro2::{TokenStream, TokenTree};
 
 /// Which layers of the crate a layer may use.
-const ARROWS: [(&str, &[&str]); 12] = [
+const ARROWS: [(&str, &[&str]); 13] = [
     ("exclusive", &[]),
+    ("failpoint", &[]),
     ("format", &[]),
     ("provenance", &["format"]),
     ("wal", &[]),
-    ("sqlite", &["wal"]),
-    ("store", &["exclusive"]),
-    ("replicate", &["format", "provenance", "wal", "sqlite", "store"]),
-    ("restore", &["exclusive", "format", "provenance", "wal", "sqlite", "store"]),
+    ("sqlite", &["failpoint", "wal"]),
+    ("store", &["exclusive", "failpoint"]),
+    ("replicate", &["failpoint", "format", "provenance", "wal", "sqlite", "store"]),
+    ("restore", &["exclusive", "failpoint", "format", "provenance", "wal", "sqlite", "store"]),
     ("validate", &["format", "sqlite", "store", "replicate", "restore"]),
     ("verify", &["format", "wal", "sqlite", "store", "restore"]),
     ("config", &["replicate", "store"]),

@@ -5,6 +5,7 @@ use std::thread::sleep;
 use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context, bail, ensure};
+use litestream::failpoint::SCRIPT;
 use rustix::process::Signal;
 
 use crate::fault::Fault;
@@ -53,6 +54,8 @@ pub(crate) struct Case {
     pub(crate) store: Option<Rogue>,
     /// When something was last wrong with it.
     pub(crate) store_was_bad: Option<Instant>,
+    /// How often the machine was started.
+    pub(crate) boot: u32,
     pub(crate) counts: Counts,
     files: u32,
 }
@@ -87,6 +90,7 @@ impl Case {
             has_copy: false,
             store: None,
             store_was_bad: None,
+            boot: 1,
             counts: Counts::default(),
             files: 0,
         };
@@ -176,6 +180,7 @@ impl Case {
     pub(crate) fn start_daemon(&mut self) -> anyhow::Result<()> {
         let mut command = litestream()?;
         command.args(["replicate", "-config"]).arg(self.site.config());
+        command.env(SCRIPT, self.site.failpoints()).env("LITESTREAM_BOOT", self.boot.to_string());
         let log = self.fresh("daemon.log");
         self.daemon = Some(Process::start(&mut command, &log)?);
         Ok(())
@@ -194,6 +199,10 @@ impl Case {
         self.counts.slowest_stop = self.counts.slowest_stop.max(began.elapsed());
         self.note(&format!("the daemon ended with {status} after {:?}", began.elapsed()))?;
         ensure!(!daemon.said().contains("panicked"), "the daemon panicked");
+        let cursor = fs::read_to_string(self.site.state().join("cursor")).unwrap_or_default();
+        if cursor.contains("clean true") {
+            self.site.mark_synced()?;
+        }
         let time = SystemTime::now();
         match (status, place) {
             (0, Some(place)) => {

@@ -7,6 +7,7 @@ use rusqlite::Connection;
 
 use crate::case::{Case, Known, PATIENCE, last_lines};
 use crate::process::{Process, litestream};
+use crate::record::Recorder;
 use crate::site::REPLICAS;
 use crate::state::State;
 
@@ -155,6 +156,21 @@ impl Case {
             }
         }
         discard(&source)
+    }
+
+    /// Takes note of the state of the database, while nobody uses it: it may be older than the last
+    /// commit, and must be in the record before anybody replicates it.
+    pub(crate) fn record_what_is_left(&mut self) -> anyhow::Result<()> {
+        let copy = self.fresh("left.db");
+        self.site.copy_database(&copy)?;
+        let state = verify(&copy)?;
+        let record = self.record()?;
+        let place = record.places(state).context("the database itself")?.last().copied();
+        let lost = place < record.last_commit();
+        ensure!(!(lost && self.site.is_durable()), "the model loses what SQLite has synced");
+        self.note(if lost { "commits were lost" } else { "nothing was lost" })?;
+        Recorder::open(&self.site.record())?.found(state)?;
+        discard(&copy)
     }
 
     fn restore(

@@ -1,12 +1,15 @@
+use std::fmt::Write;
 use std::fs;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
+use litestream::failpoint::Failpoint;
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 
 use crate::case::Case;
+use crate::process::Process;
 use crate::rogue::Rogue;
 use crate::role::Role;
 use crate::site::REPLICAS;
@@ -26,13 +29,16 @@ pub(crate) enum Fault {
     DamageState,
     LastClose,
     RollBack,
+    Failpoint,
+    Disk,
+    PowerLoss,
     CleanStop,
     Store(Trouble),
 }
 
 impl Fault {
     /// Those that are to happen more often are here more often.
-    const CHOICE: [Self; 15] = [
+    const CHOICE: [Self; 20] = [
         Self::KillDaemon,
         Self::KillDaemon,
         Self::KillDaemon,
@@ -47,6 +53,11 @@ impl Fault {
         Self::DamageState,
         Self::LastClose,
         Self::RollBack,
+        Self::Failpoint,
+        Self::Failpoint,
+        Self::Disk,
+        Self::PowerLoss,
+        Self::PowerLoss,
         Self::CleanStop,
     ];
 
@@ -71,6 +82,9 @@ impl Fault {
             Self::DamageState => "damage-state",
             Self::LastClose => "last-close",
             Self::RollBack => "roll-back",
+            Self::Failpoint => "failpoint",
+            Self::Disk => "disk",
+            Self::PowerLoss => "power-loss",
             Self::CleanStop => "clean-stop",
             Self::Store(trouble) => trouble.name(),
         }
@@ -121,6 +135,9 @@ impl Case {
             Fault::DamageState => self.damage_state(),
             Fault::LastClose => self.last_close(),
             Fault::RollBack => self.roll_back(),
+            Fault::Failpoint => self.die_at_failpoint(),
+            Fault::Disk => self.disk(),
+            Fault::PowerLoss => self.lose_power(),
             Fault::CleanStop => {
                 self.come_to_rest()?;
                 self.start_all()
@@ -256,6 +273,65 @@ impl Case {
         self.start_user(Role::Adversary)?;
         self.start_daemon()?;
         self.start_user(Role::Reader)
+    }
+}
+
+impl Case {
+    /// Lets the daemon die at some step, the next time that it comes by or a later one.
+    fn die_at_failpoint(&mut self) -> anyhow::Result<()> {
+        let failpoint = Failpoint::ALL[self.random.usize(..Failpoint::ALL.len())];
+        let script = format!("{} = kill @ {}", failpoint.name(), self.random.u32(1..6));
+        self.note(&script)?;
+        let at_start = self.random.bool();
+        if at_start {
+            self.kill_daemon()?;
+        }
+        self.site.arm(&script)?;
+        if at_start {
+            self.start_daemon()?;
+        }
+        // Some it comes by rarely, or never.
+        for _ in 0..20 {
+            if self.daemon.as_mut().map_or(Ok(None), Process::ended)?.is_some() {
+                self.note("died")?;
+                break;
+            }
+            self.pause(100);
+        }
+        self.kill_daemon()?;
+        self.site.arm("")?;
+        self.perhaps_pause();
+        self.start_daemon()
+    }
+
+    /// Lets the disk of the daemon, or of the replicas, fail or be slow for a while.
+    fn disk(&mut self) -> anyhow::Result<()> {
+        let mut script = String::new();
+        for _ in 0..self.random.u32(1..4) {
+            let failpoint = Failpoint::ALL[self.random.usize(..Failpoint::ALL.len())];
+            let fault = ["enospc", "eio", "slow 1ms", "slow 20ms"][self.random.usize(..4)];
+            writeln!(script, "{} = {fault}", failpoint.name())?;
+        }
+        self.note(&script)?;
+        self.site.arm(&script)?;
+        self.pause(1500);
+        match self.random.u32(..4) {
+            0 => self.inject(Fault::KillDaemon)?,
+            1 => self.inject(Fault::StopDaemon)?,
+            _ => (),
+        }
+        self.pause(1000);
+        Ok(self.site.arm("")?)
+    }
+
+    /// Ends everything, and loses what was not synced.
+    fn lose_power(&mut self) -> anyhow::Result<()> {
+        self.kill_all()?;
+        self.boot += 1;
+        self.site.lose_power(&mut self.random).context("lose power")?;
+        self.record_what_is_left()?;
+        self.perhaps_pause();
+        self.start_all()
     }
 }
 

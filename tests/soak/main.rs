@@ -11,6 +11,7 @@ mod check;
 mod fault;
 mod harness;
 mod oracle;
+mod power;
 mod process;
 mod reader;
 mod record;

@@ -58,7 +58,7 @@ impl Stage {
         connection.busy_timeout(Duration::from_secs(3))?;
         connection.execute_batch(&format!(
             "PRAGMA synchronous = {}; PRAGMA wal_autocheckpoint = {}; PRAGMA cache_size = {}",
-            random.u32(..3),
+            if self.site.is_durable() { 2 } else { random.u32(..3) },
             [0, 1, 10, 1000][random.usize(..4)],
             [2, 10, 1000][random.usize(..3)],
         ))?;

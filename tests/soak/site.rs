@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::Connection;
 
+use crate::power;
 use crate::rogue::{BUCKET, Rogue};
 use crate::state::SCHEMA;
 
@@ -15,6 +16,8 @@ use crate::state::SCHEMA;
 /// one, two                    replicas
 /// record, bytes               what the writers say of themselves
 /// copy                        an earlier state of the volume
+/// synced                      the state of the daemon, when it was last synced
+/// failpoints                  where the daemon is to die or to fail
 /// ```
 #[derive(Clone, Debug)]
 pub(crate) struct Site {
@@ -34,6 +37,9 @@ impl Site {
     pub(crate) fn build(&self, settings: &Settings, remote: Option<&Rogue>) -> anyhow::Result<()> {
         fs::create_dir_all(self.volume())?;
         fs::write(self.bytes(), "")?;
+        if settings.durable {
+            fs::write(self.durable(), "")?;
+        }
         let connection = Connection::open(self.database())?;
         connection.execute_batch(&format!(
             "PRAGMA page_size = {}; PRAGMA auto_vacuum = {}; PRAGMA journal_mode = WAL; {SCHEMA}",
@@ -98,6 +104,26 @@ dbs:
         self.path("record")
     }
 
+    fn durable(&self) -> PathBuf {
+        self.path("durable")
+    }
+
+    /// Whether every transaction is synced before it counts as committed.
+    pub(crate) fn is_durable(&self) -> bool {
+        self.durable().exists()
+    }
+
+    pub(crate) fn failpoints(&self) -> PathBuf {
+        self.path("failpoints")
+    }
+
+    /// Lets the daemon die or fail where these lines say; with none, nowhere.
+    pub(crate) fn arm(&self, script: &str) -> io::Result<()> {
+        let partial = self.path("failpoints.partial");
+        fs::write(&partial, script)?;
+        fs::rename(partial, self.failpoints())
+    }
+
     fn bytes(&self) -> PathBuf {
         self.path("bytes")
     }
@@ -120,7 +146,29 @@ dbs:
 
     /// Puts the copy back, as if the volume had been restored from an older image.
     pub(crate) fn roll_back_volume(&self) -> io::Result<()> {
-        replace_tree(&self.path("copy"), &self.volume())
+        replace_tree(&self.path("copy"), &self.volume())?;
+        self.mark_synced()
+    }
+
+    /// Takes note of the state of the daemon, which is on the disk for good.
+    pub(crate) fn mark_synced(&self) -> io::Result<()> {
+        if self.state().exists() {
+            replace_tree(&self.state(), &self.path("synced"))
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Loses, while nothing runs, what a loss of power may lose.
+    pub(crate) fn lose_power(&self, random: &mut fastrand::Rng) -> io::Result<()> {
+        power::lose_tree(&self.state(), &self.path("synced"), random)?;
+        for replica in REPLICAS {
+            power::lose_partial_objects(&self.path(replica), random)?;
+        }
+        if !self.is_durable() {
+            power::lose_log(&self.database(), random)?;
+        }
+        Ok(())
     }
 
     /// Copies the database and its log to a place where they can be opened freely.
@@ -166,6 +214,8 @@ pub(crate) struct Settings {
     retention: &'static str,
     /// The replica that is not a directory, but on an S3 server that misbehaves.
     pub(crate) remote: Option<&'static str>,
+    /// All transactions are written with `synchronous = FULL`.
+    durable: bool,
 }
 
 impl Settings {
@@ -178,6 +228,7 @@ impl Settings {
             snapshots: ["0s", "1s", "3s"][random.usize(..3)],
             retention: ["2s", "24h"][random.usize(..2)],
             remote: [None, Some(REPLICAS[0]), Some(REPLICAS[1])][random.usize(..3)],
+            durable: random.bool(),
         }
     }
 

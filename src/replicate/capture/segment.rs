@@ -6,6 +6,7 @@ use anyhow::{Context, bail};
 use tracing::debug;
 
 use super::{Capture, seal_at};
+use crate::failpoint::Failpoint;
 use crate::format::{Content, Seal, WalPos, lz4};
 use crate::replicate::cursor::{Cursor, Place};
 use crate::replicate::durable::{Durability, remove};
@@ -158,6 +159,7 @@ impl Capture {
         let context = || format!("stage a segment in {}", partial.display());
         // Never written to again once it has another name: a process may have died in between.
         remove(&partial)?;
+        Failpoint::SegmentCreating.pass().with_context(context)?;
         let file = File::create_new(&partial).with_context(context)?;
         let mut encoder = lz4::Encoder::new(BufWriter::with_capacity(1 << 16, file), size);
         let in_order = !self.ahead;
@@ -182,11 +184,15 @@ impl Capture {
         };
         let mut target = encoder.finish().with_context(context)?;
         seal.write(&mut target).and_then(|()| target.flush()).with_context(context)?;
+        Failpoint::SegmentCut.pass().with_context(context)?;
         for staging in staging {
             staging.add(cursor.generation, seal.start, &partial).with_context(context)?;
+            Failpoint::SegmentLinked.pass().with_context(context)?;
         }
-        self.cursor = Cursor { link: seal.link(), ..cursor };
-        self.save(state, Durability::Process, false)?;
+        let cursor = Cursor { link: seal.link(), ..cursor };
+        // If that fails the segment does not count, and is cut again.
+        self.save_as(cursor.clone(), state, Durability::Process, false)?;
+        self.cursor = cursor;
         self.ahead = false;
         // Last of all: as long as it is there, the page table may be ahead of the cursor.
         remove(&partial)?;

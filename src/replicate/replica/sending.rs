@@ -8,12 +8,13 @@ use tracing::{debug, error, info, warn};
 
 use super::reconcile::follows;
 use super::{Connected, Failures, PAUSE_MAX};
+use crate::failpoint::Failpoint;
 use crate::format::{Generation, Key, Link, Seal, WalPos};
 use crate::replicate::backoff::Backoff;
 use crate::replicate::durable::Durability;
 use crate::replicate::message::Report;
 use crate::replicate::sent::Sent;
-use crate::replicate::snapshot::Snapshot;
+use crate::replicate::snapshot::{Snapshot, is_mismatch};
 use crate::replicate::staging::Staged;
 use crate::replicate::tip::Tip;
 use crate::store::{ObjectStore, StoreError};
@@ -83,6 +84,7 @@ impl Connected {
                 }
             }
         }
+        Failpoint::SegmentSent.pass()?;
         self.check_conditions(staged).await?;
         self.replica.staging.note_sent(Sent::of(&seal), Durability::Process)?;
         staged.remove()?;
@@ -164,7 +166,7 @@ impl Connected {
             }
             Err(error) => {
                 self.maintenance.snapshot_failed();
-                let wrong = matches!(error, StoreError::Source(_));
+                let wrong = matches!(error, StoreError::Source(cause) if is_mismatch(cause));
                 Report::SnapshotFailed(generation, wrong)
             }
         };
@@ -211,6 +213,7 @@ impl Connected {
         let key = snapshot.key().to_string();
         let object = Box::new(snapshot.object());
         self.store.put(&key, object, snapshot.size_max()).await?;
+        Failpoint::SnapshotStored.reach();
         if !held {
             self.yield_to_others(generation, &key).await?;
         }

@@ -3,6 +3,7 @@ use std::time::{Duration, Instant};
 use tracing::debug;
 
 use super::{Standing, Tail};
+use crate::failpoint::Failpoint;
 use crate::replicate::capture::Capture;
 use crate::replicate::checkpoint::{Effort, LogAge};
 use crate::replicate::continuity::Break;
@@ -158,6 +159,7 @@ impl Tail {
     pub(super) fn truncate_log(&mut self) -> anyhow::Result<bool> {
         let Some(database) = &mut self.database else { return Ok(false) };
         let (began, truncated) = (Instant::now(), database.truncate_log()?);
+        Failpoint::LogTruncated.pass()?;
         let metrics = self.metrics.checkpoint("TRUNCATE");
         metrics.count.inc();
         metrics.seconds.inc_by(began.elapsed().as_secs_f64());
@@ -176,5 +178,6 @@ fn drain(
         return Err(reason.into());
     }
     capture.cut(database, state, staging)?;
+    Failpoint::LogDrained.pass()?;
     Ok(())
 }

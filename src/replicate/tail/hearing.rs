@@ -36,7 +36,7 @@ impl Tail {
                 if slot.standing == Standing::Unknown {
                     slot.standing = Standing::Outside;
                     if let Some(generation) = current {
-                        slot.staging.discard(generation)?;
+                        slot.discard(generation);
                     }
                 }
             }
@@ -53,14 +53,14 @@ impl Tail {
                 self.schedule.snapshot_failures = 0;
                 if self.slots.iter().all(|slot| slot.standing == Standing::Inside) {
                     // Until then it tells what the others have.
-                    self.state.retire_litestream()?;
+                    self.state.retire_litestream();
                 }
             }
             Report::SnapshotFailed(generation, wrong) if current == Some(generation) => {
                 slot.storing = false;
                 if slot.standing == Standing::Joining {
                     slot.standing = Standing::Outside;
-                    slot.staging.discard(generation)?;
+                    slot.discard(generation);
                 }
                 if wrong {
                     self.abandon("the database file is not what was captured from its log");

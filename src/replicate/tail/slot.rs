@@ -1,8 +1,10 @@
 use std::time::Instant;
 
 use tokio::sync::mpsc;
+use tracing::warn;
 
 use super::divergence::Destination;
+use crate::format::Generation;
 use crate::replicate::message::Grant;
 use crate::replicate::staging::Staging;
 use crate::replicate::tip::Tip;
@@ -58,6 +60,13 @@ impl Slot {
             storing: false,
             reached: false,
             rejected: None,
+        }
+    }
+
+    /// Forgets what waits for it. What cannot be removed now will be found not to fit.
+    pub(super) fn discard(&self, generation: Generation) {
+        if let Err(error) = self.staging.discard(generation) {
+            warn!(name = self.name, %error, "cannot remove what was staged for a replica");
         }
     }
 }

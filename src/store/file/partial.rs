@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use super::access::Access;
 use super::failure::failure;
 use crate::exclusive::rename_to_new;
+use crate::failpoint::Failpoint;
 use crate::store::{Result, StoreError};
 
 /// The end of the name of a file that is not whole yet.
@@ -60,8 +61,9 @@ impl Partial {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(error) => return Err(StoreError::Source(error)),
             };
-            self.file
-                .write_all(&buffer[..length])
+            Failpoint::ObjectWriting
+                .pass()
+                .and_then(|()| self.file.write_all(&buffer[..length]))
                 .map_err(|error| failure("write", &self.path, &error))?;
         }
     }
@@ -90,10 +92,19 @@ impl Partial {
         target: &Path,
         rename: impl FnOnce(&Path) -> io::Result<()>,
     ) -> Result<()> {
-        self.file.sync_all().map_err(|error| failure("write", &self.path, &error))?;
-        rename(&self.path).map_err(|error| failure("create", target, &error))?;
+        Failpoint::ObjectSyncing
+            .pass()
+            .and_then(|()| self.file.sync_all())
+            .map_err(|error| failure("write", &self.path, &error))?;
+        Failpoint::ObjectRenaming
+            .pass()
+            .and_then(|()| rename(&self.path))
+            .map_err(|error| failure("create", target, &error))?;
         self.published = true;
-        sync_parent(target).map_err(|error| failure("sync the directory of", target, &error))
+        Failpoint::ObjectRenamed
+            .pass()
+            .and_then(|()| sync_parent(target))
+            .map_err(|error| failure("sync the directory of", target, &error))
     }
 }
 

@@ -3,6 +3,7 @@
 use std::fs;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
+use std::thread;
 use std::time::Duration;
 
 use rusqlite::Connection;
@@ -39,7 +40,7 @@ fn a_steady_writer_and_bursts_come_back() {
     let writer = Background::start(move |count| {
         workload.step(&connection).unwrap();
         if count % 100 > 30 {
-            std::thread::sleep(Duration::from_millis(10));
+            thread::sleep(Duration::from_millis(10));
         }
     });
     eventually("the log was restarted often", || {
@@ -251,4 +252,30 @@ fn nothing_is_added_to_the_database() {
         content
     });
     assert!(found == expected, "the database is not what the application alone makes of it");
+}
+
+/// Frames of a transaction that was still open were looked at, and not again. It was rolled back,
+/// and a shorter one took the place of the first frames only: the last one was still there. The
+/// commit was not seen, and lost with the next checkpoint.
+#[test]
+fn a_commit_in_the_place_of_a_longer_rollback_is_seen() {
+    let site = Site::new();
+    site.write(1, 100);
+    let daemon = site.replicate();
+    eventually("a snapshot", || site.listing().snapshots() == 1);
+    let connection = open(&site.database());
+    connection.execute_batch("PRAGMA cache_size = 1; PRAGMA cache_spill = 1").unwrap();
+    for number in 0..3 {
+        let segments = site.listing().segments();
+        let rolled_back = "BEGIN IMMEDIATE; INSERT INTO t (content) VALUES (randomblob(1000000))";
+        connection.execute_batch(rolled_back).unwrap();
+        // Until they were looked at, which leaves no trace.
+        thread::sleep(Duration::from_millis(300));
+        connection.execute_batch("ROLLBACK").unwrap();
+        connection.execute("INSERT INTO t (number) VALUES (?)", [number]).unwrap();
+        eventually("a segment", || site.listing().segments() > segments);
+    }
+    drop(connection);
+    daemon.stop();
+    site.check();
 }

@@ -112,6 +112,18 @@ impl Primary {
         self.snapshot();
     }
 
+    /// Begins a generation with the database at the end of a log. Then another log begins.
+    pub(super) fn begin_generation_behind_log(&mut self, bits: u64) {
+        self.sync();
+        self.backfill();
+        self.generation = Generation::from_bits(bits);
+        self.link_before_wal = Link::default();
+        self.snapshot();
+        self.checkpoint("RESTART");
+        self.pos = WalPos::default();
+        self.link = Link::default();
+    }
+
     /// Sends what is left, and lets the next transaction begin another WAL.
     pub(super) fn restart(&mut self) {
         self.sync();

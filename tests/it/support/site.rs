@@ -4,6 +4,7 @@ use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
+use ::litestream::failpoint::SCRIPT;
 use rustix::process::Signal;
 
 use super::{Listing, Peer, Process, Workload, assert_same, eventually, litestream, open, settle};
@@ -12,6 +13,7 @@ use super::{Listing, Peer, Process, Workload, assert_same, eventually, litestrea
 pub(crate) struct Site {
     directory: tempfile::TempDir,
     count: AtomicU32,
+    boots: AtomicU32,
 }
 
 impl Site {
@@ -22,7 +24,8 @@ impl Site {
 
     /// With these settings of the database and of its replica.
     pub(crate) fn with(database: &str, replica: &str) -> Self {
-        let site = Self { directory: tempfile::tempdir().unwrap(), count: AtomicU32::default() };
+        let directory = tempfile::tempdir().unwrap();
+        let site = Self { directory, count: AtomicU32::default(), boots: AtomicU32::default() };
         site.configure(database, &[&format!("path: {}, {replica}", site.replica().display())]);
         site
     }
@@ -75,8 +78,28 @@ impl Site {
     /// The binary with these arguments and our configuration.
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = litestream(self.home());
-        command.env("LITESTREAM_CONFIG", self.config()).args(arguments);
+        command.env("LITESTREAM_CONFIG", self.config()).env(SCRIPT, self.path("failpoints"));
+        command.env("LITESTREAM_BOOT", self.boots.load(Ordering::Relaxed).to_string());
+        command.args(arguments);
         command
+    }
+
+    /// From now on every process of ours believes that the machine was started anew.
+    pub(crate) fn reboot(&self) {
+        self.boots.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// From now on every process that is started with our commands fails, waits or dies where these
+    /// lines say (see [`litestream::failpoint`]).
+    pub(crate) fn arm(&self, script: &str) {
+        let (partial, path) = (self.path("failpoints.partial"), self.path("failpoints"));
+        fs::write(&partial, script).unwrap();
+        fs::rename(partial, path).unwrap();
+    }
+
+    /// From now on nothing happens that should not.
+    pub(crate) fn disarm(&self) {
+        self.arm("");
     }
 
     /// Starts to replicate, and waits until it can be told to stop.

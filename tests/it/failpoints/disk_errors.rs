@@ -1,0 +1,288 @@
+use std::fs;
+
+use litestream::failpoint::Failpoint;
+use rustix::process::Signal;
+
+use super::{application, for_each, is_of_restore, look};
+use crate::support::{Ledger, Process, Site, assert_same, eventually, open, settle};
+
+/// What a disk may say, and how the daemon passes it on.
+const ERRORS: [(&str, &str); 3] = [
+    ("enospc", "No space left on device"),
+    ("eio", "Input/output error"),
+    ("erofs", "Read-only file system"),
+];
+
+const REPLICA: &str = "replica";
+
+fn site(failpoint: Failpoint) -> Site {
+    let retention = match failpoint {
+        // Restores go on meanwhile, and have to be done by then.
+        Failpoint::ObjectDeleting => "retention: 5s, retention-check-interval: 100ms",
+        _ => "",
+    };
+    let site = Site::with(
+        "monitor-interval: 20ms, checkpoint-interval: 100ms, min-checkpoint-page-count: 20",
+        &format!("name: {REPLICA}, sync-interval: 20ms, snapshot-interval: 300ms, {retention}"),
+    );
+    site.configure_also("shutdown-timeout: 2s");
+    site
+}
+
+/// Where the daemon can meet an error while it runs.
+fn is_met_while_running(failpoint: Failpoint) -> bool {
+    match failpoint {
+        // There nothing can fail; and what is met at the start and at the end.
+        Failpoint::LogBackfilled
+        | Failpoint::SnapshotStored
+        | Failpoint::PagesBuilt
+        | Failpoint::ObjectReading
+        | Failpoint::StateSyncing => false,
+        _ => !is_of_restore(failpoint),
+    }
+}
+
+/// Whether what was committed last cannot be on the replica while there is an error.
+fn is_in_the_way(failpoint: Failpoint) -> bool {
+    !matches!(
+        failpoint,
+        Failpoint::LogDrained
+            | Failpoint::LogTruncated
+            | Failpoint::SnapshotReading
+            | Failpoint::ObjectDeleting
+    )
+}
+
+/// Stops a daemon while something may be wrong: either it says that it could not do all, or all
+/// is there.
+fn expect_honest_end(site: &Site, mut daemon: Process) -> i32 {
+    daemon.signal(Signal::TERM);
+    let status = daemon.wait();
+    match status {
+        0 => {
+            settle(&site.database());
+            assert_same(&site.database(), &site.restore(&[]));
+        }
+        75 => assert!(daemon.says("not everything is replicated"), "{}", daemon.log()),
+        _ => panic!("ended with {status}\n{}", daemon.log()),
+    }
+    status
+}
+
+#[test]
+fn a_disk_that_fails_for_a_while_is_said_and_loses_nothing() {
+    let failpoints = Failpoint::ALL.iter().filter(|failpoint| is_met_while_running(**failpoint));
+    for_each(failpoints, |&failpoint| {
+        let site = site(failpoint);
+        let mut seen = 0;
+        for (error, text) in ERRORS {
+            let script = format!("{} = {error}", failpoint.name());
+            let writes = application(&site);
+            let daemon = site.replicate();
+            eventually("a snapshot", || site.listing().snapshots() > 0);
+            look(&site, REPLICA, &mut seen);
+
+            site.arm(&script);
+            eventually(&script, || daemon.says(text));
+            site.disarm();
+            look(&site, REPLICA, &mut seen);
+            let before = seen;
+            eventually("it goes on", || {
+                look(&site, REPLICA, &mut seen);
+                seen > before
+            });
+
+            site.arm(&script);
+            writes.finish();
+            Ledger::open(&site.database()).step();
+            let status = expect_honest_end(&site, daemon);
+            site.disarm();
+            assert!(status == 75 || !is_in_the_way(failpoint), "{script}");
+            look(&site, REPLICA, &mut seen);
+        }
+        site.replicate().stop();
+        site.check();
+    });
+}
+
+/// What is met only when a daemon starts.
+#[test]
+fn a_disk_that_fails_at_the_start_is_waited_for() {
+    for (failpoint, errors) in
+        [(Failpoint::PagesBuilt, &ERRORS[..]), (Failpoint::ObjectReading, &ERRORS[1..2])]
+    {
+        for (error, text) in errors {
+            let site = site(failpoint);
+            site.write(1, 20);
+            if failpoint == Failpoint::ObjectReading {
+                site.replicate().stop();
+            }
+            site.arm(&format!("{} = {error}", failpoint.name()));
+            let daemon = site.replicate();
+            eventually(text, || daemon.says(text));
+            site.write(2, 20);
+            assert_eq!(expect_honest_end(&site, daemon), 75);
+
+            let daemon = site.replicate();
+            eventually(text, || daemon.says(text));
+            site.disarm();
+            daemon.stop();
+            site.check();
+        }
+    }
+}
+
+/// What is met only when a daemon stops.
+#[test]
+fn a_disk_that_fails_at_the_end_costs_no_more_than_a_snapshot() {
+    for (error, text) in ERRORS {
+        let site = site(Failpoint::StateSyncing);
+        site.write(1, 20);
+        let daemon = site.replicate();
+        eventually("a snapshot", || site.listing().snapshots() > 0);
+        site.write(2, 20);
+        site.arm(&format!("{} = {error}", Failpoint::StateSyncing.name()));
+        let log = daemon.stop();
+        site.disarm();
+        assert!(log.contains("the next start may need a snapshot") && log.contains(text), "{log}");
+        site.write(3, 20);
+        site.replicate().stop();
+        site.check();
+    }
+}
+
+#[test]
+fn a_slow_disk_disturbs_nobody() {
+    let site = site(Failpoint::ObjectWriting);
+    let writes = application(&site);
+    let mut script = String::new();
+    for failpoint in Failpoint::ALL {
+        // The application waits while the end of the log is captured.
+        if *failpoint != Failpoint::PagesWriting {
+            script.extend([failpoint.name(), " = slow 5ms\n"]);
+        }
+    }
+    site.arm(&script);
+    let daemon = site.replicate();
+    eventually("some segments", || site.listing().segments() > 10);
+    writes.finish();
+    let mut daemon = daemon;
+    daemon.signal(Signal::TERM);
+    let status = daemon.wait();
+    assert!([0, 75].contains(&status), "{}", daemon.log());
+    site.disarm();
+    site.replicate().stop();
+    site.check();
+}
+
+/// Until it was said once, and not each time.
+#[test]
+fn a_failure_that_goes_on_is_not_said_each_time() {
+    for failpoint in [Failpoint::ObjectWriting, Failpoint::SegmentCreating] {
+        let (site, daemon) = quiet();
+        site.arm(&format!("{} = enospc @ 1..5", failpoint.name()));
+        expect_last_commit_to_be_sent(&site);
+        let log = daemon.stop();
+        let lines = log.lines().filter(|line| line.contains("No space left on device")).count();
+        // A second time after 30 s, on a machine that is busy.
+        assert!((1..=2).contains(&lines), "{log}");
+        site.check();
+    }
+}
+
+/// No file is left under a name that is no temporary one.
+#[test]
+fn a_disk_that_is_full_in_the_middle_of_an_object_leaves_nothing_of_it() {
+    let site = site(Failpoint::ObjectWriting);
+    // Larger than what is written at a time, and nothing that could be compressed.
+    let connection = open(&site.database());
+    let sql = "CREATE TABLE t (x); INSERT INTO t VALUES (randomblob(3000000))";
+    connection.execute_batch(sql).unwrap();
+    drop(connection);
+    site.arm(&format!("{} = enospc @ 2..3", Failpoint::ObjectWriting.name()));
+    let daemon = site.replicate();
+    eventually("the error", || daemon.says("No space left on device"));
+    eventually("a snapshot", || site.listing().snapshots() > 0);
+    daemon.stop();
+    let mut left = vec![site.path(REPLICA)];
+    while let Some(path) = left.pop() {
+        if path.is_dir() {
+            left.extend(fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path()));
+        } else {
+            assert_eq!(path.extension().unwrap(), "lz4", "{}", path.display());
+        }
+    }
+    site.start(&mut site.command(&["verify", "-full"])).finish();
+    site.check();
+}
+
+/// A site with a history, on which nothing else happens, and where a daemon is at work.
+fn quiet() -> (Site, Process) {
+    let site = Site::new();
+    site.write(1, 20);
+    let daemon = site.replicate();
+    eventually("a snapshot", || site.listing().snapshots() > 0);
+    (site, daemon)
+}
+
+/// Makes the last commit for a long time, and expects that it is sent.
+fn expect_last_commit_to_be_sent(site: &Site) {
+    let before = site.listing().segments();
+    open(&site.database()).execute_batch("INSERT INTO t (number) VALUES (1)").unwrap();
+    eventually("a segment", || site.listing().segments() > before);
+}
+
+/// A segment could not be staged, and what was looked at for it was not looked at again: its
+/// transactions were lost with the next checkpoint, and the daemon ended with 0.
+#[test]
+fn a_segment_that_could_not_be_staged_is_cut_again() {
+    let (site, daemon) = quiet();
+    site.arm("segment-creating = enospc @ 1");
+    expect_last_commit_to_be_sent(&site);
+    daemon.stop();
+    site.check();
+}
+
+/// The cursor could not be written, and yet was moved: its segment was not sent before another one
+/// was cut, however long that took.
+#[test]
+fn a_segment_that_could_not_be_counted_is_cut_again() {
+    let (site, daemon) = quiet();
+    site.arm("state-renaming = eio @ 1");
+    expect_last_commit_to_be_sent(&site);
+    daemon.stop();
+    site.check();
+}
+
+/// What was staged for a snapshot that could not be stored could not be removed, and the daemon
+/// ended.
+#[test]
+fn what_cannot_be_removed_is_no_reason_to_end() {
+    let site = Site::new();
+    site.write(1, 20);
+    site.arm("object-writing = enospc\nstate-removing = eio");
+    let daemon = site.replicate();
+    eventually("the error", || daemon.says("cannot remove what was staged"));
+    site.disarm();
+    eventually("a snapshot", || site.listing().snapshots() > 0);
+    daemon.stop();
+    site.check();
+}
+
+/// The database could not be read for a moment, which was taken for a database that is not what
+/// was captured from its log, and the generation ended.
+#[test]
+fn a_snapshot_that_cannot_be_read_does_not_end_its_generation() {
+    let site =
+        Site::with("monitor-interval: 20ms", "sync-interval: 20ms, snapshot-interval: 300ms");
+    site.write(1, 20);
+    let daemon = site.replicate();
+    eventually("a snapshot", || site.listing().snapshots() > 0);
+    site.arm("snapshot-reading = eio @ 1");
+    site.write(2, 20);
+    eventually("another snapshot", || site.listing().snapshots() > 1);
+    assert!(daemon.says("storing a snapshot failed"));
+    daemon.stop();
+    site.listing().only();
+    site.check();
+}

@@ -1,0 +1,127 @@
+//! After a loss of power what was not synced may be gone, whole or in part, and in any order.
+#![cfg(debug_assertions)]
+
+use std::fs;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+use crate::support::{Site, eventually, settle};
+
+const PAGE: u64 = 4096;
+
+/// A database whose log has some commits that are on the replica, and that nobody uses any more.
+fn interrupted(stop_cleanly: bool) -> Site {
+    let site = Site::new();
+    site.write(1, 100);
+    let daemon = site.replicate();
+    eventually("a snapshot", || site.listing().snapshots() > 0);
+    for seed in 2..6 {
+        let segments = site.listing().segments();
+        site.write(seed, 5);
+        eventually("a segment", || site.listing().segments() > segments);
+    }
+    if stop_cleanly {
+        daemon.stop();
+    } else {
+        daemon.kill();
+    }
+    fs::remove_file(site.path("app.db-shm")).unwrap();
+    site
+}
+
+/// A database that lost commits which its replica has may go on in a fork of that.
+fn check(site: &Site) {
+    if site.forks().is_empty() { site.check() } else { site.check_fork() }
+}
+
+fn log(site: &Site) -> fs::File {
+    fs::File::options().write(true).open(site.path("app.db-wal")).unwrap()
+}
+
+/// The end of the log was on the disk and something before it was not. The last frame was still
+/// the one that was read, so replication went on behind commits that the database had lost, and
+/// said of a restored database that was a mixture of both that it is identical.
+#[test]
+fn a_hole_in_the_log_is_noticed() {
+    for stop_cleanly in [false, true] {
+        let site = interrupted(stop_cleanly);
+        let hole = log(&site);
+        let frames = (hole.metadata().unwrap().len() - 32) / (PAGE + 24);
+        hole.write_all_at(&[0; 512], 32 + frames / 2 * (PAGE + 24)).unwrap();
+        site.reboot();
+        let daemon = site.replicate();
+        site.write(7, 5);
+        daemon.stop();
+        check(&site);
+    }
+}
+
+#[test]
+fn a_log_that_lost_its_end_is_noticed() {
+    for stop_cleanly in [false, true] {
+        for part in 0..4 {
+            let site = interrupted(stop_cleanly);
+            let log = log(&site);
+            let blocks = log.metadata().unwrap().len() / 512;
+            log.set_len(blocks * part / 4 * 512).unwrap();
+            site.reboot();
+            if part % 2 == 0 {
+                site.write(7, 5);
+            }
+            site.replicate().stop();
+            check(&site);
+        }
+    }
+}
+
+/// The cursor was lost, and a segment that was staged for a replica out of reach was there in
+/// part. Nobody knew that it could not be believed, and it was sent.
+#[test]
+fn a_staged_segment_that_may_be_damaged_is_not_sent() {
+    let damage: [fn(&Path); 3] = [
+        |cursor| fs::remove_file(cursor).unwrap(),
+        |cursor| fs::write(cursor, [0; 200]).unwrap(),
+        |_| (),
+    ];
+    for damage in damage {
+        let site = Site::new();
+        site.write(1, 100);
+        let daemon = site.replicate();
+        eventually("a snapshot", || site.listing().snapshots() > 0);
+        site.arm("object-writing = eio");
+        site.write(2, 20);
+        eventually("a staged segment", || !staged(&site).is_empty());
+        daemon.kill();
+        site.disarm();
+        for segment in staged(&site) {
+            fs::File::options()
+                .write(true)
+                .open(segment)
+                .unwrap()
+                .write_all_at(&[0; 64], 0)
+                .unwrap();
+        }
+        damage(&site.state().join("cursor"));
+        site.reboot();
+        site.replicate().stop();
+        settle(&site.database());
+        let path = site.database();
+        let verify = ["verify", "-full", path.to_str().unwrap()];
+        site.start(&mut site.command(&verify)).finish();
+        for generation in site.listing().generations {
+            site.restore(&["-generation", &generation.name]);
+        }
+        check(&site);
+    }
+}
+
+fn staged(site: &Site) -> Vec<PathBuf> {
+    let (mut found, mut left) = (Vec::new(), vec![site.state().join("staging")]);
+    while let Some(path) = left.pop() {
+        match fs::read_dir(&path) {
+            Ok(entries) => left.extend(entries.map(|entry| entry.unwrap().path())),
+            Err(_) => found.extend(path.exists().then_some(path)),
+        }
+    }
+    found
+}
