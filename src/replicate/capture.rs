@@ -109,6 +109,19 @@ impl Capture {
         }))
     }
 
+    /// Whether the table of pages is not known to be that of the cursor: a cut was not finished, or
+    /// something has damaged it.
+    pub(super) fn is_ahead(&self) -> bool {
+        self.ahead
+    }
+
+    /// Goes on with a table that was made anew. `false` if it is not that of the cursor.
+    pub(super) fn replace_pages(&mut self, pages: PageTable) -> bool {
+        self.ahead = pages.digest() != self.cursor.digest;
+        self.pages = pages;
+        !self.ahead
+    }
+
     pub(super) fn cursor(&self) -> &Cursor {
         &self.cursor
     }

@@ -42,8 +42,8 @@ pub(super) fn expired(
     batches
 }
 
-/// The time by which the age of objects is to be told: that of the newest one, unless the local clock
-/// is behind it.
+/// The time by which the age of objects is to be told: that of the newest one, unless the local
+/// clock is behind it.
 ///
 /// The times of objects are by the clock of the store. By another one, which may be days ahead, all
 /// history would expire at once. So while nothing is written, nothing gets older either.

@@ -310,6 +310,9 @@ impl Tail {
             saved.file != identity && restored != Some(saved.cursor.generation)
         });
         self.capture = Capture::resume(&self.state, database.page_size(), identity, &staging)?;
+        if self.capture.as_ref().is_some_and(Capture::is_ahead) && !self.rebuild_pages()? {
+            self.capture = None;
+        }
         if self.capture.is_none() {
             if self.moved {
                 self.end_lineage();

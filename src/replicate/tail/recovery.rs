@@ -9,6 +9,7 @@ use crate::replicate::continuity::Break;
 use crate::replicate::cursor::Place;
 use crate::replicate::durable::Durability;
 use crate::replicate::image::Image;
+use crate::replicate::pages::PageTable;
 use crate::wal::{Checksum, Salt, WalHeader};
 
 /// How long the application's writers are given way to at the start.
@@ -44,6 +45,30 @@ impl Tail {
             }
         }
         self.abandon(&reason.to_string());
+    }
+
+    /// Makes the table of pages anew, from the database as it was at the cursor. `false` if that is
+    /// not to be had any more: the log is another one, or was copied beyond the cursor.
+    pub(super) fn rebuild_pages(&mut self) -> anyhow::Result<bool> {
+        let (Some(database), Some(capture)) = (&self.database, &mut self.capture) else {
+            return Ok(false);
+        };
+        let cursor = capture.cursor();
+        let (generation, pages) = (cursor.generation, cursor.pages);
+        let (file, page_size) = (database.file().clone(), database.page_size());
+        let image = match (cursor.place, database.log()?) {
+            (Place::Start, _) => Image::of_file(file, page_size, pages),
+            (Place::Within { salt, checksum }, Some(log))
+                if log.header.salt == salt && log.holds(cursor.pos.offset, checksum)? =>
+            {
+                Image::with_log(file, page_size, pages, log, cursor.pos.offset)?
+            }
+            _ => return Ok(false),
+        };
+        let image = image.until(&self.lines.cancelled);
+        let path = self.state.pages();
+        let table = PageTable::build(&path, generation, page_size, pages, image.reader())?;
+        Ok(capture.replace_pages(table))
     }
 
     /// Compares the database, page by page, with what the replicas have, and stages the difference
