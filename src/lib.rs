@@ -25,7 +25,10 @@
 //! Three small things on disk carry the capture over a restart: the *cursor* says how far the log
 //! was cut, with a salt and a checksum that prove it; the *page table* has a digest of every page,
 //! from which follows the digest of the database at each commit, and after a stop the pages that
-//! changed meanwhile; the *staging directories* have what is yet to be sent.
+//! changed meanwhile; the *staging directories* have what is yet to be sent. Beside them,
+//! the generations that were captured from this file, the *lineage*, and what each replica
+//! acknowledged last tell whether the database still continues what a replica holds, which
+//! `replicate/descent.rs` decides.
 //!
 //! # Layers
 //!

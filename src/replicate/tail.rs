@@ -313,6 +313,10 @@ impl Tail {
         if self.capture.as_ref().is_some_and(Capture::is_ahead) && !self.rebuild_pages()? {
             self.capture = None;
         }
+        if let (Some(capture), false) = (&self.capture, self.moved) {
+            // Unless that was damaged, it is there.
+            self.lineage.add(capture.cursor().generation)?;
+        }
         if self.capture.is_none() {
             if self.moved {
                 self.end_lineage();
