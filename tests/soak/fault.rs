@@ -29,6 +29,7 @@ pub(crate) enum Fault {
     DamageState,
     LastClose,
     RollBack,
+    Replace,
     Failpoint,
     Disk,
     PowerLoss,
@@ -38,7 +39,7 @@ pub(crate) enum Fault {
 
 impl Fault {
     /// Those that are to happen more often are here more often.
-    const CHOICE: [Self; 20] = [
+    const CHOICE: [Self; 21] = [
         Self::KillDaemon,
         Self::KillDaemon,
         Self::KillDaemon,
@@ -53,6 +54,7 @@ impl Fault {
         Self::DamageState,
         Self::LastClose,
         Self::RollBack,
+        Self::Replace,
         Self::Failpoint,
         Self::Failpoint,
         Self::Disk,
@@ -82,6 +84,7 @@ impl Fault {
             Self::DamageState => "damage-state",
             Self::LastClose => "last-close",
             Self::RollBack => "roll-back",
+            Self::Replace => "replace",
             Self::Failpoint => "failpoint",
             Self::Disk => "disk",
             Self::PowerLoss => "power-loss",
@@ -135,6 +138,7 @@ impl Case {
             Fault::DamageState => self.damage_state(),
             Fault::LastClose => self.last_close(),
             Fault::RollBack => self.roll_back(),
+            Fault::Replace => self.replace(),
             Fault::Failpoint => self.die_at_failpoint(),
             Fault::Disk => self.disk(),
             Fault::PowerLoss => self.lose_power(),
@@ -256,6 +260,19 @@ impl Case {
         self.perhaps_pause();
         self.end_users()?;
         self.start_all()
+    }
+
+    /// Puts a vacuumed copy in the place of the database, as an application may to make it smaller,
+    /// under a daemon that runs or not.
+    fn replace(&mut self) -> anyhow::Result<()> {
+        let absent = self.random.bool();
+        if absent {
+            self.kill_daemon()?;
+        }
+        self.end_users()?;
+        self.site.replace_database().context("replace the database")?;
+        self.start_users()?;
+        if absent { self.start_daemon() } else { Ok(()) }
     }
 
     /// Puts an older copy of database and state in the place of what there is.

@@ -1,6 +1,7 @@
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use rusqlite::Connection;
 
@@ -169,6 +170,25 @@ dbs:
             power::lose_log(&self.database(), random)?;
         }
         Ok(())
+    }
+
+    /// Makes a vacuumed copy of the database and gives it its name. Only the daemon may be using it.
+    pub(crate) fn replace_database(&self) -> anyhow::Result<()> {
+        let copy = self.volume().join("copy.db");
+        let connection = Connection::open(self.database())?;
+        connection.busy_timeout(Duration::from_mins(1))?;
+        connection.execute("VACUUM INTO ?", [copy.to_str()])?;
+        drop(connection);
+        let connection = Connection::open(&copy)?;
+        connection.pragma_update_and_check(None, "journal_mode", "wal", |_| Ok(()))?;
+        drop(connection);
+        for suffix in ["db-wal", "db-shm"] {
+            let path = self.database().with_extension(suffix);
+            if path.exists() {
+                fs::remove_file(path)?;
+            }
+        }
+        Ok(fs::rename(copy, self.database())?)
     }
 
     /// Copies the database and its log to a place where they can be opened freely.
