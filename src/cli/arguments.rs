@@ -7,7 +7,9 @@ use std::time::SystemTime;
 use clap::{Args, CommandFactory, Parser, Subcommand};
 
 use super::{clock, normalize};
+use crate::config;
 use crate::format::{Generation, WalIndex};
+use crate::replicate::OnDivergence;
 
 const HELP: &str = "\
 Options may be written with one dash or with two: -config PATH, -config=PATH, --config PATH.
@@ -189,6 +191,10 @@ pub(super) struct ReplicateArguments {
     pub(super) urls: Vec<String>,
     #[command(flatten)]
     pub(super) config: ConfigArguments,
+    /// What to do when a replica holds a history that the database does not continue: fork,
+    /// continue or stop [default: what the configuration says, else fork]
+    #[arg(long, value_name = "POLICY", value_parser = config::parse_on_divergence)]
+    pub(super) on_divergence: Option<OnDivergence>,
     /// Run this command while replicating, and end when it ends
     #[arg(long, value_name = "COMMAND")]
     pub(super) exec: Option<String>,

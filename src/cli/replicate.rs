@@ -14,7 +14,10 @@ use crate::store::Location;
 use crate::validate::validate;
 
 pub(super) async fn run(arguments: ReplicateArguments) -> anyhow::Result<u8> {
-    let config = config(&arguments)?;
+    let mut config = config(&arguments)?;
+    if let Some(policy) = arguments.on_divergence {
+        config.databases.iter_mut().for_each(|database| database.on_divergence = policy);
+    }
     let child = match &arguments.exec {
         Some(command) => Some(config::parse_command(command).map_err(anyhow::Error::msg)?),
         None => config.exec,

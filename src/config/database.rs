@@ -57,7 +57,8 @@ impl raw::Database {
     }
 }
 
-fn parse_on_divergence(text: &str) -> Result<OnDivergence, String> {
+/// Reads a policy by its name.
+pub fn parse_on_divergence(text: &str) -> Result<OnDivergence, String> {
     match text {
         "fork" => Ok(OnDivergence::Fork),
         "continue" => Ok(OnDivergence::Continue),

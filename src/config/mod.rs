@@ -19,6 +19,7 @@ mod section;
 use std::path::Path;
 use std::time::Duration;
 
+pub use database::parse_on_divergence;
 pub use error::ConfigError;
 pub use logging::{Level, LogFormat, LoggingOptions};
 pub use path::absolute;

@@ -132,7 +132,7 @@ impl Replica {
                     db = %self.database.display(), name = self.options.name, fork = root,
                     "DIVERGED: replicating to a fork, because the replica holds another history. \
                      What is restored by default is that, and not this database. Restore the one \
-                     or the other, or set on-divergence: continue"
+                     or the other, or start once with -on-divergence continue"
                 );
                 root
             }

@@ -16,7 +16,7 @@ use crate::role::{AT_WORK, Role};
 use crate::site::{REPLICAS, Settings, Site};
 
 /// How long something may take that is not a matter of seconds on a machine with other things to do.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(90);
+pub(crate) const PATIENCE: Duration = Duration::from_mins(5);
 
 /// How long the daemon may take to end, with a `shutdown-timeout` of 3 s.
 const STOP_MAX: Duration = Duration::from_secs(30);

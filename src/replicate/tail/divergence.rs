@@ -32,8 +32,8 @@ impl fmt::Display for Diverged {
         write!(
             f,
             "{database} does not continue what replica {replica} holds, up to {tip}, and \
-             on-divergence is \"stop\": restore the database from there, or set on-divergence to \
-             \"continue\" to let it take the place of that history"
+             on-divergence is \"stop\": restore the database from there, or start once with \
+             -on-divergence continue to let it take the place of that history"
         )
     }
 }
@@ -68,7 +68,8 @@ impl Tail {
                     %db, name, %newest,
                     "DIVERGED: this database does not continue what the replica holds. That is \
                      left as it is, and what is restored by default; the database is replicated to \
-                     a fork below it. Restore the one or the other, or set on-divergence: continue"
+                     a fork below it. Restore the one or the other, or start once with \
+                     -on-divergence continue"
                 );
                 Ok(Destination::Fork)
             }

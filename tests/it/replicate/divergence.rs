@@ -74,8 +74,9 @@ fn what_a_fork_was_made_of_may_take_the_place_of_the_rest() {
     site.replicate().stop();
     let generation = site.listing().only().name.clone();
     let replica = format!("path: {}, sync-interval: 50ms", site.replica().display());
-    site.configure("on-divergence: continue", &[&replica]);
-    let log = site.replicate().stop();
+    let mut daemon = site.start(&mut site.command(&["replicate", "-on-divergence", "continue"]));
+    daemon.wait_for("snapshot written");
+    let log = daemon.stop();
     assert!(log.contains("takes its place"), "{log}");
     site.check();
     site.check_restore(&["-generation", &generation], &lost);
