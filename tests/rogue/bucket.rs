@@ -52,7 +52,7 @@ impl S3 for Bucket {
         let bytes = read(input.body).await?;
         let new = must_be_new(input.if_none_match.as_ref());
         let object = self.with(|contents| contents.put(&input.key, bytes, new)).map_err(error)?;
-        let tag = ETag::Strong(object.tag());
+        let tag = ETag::Strong(object.tag.clone());
         let e_tag = Some(tag).filter(|_| !self.with(|contents| contents.habits.gives_no_tags));
         Ok(S3Response::new(PutObjectOutput { e_tag, ..PutObjectOutput::default() }))
     }
@@ -77,7 +77,7 @@ impl S3 for Bucket {
             content_length: i64::try_from(bytes.len()).ok(),
             content_range,
             body: Some(StreamingBlob::from(Body::from(bytes))),
-            e_tag: Some(ETag::Strong(object.tag())),
+            e_tag: Some(ETag::Strong(object.tag.clone())),
             last_modified: Some(Timestamp::from(object.modified)),
             ..GetObjectOutput::default()
         }))
@@ -90,7 +90,7 @@ impl S3 for Bucket {
         let object = self.readable(&request.input.key)?;
         Ok(S3Response::new(HeadObjectOutput {
             content_length: i64::try_from(object.bytes.len()).ok(),
-            e_tag: Some(ETag::Strong(object.tag())),
+            e_tag: Some(ETag::Strong(object.tag.clone())),
             last_modified: Some(Timestamp::from(object.modified)),
             ..HeadObjectOutput::default()
         }))
@@ -171,7 +171,7 @@ impl S3 for Bucket {
         Ok(S3Response::new(CompleteMultipartUploadOutput {
             bucket: Some(input.bucket),
             key: Some(input.key),
-            e_tag: Some(ETag::Strong(object.tag())),
+            e_tag: Some(ETag::Strong(object.tag.clone())),
             ..CompleteMultipartUploadOutput::default()
         }))
     }

@@ -3,6 +3,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::{Instant, SystemTime};
 
 use hyper::body::Bytes;
+use twox_hash::XxHash3_64;
 
 use super::habits::Habits;
 
@@ -10,6 +11,8 @@ use super::habits::Habits;
 #[derive(Clone, Debug)]
 pub(super) struct Object {
     pub(super) bytes: Bytes,
+    /// Made once: each listing shows it, of all objects.
+    pub(super) tag: String,
     /// By the clock of the store.
     pub(super) modified: SystemTime,
     stored: Instant,
@@ -18,10 +21,6 @@ pub(super) struct Object {
 }
 
 impl Object {
-    pub(super) fn tag(&self) -> String {
-        format!("{:016x}", hash(&self.bytes))
-    }
-
     fn is_listed(&self, key: &str, habits: &Habits) -> bool {
         let part = hash(&key) % 1000;
         let delay = habits.listing_delay.mul_f64(f64::from(u32::try_from(part).unwrap()) / 1000.0);
@@ -70,6 +69,7 @@ impl Contents {
             return Err(Refused::Exists);
         }
         let object = Object {
+            tag: format!("{:016x}", XxHash3_64::oneshot(&bytes)),
             bytes,
             modified: self.habits.now(),
             stored: Instant::now(),

@@ -78,7 +78,7 @@ fn object(entry: &Entry<'_>) -> Option<Listed> {
         key: Some((*key).to_owned()),
         size: i64::try_from(object.bytes.len()).ok(),
         last_modified: Some(Timestamp::from(object.modified)),
-        e_tag: Some(ETag::Strong(object.tag())),
+        e_tag: Some(ETag::Strong(object.tag.clone())),
         ..Listed::default()
     })
 }

@@ -14,13 +14,11 @@ pub(crate) enum Command {
         seconds: Option<u64>,
         seed: Option<u64>,
         jobs: usize,
+        /// Every case has a store that is away for minutes.
+        long: bool,
     },
     /// For ourselves: be one of the processes of a case.
-    Play {
-        role: Role,
-        seed: u64,
-        home: PathBuf,
-    },
+    Play { role: Role, seed: u64, home: PathBuf },
     /// For ourselves: become this program, which then does not outlive the rig.
     Become(Vec<String>),
 }
@@ -41,7 +39,7 @@ pub(crate) fn parse(words: &[String]) -> anyhow::Result<Command> {
         }
         _ => (),
     }
-    let (mut seconds, mut seed, mut jobs) = (None, None, 2);
+    let (mut seconds, mut seed, mut jobs, mut long) = (None, None, 2, false);
     let mut filters = Vec::new();
     let mut words = words.iter();
     while let Some(word) = words.next() {
@@ -53,6 +51,7 @@ pub(crate) fn parse(words: &[String]) -> anyhow::Result<Command> {
             "--seconds" => seconds = Some(number()?),
             "--seed" => seed = Some(number()?),
             "--jobs" => jobs = usize::try_from(number()?)?,
+            "--long" => long = true,
             word if harness::only_asks(word) => return Ok(Command::Nothing),
             word if harness::skip_flag(word, &mut words) => (),
             filter => filters.push(filter),
@@ -64,5 +63,5 @@ pub(crate) fn parse(words: &[String]) -> anyhow::Result<Command> {
     if !filters.is_empty() && !filters.iter().any(|filter| "soak".contains(filter)) {
         return Ok(Command::Nothing);
     }
-    Ok(Command::Run { seconds, seed, jobs })
+    Ok(Command::Run { seconds, seed, jobs, long })
 }

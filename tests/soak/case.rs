@@ -1,6 +1,6 @@
-use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write;
+use std::sync::Arc;
 use std::thread::sleep;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -8,9 +8,11 @@ use anyhow::{Context, bail, ensure};
 use litestream::failpoint::SCRIPT;
 use rustix::process::Signal;
 
+use crate::counts::Counts;
 use crate::fault::Fault;
-use crate::process::{Process, litestream, ourselves};
+use crate::process::{Hang, Process, litestream, ourselves};
 use crate::record::Record;
+use crate::rival::Peer;
 use crate::rogue::Rogue;
 use crate::role::{AT_WORK, Role};
 use crate::site::{REPLICAS, Settings, Site};
@@ -51,51 +53,28 @@ pub(crate) struct Case {
     pub(crate) unreachable: Option<&'static str>,
     pub(crate) has_copy: bool,
     /// Where the replica is that the settings name.
-    pub(crate) store: Option<Rogue>,
-    /// When something was last wrong with it.
+    pub(crate) store: Option<Arc<Rogue>>,
+    /// When something was last wrong with it, or a replica was away for long.
     pub(crate) store_was_bad: Option<Instant>,
     /// How often the machine was started.
     pub(crate) boot: u32,
     pub(crate) counts: Counts,
+    /// Who else writes to the replicas, from some time on.
+    pub(crate) peer: Option<Peer>,
     files: u32,
-}
-
-/// What a case did.
-#[derive(Debug, Default)]
-pub(crate) struct Counts {
-    pub(crate) faults: BTreeMap<&'static str, u64>,
-    /// How often the daemon said that everything was replicated.
-    pub(crate) acknowledged: u64,
-    pub(crate) restores: u64,
-    pub(crate) bytes: u64,
-    pub(crate) slowest_stop: Duration,
-    /// To S3 servers, and those of them that went wrong one by one.
-    pub(crate) requests: u64,
-    pub(crate) requests_struck: u64,
 }
 
 impl Case {
     /// Runs the case of that seed. Its directory remains if it fails.
-    pub(crate) fn run(seed: u64) -> (Counts, anyhow::Result<()>) {
+    ///
+    /// With `long`, one of its replicas is away for minutes.
+    pub(crate) fn run(seed: u64, long: bool) -> (Counts, anyhow::Result<()>) {
         let home = std::env::temp_dir().join(format!("soak-{}-{seed}", std::process::id()));
         let mut random = fastrand::Rng::with_seed(seed);
-        let mut case = Self {
-            settings: Settings::choose(&mut random),
-            random,
-            site: Site::at(&home),
-            daemon: None,
-            users: Vec::new(),
-            known: Vec::new(),
-            unreachable: None,
-            has_copy: false,
-            store: None,
-            store_was_bad: None,
-            boot: 1,
-            counts: Counts::default(),
-            files: 0,
-        };
-        let outcome = case.play();
-        case.counts.bytes = case.site.bytes_written();
+        let settings = Settings::choose(&mut random);
+        let mut case = Self::new(Site::at(&home), settings, random);
+        let outcome = case.play(long);
+        case.counts.bytes += case.site.bytes_written();
         if let Some(store) = &case.store {
             case.counts.requests = store.requests().len() as u64;
             case.counts.requests_struck = store.struck().into();
@@ -108,25 +87,51 @@ impl Case {
         (std::mem::take(&mut case.counts), outcome)
     }
 
-    fn play(&mut self) -> anyhow::Result<()> {
-        self.store = self.settings.remote.map(|_| Rogue::with_seed(self.random.u64(..)));
-        self.site.build(&self.settings, self.store.as_ref())?;
+    /// One in which nothing has happened yet.
+    pub(crate) fn new(site: Site, settings: Settings, random: fastrand::Rng) -> Self {
+        Self {
+            settings,
+            random,
+            site,
+            daemon: None,
+            users: Vec::new(),
+            known: Vec::new(),
+            unreachable: None,
+            has_copy: false,
+            store: None,
+            store_was_bad: None,
+            boot: 1,
+            counts: Counts::default(),
+            peer: None,
+            files: 0,
+        }
+    }
+
+    fn play(&mut self, long: bool) -> anyhow::Result<()> {
+        let remote = self.settings.remote;
+        self.store = remote.map(|_| Arc::new(Rogue::with_seed(self.random.u64(..))));
+        self.site.build(&self.settings, self.store.as_deref())?;
         self.start_users()?;
         self.start_daemon()?;
         for _ in 0..self.random.u32(4..10) {
             self.pause(1200);
             let fault = Fault::choose(&mut self.random, self.store.is_some());
-            *self.counts.faults.entry(fault.name()).or_default() += 1;
-            self.note(&format!("{fault:?}"))?;
             self.inject(fault).with_context(|| format!("{fault:?}"))?;
             self.expect_everybody_alive().with_context(|| format!("after {fault:?}"))?;
             self.look_at_replicas().with_context(|| format!("after {fault:?}"))?;
         }
-        self.come_to_rest().context("at the end")
+        if long {
+            self.miss_a_replica().context("a replica was away for minutes")?;
+        }
+        if self.random.u32(..4) == 0 {
+            self.compete().context("with a rival")
+        } else {
+            self.come_to_rest().context("at the end")
+        }
     }
 
     /// Restores while everything goes on, or not.
-    fn look_at_replicas(&mut self) -> anyhow::Result<()> {
+    pub(crate) fn look_at_replicas(&mut self) -> anyhow::Result<()> {
         for replica in REPLICAS {
             match self.random.u32(..4) {
                 0 | 1 => self.check_latest(replica)?,
@@ -142,7 +147,7 @@ impl Case {
         self.end_users()?;
         let began = Instant::now();
         while self.stop_daemon()? == Some(NOT_ALL) {
-            ensure!(began.elapsed() < PATIENCE, "the daemon does not get everything replicated");
+            expect_progress(began, "the daemon does not get everything replicated")?;
             self.start_daemon()?;
             sleep(Duration::from_secs(1));
         }
@@ -207,8 +212,11 @@ impl Case {
         match (status, place) {
             (0, Some(place)) => {
                 self.counts.acknowledged += 1;
-                let known = |replica| Known { replica, fork: self.site.fork(replica), time, place };
-                self.known.extend(REPLICAS.map(known));
+                if self.peer.is_none() {
+                    let fork = |replica| self.site.fork(replica);
+                    let known = |replica| Known { replica, fork: fork(replica), time, place };
+                    self.known.extend(REPLICAS.map(known));
+                }
             }
             (0, None) => (),
             (NOT_ALL, _) if !self.users.is_empty() || self.replica_may_lag() => (),
@@ -219,7 +227,8 @@ impl Case {
 
     fn replica_may_lag(&self) -> bool {
         let bad = self.store_was_bad.is_some_and(|time| time.elapsed() < RECOVERY_MAX);
-        bad || self.unreachable.is_some()
+        // Who finds another one there begins anew, and may have to wait before that.
+        bad || self.unreachable.is_some() || self.peer.is_some()
     }
 
     /// Right after its start, a signal ends a process as if nobody listened.
@@ -229,7 +238,7 @@ impl Case {
         while fs::read_to_string(&lock).map_or(true, |text| text != id) {
             let ended = daemon.ended()?;
             ensure!(ended.is_none(), "the daemon ended: {}", last_lines(&daemon.said()));
-            ensure!(began.elapsed() < PATIENCE, "the daemon does not start");
+            expect_progress(began, "the daemon does not start")?;
             sleep(Duration::from_millis(5));
         }
         Ok(())
@@ -254,7 +263,7 @@ impl Case {
         while !process.said().contains(AT_WORK) {
             let ended = process.ended()?;
             ensure!(ended.is_none(), "the {role} ended: {}", last_lines(&process.said()));
-            ensure!(began.elapsed() < PATIENCE, "the {role} does not start");
+            expect_progress(began, &format!("the {role} does not start"))?;
             sleep(Duration::from_millis(5));
         }
         self.users.push((role, process));
@@ -275,7 +284,7 @@ impl Case {
         std::mem::take(&mut self.users).into_iter().try_for_each(|(_, process)| process.kill())
     }
 
-    fn expect_everybody_alive(&mut self) -> anyhow::Result<()> {
+    pub(crate) fn expect_everybody_alive(&mut self) -> anyhow::Result<()> {
         let users = self.users.iter_mut().map(|(role, process)| (role.to_string(), process));
         let daemon = self.daemon.iter_mut().map(|process| ("daemon".to_owned(), process));
         for (name, process) in users.chain(daemon) {
@@ -285,6 +294,11 @@ impl Case {
         }
         Ok(())
     }
+}
+
+fn expect_progress(began: Instant, otherwise: &str) -> anyhow::Result<()> {
+    ensure!(began.elapsed() < PATIENCE, Hang(otherwise.to_owned()));
+    Ok(())
 }
 
 /// The end of a log, where the reason is.

@@ -39,19 +39,52 @@ impl Case {
         replica: &'static str,
         fork: Option<String>,
     ) -> anyhow::Result<()> {
+        self.judge(|case| case.compare_latest(replica, fork))
+    }
+
+    /// Makes a restore and compares it. One that is wrong while everything is at work is counted.
+    fn judge(
+        &mut self,
+        compare: impl FnOnce(&mut Self) -> anyhow::Result<()>,
+    ) -> anyhow::Result<()> {
+        let live = self.is_live();
+        let outcome = compare(self);
+        self.counts.restores.live_wrong += u64::from(live && outcome.is_err());
+        outcome
+    }
+
+    /// Whether the daemon and the writers are at work.
+    fn is_live(&self) -> bool {
+        self.daemon.is_some() && !self.users.is_empty()
+    }
+
+    fn compare_latest(
+        &mut self,
+        replica: &'static str,
+        fork: Option<String>,
+    ) -> anyhow::Result<()> {
         let required = self.required(replica, fork.as_ref(), None);
         match self.restore(replica, fork.as_ref(), &[])? {
             Restored::File(path) => {
                 let state = verify(&path)?;
-                let places = self.record()?.places(state)?.to_vec();
-                let place = places.last().copied();
+                let record = self.record()?;
+                let place = match (record.places(state), &self.peer) {
+                    (Ok(places), _) => places.last().copied(),
+                    (Err(_), Some(peer)) => {
+                        peer.expect_state(state, required)?;
+                        return discard(&path);
+                    }
+                    (Err(error), None) => return Err(error),
+                };
                 ensure!(
                     place >= required,
                     "LOST: {} is at {place:?} of the record, the replica had {required:?}",
                     path.display()
                 );
                 let time = SystemTime::now();
-                self.known.extend(place.map(|place| Known { replica, fork, time, place }));
+                // With a rival, the replica may become the other one's at any time.
+                let known = place.filter(|_| self.peer.is_none());
+                self.known.extend(known.map(|place| Known { replica, fork, time, place }));
                 discard(&path)
             }
             Restored::Nothing(reason) if required.is_none() && is_about_a_beginning(&reason) => {
@@ -66,16 +99,26 @@ impl Case {
     /// Restores what a replica shows that does not list all that it has: some commit, or nothing.
     pub(crate) fn check_any(&mut self, replica: &'static str) -> anyhow::Result<()> {
         let fork = self.site.fork(replica);
-        if let Restored::File(path) = self.restore(replica, fork.as_ref(), &[])? {
-            self.record()?.places(verify(&path)?)?;
-            discard(&path)?;
-        }
-        Ok(())
+        self.judge(|case| {
+            if let Restored::File(path) = case.restore(replica, fork.as_ref(), &[])? {
+                let state = verify(&path)?;
+                match (case.record()?.places(state), &case.peer) {
+                    (Err(_), Some(peer)) => peer.expect_state(state, None)?,
+                    (places, _) => places.map(|_| ())?,
+                }
+                discard(&path)?;
+            }
+            Ok(())
+        })
     }
 
     /// Restores the state at the time of some commit: one that there was then, and none older than
     /// what the replica was known to hold before.
     pub(crate) fn check_some_time(&mut self, replica: &'static str) -> anyhow::Result<()> {
+        self.judge(|case| case.compare_some_time(replica))
+    }
+
+    fn compare_some_time(&mut self, replica: &'static str) -> anyhow::Result<()> {
         let fork = self.site.fork(replica);
         let mut known = self.known.iter();
         let first = known.find(|known| known.replica == replica && known.fork == fork);
@@ -84,6 +127,9 @@ impl Case {
         };
         let record = self.record()?;
         let times = record.entries.iter().map(|entry| entry.time);
+        // What another one writes has its own times.
+        let end = self.peer.as_ref().map(|peer| peer.since);
+        let times = times.filter(|time| end.is_none_or(|end| *time + CLOCK < end));
         let times: Vec<SystemTime> = times.filter(|time| first.time + CLOCK < *time).collect();
         let Some(time) = self.random.choice(times) else { return Ok(()) };
         let required = self.required(replica, fork.as_ref(), Some(time));
@@ -134,7 +180,7 @@ impl Case {
     }
 
     /// Restores both replicas, which must be, byte by byte, what SQLite makes of database and log.
-    /// Nobody may be using the database.
+    /// Nobody may be using the database. With a rival, it is enough if one of all forks is that.
     pub(crate) fn check_identical(&mut self) -> anyhow::Result<()> {
         let source = self.fresh("source.db");
         self.site.copy_database(&source)?;
@@ -142,20 +188,40 @@ impl Case {
         self.record()?.places(state).context("the database itself")?;
         let expected = fs::read(&source)?;
         for replica in REPLICAS {
-            let fork = self.site.fork(replica);
-            match self.restore(replica, fork.as_ref(), &[])? {
-                Restored::File(path) => {
-                    let found = fs::read(&path)?;
-                    if let Some(difference) = difference(&expected, &found) {
-                        let [found, source] = [&path, &source].map(|path| path.display());
-                        bail!("{found} from {replica} is not {source}: {difference}");
-                    }
-                    discard(&path)?;
-                }
-                Restored::Nothing(reason) => bail!("{replica} cannot be restored: {reason}"),
+            let mut forks = vec![self.site.fork(replica)];
+            if self.peer.is_some() {
+                forks.extend(self.other_forks(replica)?);
             }
+            let mut differences = Vec::new();
+            for fork in &forks {
+                differences.extend(self.compare_bytes(replica, fork.as_ref(), &expected)?);
+            }
+            let source = source.display();
+            ensure!(
+                differences.len() < forks.len(),
+                "{source} is not in {replica}: {differences:?}"
+            );
         }
         discard(&source)
+    }
+
+    /// Why what is restored is not that file, if it is not.
+    fn compare_bytes(
+        &mut self,
+        replica: &str,
+        fork: Option<&String>,
+        expected: &[u8],
+    ) -> anyhow::Result<Option<String>> {
+        Ok(match self.restore(replica, fork, &[])? {
+            Restored::File(path) => {
+                let difference = difference(expected, &fs::read(&path)?);
+                if difference.is_none() || self.peer.is_some() {
+                    discard(&path)?;
+                }
+                difference.map(|difference| format!("{}: {difference}", path.display()))
+            }
+            Restored::Nothing(reason) => Some(reason),
+        })
     }
 
     /// Takes note of the state of the database, while nobody uses it: it may be older than the last
@@ -189,15 +255,17 @@ impl Case {
             command.arg("-config").arg(self.site.config()).args(["-replica", replica]);
             command.arg(self.site.database());
         } else {
-            command.arg(format!("file://{}", self.site.path(replica).display()));
+            command.arg(format!("file://{}", self.site.replica(replica).display()));
         }
+        let live = self.is_live();
         let mut process = Process::start(&mut command, &log)?;
         let status = process.wait(PATIENCE)?;
         let said = process.said();
         ensure!(!said.contains("panicked"), "the restore panicked: {}", log.display());
         match status {
             0 => {
-                self.counts.restores += 1;
+                self.counts.restores.compared += 1;
+                self.counts.restores.live += u64::from(live);
                 fs::remove_file(log)?;
                 Ok(Restored::File(output))
             }
@@ -211,7 +279,7 @@ impl Case {
 }
 
 /// Removes a database and what SQLite made beside it.
-fn discard(path: &Path) -> anyhow::Result<()> {
+pub(crate) fn discard(path: &Path) -> anyhow::Result<()> {
     for suffix in ["db", "db-wal", "db-shm"] {
         let path = path.with_extension(suffix);
         if path.exists() {
@@ -222,7 +290,7 @@ fn discard(path: &Path) -> anyhow::Result<()> {
 }
 
 /// Brings what is in the log into the file, and checks whatever can be checked within it.
-fn verify(path: &Path) -> anyhow::Result<State> {
+pub(crate) fn verify(path: &Path) -> anyhow::Result<State> {
     let look = || -> anyhow::Result<State> {
         let connection = Connection::open(path)?;
         connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;

@@ -2,6 +2,7 @@ use std::fmt::Write;
 use std::fs;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
@@ -10,7 +11,6 @@ use rustix::fs::{CWD, RenameFlags, renameat_with};
 
 use crate::case::Case;
 use crate::process::Process;
-use crate::rogue::Rogue;
 use crate::role::Role;
 use crate::site::REPLICAS;
 use crate::trouble::Trouble;
@@ -97,6 +97,10 @@ impl Fault {
 impl Case {
     /// Lets it happen. Afterwards everybody is at work again.
     pub(crate) fn inject(&mut self, fault: Fault) -> anyhow::Result<()> {
+        if fault != Fault::CleanStop {
+            *self.counts.faults.entry(fault.name()).or_default() += 1;
+        }
+        self.note(&format!("{fault:?}"))?;
         match fault {
             Fault::KillDaemon => {
                 self.kill_daemon()?;
@@ -157,7 +161,7 @@ impl Case {
         }
     }
 
-    fn kill_all(&mut self) -> anyhow::Result<()> {
+    pub(crate) fn kill_all(&mut self) -> anyhow::Result<()> {
         if self.random.bool() {
             self.kill_daemon()?;
             self.kill_users()
@@ -168,7 +172,7 @@ impl Case {
     }
 
     /// Starts the daemon before or after the others.
-    fn start_all(&mut self) -> anyhow::Result<()> {
+    pub(crate) fn start_all(&mut self) -> anyhow::Result<()> {
         if self.random.bool() {
             self.start_daemon()?;
             self.start_users()
@@ -185,7 +189,7 @@ impl Case {
         if self.settings.remote == Some(replica) {
             return self.befall(Trouble::Outage);
         }
-        let (path, away) = (self.site.path(replica), self.site.path("away"));
+        let (path, away) = (self.site.replica(replica), self.site.path("away"));
         fs::create_dir_all(&path)?;
         fs::write(&away, "")?;
         exchange(&path, &away)?;
@@ -215,6 +219,7 @@ impl Case {
             return Ok(());
         };
         trouble.befall(store, &mut self.random);
+        let store = Arc::clone(store);
         self.store_was_bad = Some(Instant::now());
         let unusable = trouble.stops_restores() || trouble.hides_objects();
         self.unreachable = Some(replica).filter(|_| unusable);
@@ -224,7 +229,7 @@ impl Case {
         } else if !trouble.stops_restores() {
             self.check_latest(replica)?;
         }
-        self.store.iter().for_each(Rogue::behave);
+        store.behave();
         self.unreachable = None;
         self.store_was_bad = Some(Instant::now());
         Ok(())
@@ -353,7 +358,7 @@ impl Case {
 }
 
 /// Exchanges the names of two files, so that neither is missing for a moment.
-fn exchange(one: &Path, other: &Path) -> anyhow::Result<()> {
+pub(crate) fn exchange(one: &Path, other: &Path) -> anyhow::Result<()> {
     Ok(renameat_with(CWD, one, CWD, other, RenameFlags::EXCHANGE)?)
 }
 

@@ -4,10 +4,12 @@
 //! seed. Only the decisions are: what the processes make of them depends on the machine.
 #![allow(clippy::print_stdout)]
 
+mod absence;
 mod adversary;
 mod arguments;
 mod case;
 mod check;
+mod counts;
 mod fault;
 mod harness;
 mod oracle;
@@ -15,6 +17,7 @@ mod power;
 mod process;
 mod reader;
 mod record;
+mod rival;
 #[path = "../rogue/mod.rs"]
 mod rogue;
 mod role;
@@ -35,6 +38,10 @@ use tally::Tally;
 /// The cases that are always run.
 const FIXED: std::ops::RangeInclusive<u64> = 1..=7;
 
+/// A run of at least so many seconds has time for stores that are away for minutes, in one of so
+/// many cases.
+const LONG_RUN: (u64, u64) = (600, 24);
+
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
     let outcome = match arguments::parse(&words) {
@@ -44,7 +51,7 @@ fn main() -> ExitCode {
         }
         Ok(Command::Play { role, seed, home }) => role.play(seed, &home).map(|()| true),
         Ok(Command::Become(words)) => process::become_program(&words).map(|()| true),
-        Ok(Command::Run { seconds, seed, jobs }) => Ok(run(seconds, seed, jobs)),
+        Ok(Command::Run { seconds, seed, jobs, long }) => Ok(run(seconds, seed, jobs, long)),
         Err(error) => Err(error),
     };
     match outcome {
@@ -60,7 +67,10 @@ fn main() -> ExitCode {
 /// Runs cases until the time is over, and says whether all passed.
 ///
 /// With a seed and no time there is one case. With neither, the fixed ones and a fresh one.
-fn run(seconds: Option<u64>, seed: Option<u64>, jobs: usize) -> bool {
+fn run(seconds: Option<u64>, seed: Option<u64>, jobs: usize, long: bool) -> bool {
+    let (at_least, one_of) = LONG_RUN;
+    let has_time = seconds.is_some_and(|seconds| seconds >= at_least);
+    let is_long = |seed: u64| long || (has_time && seed.is_multiple_of(one_of));
     let fresh = fastrand::u64(1000..1_000_000_000);
     let first = seed.unwrap_or(fresh);
     let seeds: Box<dyn Iterator<Item = u64> + Send> = match (seconds, seed) {
@@ -78,8 +88,10 @@ fn run(seconds: Option<u64>, seed: Option<u64>, jobs: usize) -> bool {
                     let Some(seed) = seeds.lock().ok().and_then(|mut seeds| seeds.next()) else {
                         return;
                     };
-                    let outcome = Case::run(seed);
-                    tally.lock().expect("nobody panics with the lock").count(seed, outcome);
+                    let long = is_long(seed);
+                    let outcome = Case::run(seed, long);
+                    let mut tally = tally.lock().expect("nobody panics with the lock");
+                    tally.count(seed, long, outcome);
                 }
             });
         }

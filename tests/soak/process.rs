@@ -1,3 +1,4 @@
+use std::fmt;
 use std::fs::{self, File};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
@@ -14,6 +15,18 @@ pub(crate) struct Process {
     child: Child,
     log: PathBuf,
 }
+
+/// Something took longer than anything may.
+#[derive(Debug)]
+pub(crate) struct Hang(pub(crate) String);
+
+impl fmt::Display for Hang {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "HANG: {}", self.0)
+    }
+}
+
+impl std::error::Error for Hang {}
 
 /// Makes the kernel kill this process when its parent is gone, however that ended.
 pub(crate) fn die_with_parent() -> anyhow::Result<()> {
@@ -89,7 +102,8 @@ impl Process {
                 return Ok(status);
             }
             if began.elapsed() > patience {
-                bail!("{} does not end within {patience:?}", self.log.display());
+                let log = self.log.display();
+                bail!(Hang(format!("{log} does not end within {patience:?}")));
             }
             sleep(Duration::from_millis(5));
         }

@@ -19,10 +19,13 @@ use crate::state::SCHEMA;
 /// copy                        an earlier state of the volume
 /// synced                      the state of the daemon, when it was last synced
 /// failpoints                  where the daemon is to die or to fail
+/// rival                       the same of a second daemon, but for the replicas
 /// ```
 #[derive(Clone, Debug)]
 pub(crate) struct Site {
     home: PathBuf,
+    /// Where the replicas are: with a second daemon, not beside its own things.
+    replicas: PathBuf,
 }
 
 /// The replicas and the settings of each. Only the first one forgets, and not in every case.
@@ -30,7 +33,12 @@ pub(crate) const REPLICAS: [&str; 2] = ["one", "two"];
 
 impl Site {
     pub(crate) fn at(home: &Path) -> Self {
-        Self { home: home.to_owned() }
+        Self { home: home.to_owned(), replicas: home.to_owned() }
+    }
+
+    /// Where a second daemon works, which has the same replicas.
+    pub(crate) fn of_rival(&self) -> Self {
+        Self { home: self.path("rival"), replicas: self.replicas.clone() }
     }
 
     /// Makes the database and the configuration. Where `remote` is, that replica of the settings is
@@ -46,13 +54,34 @@ impl Site {
             "PRAGMA page_size = {}; PRAGMA auto_vacuum = {}; PRAGMA journal_mode = WAL; {SCHEMA}",
             settings.page_size, settings.auto_vacuum
         ))?;
+        self.configure(settings, remote)
+    }
+
+    /// Makes a copy of everything but the replicas for a second daemon, as if somebody had cloned
+    /// the machine: now, or when the copy of the volume was made. Nobody may be using it.
+    pub(crate) fn clone_for_rival(&self, rival: &Self, earlier: bool) -> anyhow::Result<()> {
+        let volume = if earlier { self.path("copy") } else { self.volume() };
+        replace_tree(&volume, &rival.volume())?;
+        fs::copy(self.record(), rival.record())?;
+        fs::write(rival.bytes(), "")?;
+        if self.is_durable() {
+            fs::write(rival.durable(), "")?;
+        }
+        Ok(())
+    }
+
+    pub(crate) fn configure(
+        &self,
+        settings: &Settings,
+        remote: Option<&Rogue>,
+    ) -> anyhow::Result<()> {
         let Settings { checkpoint_pages, checkpoint_interval, snapshots, retention, .. } = settings;
         let [one, two] = REPLICAS.map(|name| match remote {
             Some(store) if settings.remote == Some(name) => format!(
                 "type: s3, bucket: {BUCKET}, path: {name}, region: us-east-1, endpoint: '{}'",
                 store.endpoint()
             ),
-            _ => format!("path: {}", self.path(name).display()),
+            _ => format!("path: {}", self.replica(name).display()),
         });
         let text = format!(
             "logging: {{level: debug}}
@@ -77,6 +106,11 @@ dbs:
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.home.join(name)
+    }
+
+    /// The directory of a replica, if that is one.
+    pub(crate) fn replica(&self, name: &str) -> PathBuf {
+        self.replicas.join(name)
     }
 
     fn volume(&self) -> PathBuf {
@@ -164,7 +198,7 @@ dbs:
     pub(crate) fn lose_power(&self, random: &mut fastrand::Rng) -> io::Result<()> {
         power::lose_tree(&self.state(), &self.path("synced"), random)?;
         for replica in REPLICAS {
-            power::lose_partial_objects(&self.path(replica), random)?;
+            power::lose_partial_objects(&self.replica(replica), random)?;
         }
         if !self.is_durable() {
             power::lose_log(&self.database(), random)?;
@@ -224,7 +258,7 @@ fn copy_tree(from: &Path, to: &Path) -> io::Result<()> {
 }
 
 /// What differs from case to case.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Settings {
     page_size: u32,
     auto_vacuum: u32,

@@ -1,42 +1,36 @@
-use std::collections::BTreeMap;
 use std::fmt;
-use std::time::Duration;
 
-use crate::case::Counts;
+use crate::counts::{Counts, Restores};
+use crate::process::Hang;
 
 /// What all cases came to.
 #[derive(Debug, Default)]
 pub(crate) struct Tally {
     cases: u64,
     failures: Vec<u64>,
-    faults: BTreeMap<&'static str, u64>,
-    acknowledged: u64,
-    restores: u64,
-    bytes: u64,
-    slowest_stop: Duration,
-    requests: u64,
-    requests_struck: u64,
+    /// Failures because something did not come to an end.
+    hangs: u64,
+    counts: Counts,
 }
 
 impl Tally {
     /// Adds a case, and says how it ended.
-    pub(crate) fn count(&mut self, seed: u64, (counts, outcome): (Counts, anyhow::Result<()>)) {
+    pub(crate) fn count(
+        &mut self,
+        seed: u64,
+        long: bool,
+        (counts, outcome): (Counts, anyhow::Result<()>),
+    ) {
         self.cases += 1;
-        for (name, count) in &counts.faults {
-            *self.faults.entry(name).or_default() += count;
-        }
-        self.acknowledged += counts.acknowledged;
-        self.restores += counts.restores;
-        self.bytes += counts.bytes;
-        self.requests += counts.requests;
-        self.requests_struck += counts.requests_struck;
-        self.slowest_stop = self.slowest_stop.max(counts.slowest_stop);
+        self.counts.add(&counts);
         match outcome {
-            Ok(()) => println!("seed {seed} ok: {} restores", counts.restores),
+            Ok(()) => println!("seed {seed} ok: {} restores", counts.restores.compared),
             Err(error) => {
                 self.failures.push(seed);
+                self.hangs += u64::from(error.is::<Hang>());
                 println!("seed {seed} FAILED: {error:#}");
-                println!("    once more: cargo test --test soak -- --seed {seed}");
+                let long = if long { " --long" } else { "" };
+                println!("    once more: cargo test --test soak -- --seed {seed}{long}");
             }
         }
     }
@@ -52,23 +46,24 @@ impl Tally {
 
 impl fmt::Display for Tally {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { cases, failures, hangs, counts } = self;
         let faults: Vec<String> =
-            self.faults.iter().map(|(name, count)| format!("{name} {count}")).collect();
+            counts.faults.iter().map(|(name, count)| format!("{name} {count}")).collect();
+        let Restores { compared, live, live_wrong } = counts.restores;
         write!(
             f,
-            "soak: {} cases, {} faults ({}), {} bytes written, {} times acknowledged, {} restores \
-             compared, {} requests to S3, {} of them went wrong, slowest stop {:.1} s, {} failures {:?}",
-            self.cases,
-            self.faults.values().sum::<u64>(),
+            "soak: {cases} cases, {} faults ({}), {} bytes written, {} times acknowledged, \
+             {compared} restores compared, {live} of them live and {live_wrong} of these wrong, \
+             {} requests to S3, {} of them went wrong, slowest stop {:.1} s, {hangs} hangs, \
+             {} failures {failures:?}",
+            counts.faults.values().sum::<u64>(),
             faults.join(", "),
-            self.bytes,
-            self.acknowledged,
-            self.restores,
-            self.requests,
-            self.requests_struck,
-            self.slowest_stop.as_secs_f64(),
-            self.failures.len(),
-            self.failures
+            counts.bytes,
+            counts.acknowledged,
+            counts.requests,
+            counts.requests_struck,
+            counts.slowest_stop.as_secs_f64(),
+            failures.len(),
         )
     }
 }

@@ -1,0 +1,96 @@
+use std::fs;
+use std::time::{Duration, Instant};
+
+use crate::case::Case;
+use crate::fault::{Fault, exchange};
+use crate::rogue::Line;
+use crate::site::REPLICAS;
+
+/// Where a directory that is read-only fails. It is that of all replicas which are directories.
+const READ_ONLY: &str =
+    "object-writing = erofs\nobject-renaming = erofs\nobject-deleting = erofs\n";
+
+/// How a replica can be away.
+#[derive(Clone, Copy, Debug)]
+enum Absence {
+    Line(Line),
+    /// There is a file in the place of its directory.
+    NoDirectory,
+    ReadOnly,
+}
+
+impl Case {
+    /// Lets a replica be away for one to three minutes, while everything goes on.
+    pub(crate) fn miss_a_replica(&mut self) -> anyhow::Result<()> {
+        let replica = REPLICAS[self.random.usize(..REPLICAS.len())];
+        let remote = self.settings.remote == Some(replica);
+        let absence = match (remote, self.random.bool()) {
+            (true, true) => Absence::Line(Line::Refuses),
+            (true, false) => Absence::Line(Line::Hangs),
+            (false, true) => Absence::NoDirectory,
+            (false, false) => Absence::ReadOnly,
+        };
+        *self.counts.faults.entry("absence").or_default() += 1;
+        self.note(&format!("{replica} is away: {absence:?}"))?;
+        self.begin(absence, replica)?;
+        let end = Instant::now() + Duration::from_secs(self.random.u64(60..180));
+        while Instant::now() < end {
+            self.pause(10_000);
+            match self.random.u32(..6) {
+                0 => self.inject(Fault::KillDaemon)?,
+                1 => self.inject(Fault::StopDaemon)?,
+                2 => self.inject(Fault::RestartUsers)?,
+                _ => (),
+            }
+            self.expect_everybody_alive()?;
+            self.look_at_replicas()?;
+        }
+        self.note("it is back")?;
+        self.end(absence, replica)?;
+        self.store_was_bad = Some(Instant::now());
+        self.pause(10_000);
+        self.look_at_replicas()
+    }
+
+    fn begin(&mut self, absence: Absence, replica: &'static str) -> anyhow::Result<()> {
+        self.store_was_bad = Some(Instant::now());
+        match absence {
+            Absence::ReadOnly => {
+                // It can be read all the time, but when everything is at rest it lacks something.
+                self.site.arm(READ_ONLY)?;
+                return Ok(());
+            }
+            Absence::Line(line) => {
+                if let Some(store) = &self.store {
+                    store.set_line(line);
+                }
+            }
+            Absence::NoDirectory => {
+                let (path, away) = (self.site.replica(replica), self.site.path("away"));
+                fs::create_dir_all(&path)?;
+                fs::write(&away, "")?;
+                exchange(&path, &away)?;
+            }
+        }
+        self.unreachable = Some(replica);
+        Ok(())
+    }
+
+    fn end(&mut self, absence: Absence, replica: &str) -> anyhow::Result<()> {
+        match absence {
+            Absence::ReadOnly => self.site.arm("")?,
+            Absence::Line(_) => {
+                if let Some(store) = &self.store {
+                    store.behave();
+                }
+            }
+            Absence::NoDirectory => {
+                let (path, away) = (self.site.replica(replica), self.site.path("away"));
+                exchange(&path, &away)?;
+                fs::remove_file(&away)?;
+            }
+        }
+        self.unreachable = None;
+        Ok(())
+    }
+}

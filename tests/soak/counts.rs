@@ -1,0 +1,42 @@
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// What a case did, or all of them.
+#[derive(Debug, Default)]
+pub(crate) struct Counts {
+    pub(crate) faults: BTreeMap<&'static str, u64>,
+    /// How often the daemon said that everything was replicated.
+    pub(crate) acknowledged: u64,
+    pub(crate) restores: Restores,
+    pub(crate) bytes: u64,
+    pub(crate) slowest_stop: Duration,
+    /// To S3 servers, and those of them that went wrong one by one.
+    pub(crate) requests: u64,
+    pub(crate) requests_struck: u64,
+}
+
+/// Restores that gave a database.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Restores {
+    pub(crate) compared: u64,
+    /// Those that began while the daemon and the writers were at work.
+    pub(crate) live: u64,
+    /// Those of them that were not what they had to be, or failed.
+    pub(crate) live_wrong: u64,
+}
+
+impl Counts {
+    pub(crate) fn add(&mut self, other: &Self) {
+        for (name, count) in &other.faults {
+            *self.faults.entry(name).or_default() += count;
+        }
+        self.acknowledged += other.acknowledged;
+        self.restores.compared += other.restores.compared;
+        self.restores.live += other.restores.live;
+        self.restores.live_wrong += other.restores.live_wrong;
+        self.bytes += other.bytes;
+        self.slowest_stop = self.slowest_stop.max(other.slowest_stop);
+        self.requests += other.requests;
+        self.requests_struck += other.requests_struck;
+    }
+}
