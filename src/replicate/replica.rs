@@ -289,6 +289,8 @@ impl Connected {
     async fn diverged(&mut self, generation: Generation, reason: String) {
         self.tip = None;
         self.replica.report(Report::Diverged(generation, reason));
+        // A snapshot may have been asked for already, without a look at the replica.
+        self.asked = false;
         self.ask_for_snapshot().await;
     }
 

@@ -97,9 +97,12 @@ impl Case {
         for _ in 0..self.random.u32(2..6) {
             self.pause(1200);
             self.strike_either(rival)?;
-            for (who, case) in [("we", &mut *self), ("the rival", &mut *rival)] {
-                case.expect_everybody_alive().context(who)?;
-                case.look_at_replicas().context(who)?;
+            self.expect_everybody_alive()?;
+            rival.expect_everybody_alive().context("the rival")?;
+            if self.random.bool() {
+                self.look_at_replicas()?;
+            } else {
+                rival.look_at_replicas().context("the rival")?;
             }
         }
         if self.random.bool() {

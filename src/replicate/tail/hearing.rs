@@ -69,8 +69,13 @@ impl Tail {
                     self.abandon("its first snapshot could not be stored");
                 }
             }
-            Report::Diverged(generation, reason) if current == Some(generation) => {
-                self.abandon(&format!("replica {}: {reason}", self.slots[replica].name));
+            Report::Diverged(generation, reason) => {
+                // What was asked for before is not to take the place of what was found. It asks
+                // again, and says what that is.
+                (slot.wants_snapshot, slot.destination) = (None, None);
+                if current == Some(generation) {
+                    self.abandon(&format!("replica {}: {reason}", self.slots[replica].name));
+                }
             }
             Report::Rejected(reason) => slot.rejected = Some(reason),
             _ => (),

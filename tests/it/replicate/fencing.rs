@@ -179,6 +179,49 @@ fn who_was_succeeded_goes_elsewhere() {
     check_all(&one, &[&one, &other]);
 }
 
+/// A daemon that was about to store its next snapshot when it noticed that another one had taken the
+/// replica over went on there, with a generation that hid the other one's: it had asked for that
+/// snapshot before it looked, and so nobody knew what the replica held.
+#[test]
+fn who_waits_for_a_snapshot_when_it_was_succeeded_goes_elsewhere() {
+    let one = Site::new();
+    let path = one.replica();
+    let replica = format!("path: {}, sync-interval: 20ms, snapshot-interval: 50ms", path.display());
+    one.configure("monitor-interval: 20ms", &[&replica]);
+    one.write(1, 50);
+    let connection = open(&one.database());
+    let former = one.replicate();
+    connection.execute_batch("INSERT INTO t DEFAULT VALUES").unwrap();
+    eventually("all is sent", || restored_rows(&one) == rows(&one.database()));
+    // The log does not end any more, and the next snapshot has to wait for that.
+    let reader = open(&one.database());
+    reader.execute_batch("BEGIN; SELECT count(*) FROM t").unwrap();
+    connection.execute_batch("INSERT INTO t DEFAULT VALUES").unwrap();
+    eventually("all is sent", || restored_rows(&one) == rows(&one.database()));
+
+    let other = Site::new();
+    share_replica(&other, &one);
+    let database = other.database();
+    let arguments = ["restore", database.to_str().unwrap()];
+    other.start(&mut other.command(&arguments)).finish();
+    other.write(2, 5);
+    settle(&other.database());
+    let mut successor = other.replicate();
+    successor.wait_for("snapshot written");
+
+    eventually("the former one has a fork", || {
+        connection.execute_batch("INSERT INTO t DEFAULT VALUES").unwrap();
+        one.forks().len() == 1
+    });
+    other.write(3, 5);
+    drop((reader, connection));
+    former.stop();
+    assert!(!successor.stop().contains("DIVERGED"));
+    settle(&other.database());
+    assert_same(&other.database(), &restored(&one, &one.replica()));
+    check_all(&one, &[&one, &other]);
+}
+
 fn rows(database: &Path) -> i64 {
     open(database).query_one("SELECT count(*) FROM t", [], |row| row.get(0)).unwrap()
 }
