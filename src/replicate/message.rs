@@ -32,9 +32,11 @@ pub(super) struct Captured {
 /// What a replica tells the tail.
 #[derive(Clone, Debug)]
 pub(super) enum Report {
-    /// It can be reached, and needs a snapshot: of the generation, or of a new one. Its newest
-    /// object is that, unless it is known to be of the current generation.
+    /// It can be reached, and needs a snapshot to begin with. Its newest object is that.
     WantsSnapshot(Option<Tip>),
+    /// It holds the generation, and needs another snapshot of it. It was not looked what it holds,
+    /// so this says nothing about any other generation.
+    WantsAnother(Generation),
     /// It holds the generation, up to where the staged segments begin.
     Holds(Generation),
     /// It holds something else than what was sent to it. The reason is for people.
@@ -126,6 +128,7 @@ mod tests {
             (Report::SegmentStored, true),
             // It may be readable and not writable.
             (Report::WantsSnapshot(None), false),
+            (Report::WantsAnother(generation), false),
             (Report::Diverged(generation, String::new()), false),
             (Report::SnapshotFailed(generation, false), false),
             (Report::Rejected(String::new()), false),

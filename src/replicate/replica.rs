@@ -58,8 +58,8 @@ struct Connected {
     /// The generations that were there when the first snapshot of a generation was asked for.
     known: Option<Vec<Generation>>,
     company: Company,
-    /// A snapshot was asked for, and did not come yet.
-    asked: bool,
+    /// What was asked for and did not come yet.
+    asked: Option<Asked>,
     last_sent: Option<Instant>,
     /// It was found out whether the store creates what is there already.
     conditions_checked: bool,
@@ -68,6 +68,15 @@ struct Connected {
     /// Between looks at what is staged that failed.
     staging_pause: Backoff,
     maintenance: Maintenance,
+}
+
+/// Which snapshot a replica asked for.
+#[derive(Clone, Copy, Debug)]
+enum Asked {
+    /// One to begin with, of whatever generation.
+    First,
+    /// Another one of a generation that it holds.
+    Another(Generation),
 }
 
 impl Replica {
@@ -85,7 +94,7 @@ impl Replica {
             tip: None,
             known: None,
             company: Company::default(),
-            asked: false,
+            asked: None,
             last_sent: None,
             conditions_checked: false,
             snapshot_pause: Backoff::new(PAUSE_MAX),
@@ -199,11 +208,15 @@ impl Connected {
                 self.send_rest_of(generation).await?;
             }
         }
+        if matches!(self.asked, Some(Asked::Another(of)) if Some(of) != captured.generation) {
+            // It will never come.
+            self.asked = None;
+        }
         let Some(generation) = captured.generation else {
             self.ask_for_snapshot().await;
             return Ok(());
         };
-        if self.tip.is_none_or(|(of, _)| of != generation) && !self.asked {
+        if self.tip.is_none_or(|(of, _)| of != generation) && self.asked.is_none() {
             self.reconcile(generation, captured.link).await?;
         }
         if self.tip.is_some_and(|(of, _)| of == generation) {
@@ -221,9 +234,8 @@ impl Connected {
         let tip = Some((generation, captured.link));
         if captured.generation == Some(generation) && nothing_staged && self.tip != tip {
             self.tip = None;
-            self.asked = true;
             self.known = None;
-            self.replica.report(Report::WantsSnapshot(None));
+            self.ask_for_another(generation);
         } else {
             self.replica.metrics.set_oldest_unreplicated(None);
         }
@@ -266,7 +278,7 @@ impl Connected {
     /// and it would grow for as long as the store cannot be reached.
     fn decline_snapshots(&mut self) {
         while let Ok(grant) = self.grants.try_recv() {
-            self.asked = false;
+            self.asked = None;
             if let Grant::Snapshot(snapshot) | Grant::Fork(snapshot) = grant {
                 self.maintenance.snapshot_failed();
                 self.replica.report(Report::SnapshotFailed(snapshot.seal.generation, false));
@@ -277,20 +289,26 @@ impl Connected {
     /// Asks for a snapshot, once the store is known to take one: while it is being stored, the
     /// database cannot be checkpointed.
     async fn ask_for_snapshot(&mut self) {
-        if !self.asked {
+        if self.asked.is_none() {
             self.replica.metrics.set_oldest_unreplicated(Some(SystemTime::now()));
             let newest = self.probe_newest().await;
-            self.asked = true;
+            self.asked = Some(Asked::First);
             self.replica.report(Report::WantsSnapshot(newest));
         }
+    }
+
+    /// Asks for another snapshot of a generation that the replica holds, or held.
+    fn ask_for_another(&mut self, generation: Generation) {
+        self.asked = Some(Asked::Another(generation));
+        self.replica.report(Report::WantsAnother(generation));
     }
 
     /// The replica holds something else than what was sent to it.
     async fn diverged(&mut self, generation: Generation, reason: String) {
         self.tip = None;
         self.replica.report(Report::Diverged(generation, reason));
-        // A snapshot may have been asked for already, without a look at the replica.
-        self.asked = false;
+        // Another snapshot may have been asked for already, without a look at the replica.
+        self.asked = None;
         self.ask_for_snapshot().await;
     }
 
@@ -301,14 +319,14 @@ impl Connected {
                 let generation = snapshot.seal.generation;
                 if let Err(error) = self.replica.staging.note_fork(generation) {
                     error!(name = self.replica.options.name, "cannot take note of a fork: {error}");
-                    self.asked = false;
+                    self.asked = None;
                     return self.replica.report(Report::SnapshotFailed(generation, false));
                 }
                 self.store.move_to(self.replica.root());
                 self.store_snapshot(snapshot).await;
             }
             // What it holds is looked up before anything is sent.
-            Grant::Continuation => (self.asked, self.tip) = (false, None),
+            Grant::Continuation => (self.asked, self.tip) = (None, None),
         }
     }
 }

@@ -159,6 +159,10 @@ impl Tail {
             }
             slot.standing = Standing::Outside;
             slot.storing = false;
+            if slot.wants_another {
+                // It asks again, and says what it holds: there the next generation may not belong.
+                slot.wants_snapshot = None;
+            }
         }
         self.publish();
     }

@@ -94,9 +94,10 @@ impl Connected {
     /// Asks for another snapshot of a generation that the replica holds, unless it would be the
     /// same as the one before.
     fn want_snapshot(&mut self) {
-        if self.tip.is_some() && self.tip != self.maintenance.snapshot_at && !self.asked {
-            self.asked = true;
-            self.replica.report(Report::WantsSnapshot(None));
+        if let (Some((generation, _)), None) = (self.tip, self.asked)
+            && self.tip != self.maintenance.snapshot_at
+        {
+            self.ask_for_another(generation);
         }
     }
 

@@ -146,7 +146,7 @@ impl Connected {
 
     /// Stores a snapshot, after every segment that was cut before it.
     pub(super) async fn store_snapshot(&mut self, snapshot: Snapshot) {
-        self.asked = false;
+        self.asked = None;
         let generation = snapshot.seal.generation;
         if self.replica.captured.borrow().generation != Some(generation) {
             // Given up before it began.

@@ -31,6 +31,7 @@ impl Tail {
         match report {
             Report::WantsSnapshot(tip) => {
                 slot.wants_snapshot.get_or_insert_with(Instant::now);
+                slot.wants_another = false;
                 slot.tip = tip;
                 slot.destination = None;
                 if slot.standing == Standing::Unknown {
@@ -39,6 +40,12 @@ impl Tail {
                         slot.discard(generation);
                     }
                 }
+            }
+            Report::WantsAnother(generation) if current == Some(generation) => {
+                slot.wants_snapshot.get_or_insert_with(Instant::now);
+                slot.wants_another = true;
+                slot.tip = None;
+                slot.destination = None;
             }
             Report::Holds(generation)
                 if current == Some(generation) && slot.standing != Standing::Outside =>

@@ -18,6 +18,8 @@ pub(in crate::replicate) struct Slot {
     pub(in crate::replicate) standing: Standing,
     /// Since when it has been waiting for a snapshot.
     pub(in crate::replicate) wants_snapshot: Option<Instant>,
+    /// It waits for another snapshot of the current generation, and not for one to begin with.
+    pub(in crate::replicate) wants_another: bool,
     /// The newest object that it held when it asked for the snapshot.
     pub(in crate::replicate) tip: Option<Tip>,
     /// Where the snapshot is to go, once that was found out.
@@ -55,6 +57,7 @@ impl Slot {
             grants,
             standing: Standing::Unknown,
             wants_snapshot: None,
+            wants_another: false,
             tip: None,
             destination: None,
             storing: false,

@@ -43,6 +43,9 @@ impl Tail {
         if self.slots.iter().all(|slot| slot.standing == Standing::Outside) {
             // A generation that nobody has is no easier to join than to begin anew.
             self.abandon("no replica has it");
+            if self.slots.iter().all(|slot| slot.wants_snapshot.is_none()) {
+                return Ok(());
+            }
         }
         if self.capture.is_none() && self.adopt()? {
             return Ok(());

@@ -3,6 +3,8 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
 
 use crate::support::{Site, eventually, open, settle};
 
@@ -218,6 +220,43 @@ fn another_file_under_the_same_name_is_a_fork() {
     fs::rename(site.path("new.db"), site.database()).unwrap();
     eventually("a fork", || !site.forks().is_empty());
     site.write(3, 10);
+    daemon.stop();
+    site.check_fork();
+    settle(&before);
+    site.check_restore(&[], &before);
+}
+
+/// A daemon waited for the log to end, for its next snapshot, when another file took the place of the
+/// database. It went on in the replica and hid what was there, for nobody had looked what that was.
+#[test]
+fn another_file_while_a_snapshot_is_waited_for_is_a_fork() {
+    let site = Site::with("monitor-interval: 20ms", "sync-interval: 20ms, snapshot-interval: 50ms");
+    site.write(1, 20);
+    site.replicate().stop();
+    let daemon = site.replicate();
+    let reader = open(&site.database());
+    reader.execute_batch("BEGIN; SELECT count(*) FROM sqlite_schema").unwrap();
+    // Now that the log cannot end: so a snapshot is due, and has to wait.
+    site.write(2, 5);
+    let objects = files(&site.replica());
+    eventually("another segment", || files(&site.replica()) > objects);
+    // By then it is due. If not, the test proves less.
+    thread::sleep(Duration::from_millis(500));
+
+    let other = Site::new();
+    other.write(3, 30);
+    settle(&other.database());
+    let before = site.path("before.db");
+    for (from, to) in side_files(&site.database()).iter().zip(side_files(&before)) {
+        fs::rename(from, to).unwrap();
+    }
+    fs::rename(site.database(), &before).unwrap();
+    fs::copy(other.database(), site.path("new.db")).unwrap();
+    fs::rename(site.path("new.db"), site.database()).unwrap();
+    eventually("a new generation", || {
+        !site.forks().is_empty() || site.listing().generations.len() > 1
+    });
+    drop(reader);
     daemon.stop();
     site.check_fork();
     settle(&before);
