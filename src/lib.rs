@@ -43,8 +43,8 @@
 //! * [`store`]: where objects are kept.
 //! * [`replicate`]: database to store, for ever.
 //! * [`restore`]: store to database, once.
-//! * [`validate`]: store to a database that is thrown away, again and again.
 //! * [`verify`]: whether all that a store holds is right.
+//! * [`validate`]: whether what was added to a store is right, again and again.
 //! * [`config`]: `litestream.yaml` to options.
 //! * [`cli`]: the commands.
 //!

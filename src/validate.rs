@@ -2,23 +2,45 @@
 //!
 //! Litestream's `validation-interval`. The replica is restored to a temporary file just as a user
 //! would restore it: every object is read and checked, the result must have the digest of the
-//! source at its last commit, and SQLite must find it well-formed. What was proven is kept beside
-//! the generations, for `restore -last-verified`. Needs as much free space in the directory for
-//! temporary files as the database is large.
+//! source at its last commit, and SQLite must find it well-formed. What was proven so is kept
+//! beside the generations, for `restore -last-verified`. That needs as much free space in the
+//! directory for temporary files as the database is large.
+//!
+//! From then on only what is added is read, once: of the restored database the digests of its pages
+//! are kept, and what a segment makes of them must have the digest that is sealed in it. A listing
+//! shows whether what was proven is still there as it was. So the cost does not depend on the size
+//! of the database.
+//!
+//! What segments alone do not show is whether SQLite finds the database well-formed, and whether an
+//! object that was proven can still be read. So all is restored anew when there is a snapshot or a
+//! generation that was not, after anything that is not in order, and after `restore_interval`.
+//! A database that is damaged on its disk is noticed with its next snapshot, because that does not
+//! have the digest that was followed in the log, and one that SQLite itself wrote damaged pages to,
+//! within that interval.
+//!
+//! Replicas without seals, as Litestream writes them, are restored each time.
+
+mod course;
+mod proven;
+mod segment;
 
 use std::io::Cursor;
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use tracing::{error, info, warn};
 
-use crate::format::{Key, Proof};
+use crate::format::{Generation, Key, Proof};
 use crate::replicate::{DatabaseOptions, ReplicaMetrics, ReplicaOptions, fork};
 use crate::restore::{
     RestoreError, RestoreOptions, Restored, Target, TemporaryDirectory, Verdict, proof, restore,
 };
 use crate::sqlite::integrity_check;
-use crate::store::{ObjectStore, Store};
+use crate::store::{Location, ObjectStore, Store};
+use crate::verify::{VerifyOptions, verify};
+use course::{course, until};
+use proven::{Proven, list};
 
 /// Requests at a time: the replica is being written meanwhile.
 const PARALLELISM: usize = 2;
@@ -26,20 +48,29 @@ const PARALLELISM: usize = 2;
 /// After a failure. What was listed may have expired while it was read.
 const SECOND_TRY: Duration = Duration::from_secs(5);
 
+/// How long it may be trusted that what was proven is still so, at most.
+const RESTORE_INTERVAL_MAX: Duration = Duration::from_hours(24);
+
 /// A replica whose restores are tried.
 struct Validation<'a> {
     database: &'a DatabaseOptions,
     replica: &'a ReplicaOptions,
     metrics: &'a ReplicaMetrics,
+    /// What can be gone on from, and where it is.
+    proven: Option<(Location, Proven)>,
 }
 
-/// What a restore came to.
-struct Validated {
-    restored: Restored,
-    /// What SQLite has against it.
-    damage: Option<String>,
-    /// What was proven before.
-    before: Option<Proof>,
+/// What a validation came to.
+enum Validated {
+    /// What was added is right.
+    Followed { segments: usize },
+    Restored {
+        restored: Restored,
+        /// What SQLite has against it.
+        damage: Option<String>,
+        /// What was proven before.
+        before: Option<Proof>,
+    },
 }
 
 /// Validates a replica in its interval, for ever.
@@ -48,15 +79,21 @@ pub async fn validate(
     replica: &ReplicaOptions,
     metrics: &ReplicaMetrics,
 ) {
-    let validation = Validation { database, replica, metrics };
+    let mut validation = Validation { database, replica, metrics, proven: None };
     loop {
         tokio::time::sleep(replica.validation_interval).await;
         validation.run().await;
     }
 }
 
+/// How often a replica is restored as a whole at least. A part of the retention: when the database
+/// turns out to be damaged, what was well-formed last must still be there.
+fn restore_interval(retention: Duration) -> Duration {
+    if retention.is_zero() { RESTORE_INTERVAL_MAX } else { RESTORE_INTERVAL_MAX.min(retention / 3) }
+}
+
 impl Validation<'_> {
-    async fn run(&self) {
+    async fn run(&mut self) {
         let (db, name) = (self.database.path.display(), &self.replica.name);
         let began = Instant::now();
         let mut outcome = self.try_once().await;
@@ -69,6 +106,7 @@ impl Validation<'_> {
         match outcome {
             Ok(validated) => self.report(&validated, began.elapsed()),
             Err(failure) => {
+                self.proven = None;
                 self.metrics.validated(false);
                 let reason = format!("{failure:#}");
                 error!(%db, name, status = "error", reason, "validator: the replica cannot be restored");
@@ -78,7 +116,17 @@ impl Validation<'_> {
 
     fn report(&self, validated: &Validated, elapsed: Duration) {
         let (db, name) = (self.database.path.display(), &self.replica.name);
-        let Validated { restored, damage, before } = validated;
+        let (restored, damage, before) = match validated {
+            Validated::Followed { segments } => {
+                self.metrics.validated(true);
+                let Some((_, Proven { seal, .. })) = &self.proven else { return };
+                let (generation, position) = (seal.generation, seal.end);
+                let proof = "what was added leads to the source at its last commit";
+                info!(%db, name, status = "ok", %generation, %position, segments, ?elapsed, proof, "validator");
+                return;
+            }
+            Validated::Restored { restored, damage, before } => (restored, damage, before),
+        };
         let (generation, position) = (restored.generation, restored.position);
         self.metrics.validated(damage.is_none());
         if let Some(damage) = damage {
@@ -103,11 +151,62 @@ impl Validation<'_> {
         info!(%db, name, status = "ok", %generation, %position, ?elapsed, proof, "validator");
     }
 
-    async fn try_once(&self) -> anyhow::Result<Validated> {
+    async fn try_once(&mut self) -> anyhow::Result<Validated> {
         let location = match fork(self.database, &self.replica.name)? {
             Some(fork) => self.replica.location.below(&Key::fork_root(fork)),
             None => self.replica.location.clone(),
         };
+        if let Some(segments) = self.follow(&location).await? {
+            return Ok(Validated::Followed { segments });
+        }
+        self.proven = None;
+        self.restore(location).await
+    }
+
+    /// Reads what was added to what is proven. `None`: all is to be restored, too.
+    async fn follow(&mut self, location: &Location) -> anyhow::Result<Option<usize>> {
+        let Some((_, proven)) = self.proven.as_mut().filter(|(at, _)| at == location) else {
+            return Ok(None);
+        };
+        let store = Store::open(location).await?;
+        let listed = list(&store).await?;
+        let generation = proven.seal.generation;
+        let course = course(&proven.history, proven.seal.end, &listed);
+        for segment in &course.segments {
+            let Some((_, proven)) = &mut self.proven else { return Ok(None) };
+            let change = proven.fetch(&store, segment).await?;
+            let Some((at, proven)) = self.proven.take() else { return Ok(None) };
+            let Some(proven) = proven.follow(change).await? else { return Ok(None) };
+            self.proven = Some((at, proven));
+        }
+        if course.altered {
+            self.explain(store, generation).await?;
+        }
+        let Some((_, proven)) = &mut self.proven else { return Ok(None) };
+        if let Some(now) = listed.iter().find(|history| history.generation == generation) {
+            proven.history = until(now, proven.seal.end);
+        }
+        let due = proven.restored.elapsed() >= restore_interval(self.replica.retention);
+        Ok((course.restore.is_none() && !due).then_some(course.segments.len()))
+    }
+
+    /// Names the objects that are missing or replaced. None are if what changed was only when they
+    /// were stored, or what has expired meanwhile.
+    async fn explain(&self, store: Store, generation: Generation) -> anyhow::Result<()> {
+        let options =
+            VerifyOptions { generation: Some(generation), full: false, parallelism: PARALLELISM };
+        let verified = verify(&self.replica.name, Arc::new(store), &options).await?;
+        let mut defects = verified.iter().flat_map(|verified| &verified.defects);
+        match defects.next() {
+            Some(first) => match defects.count() {
+                0 => bail!("{first}"),
+                others => bail!("{first}, and {others} others: see `litestream verify`"),
+            },
+            None => Ok(()),
+        }
+    }
+
+    async fn restore(&mut self, location: Location) -> anyhow::Result<Validated> {
         let directory = TemporaryDirectory::create("validation")?;
         let options = RestoreOptions {
             output: directory.path().join("replica"),
@@ -116,16 +215,17 @@ impl Validation<'_> {
             generation: None,
             parallelism: PARALLELISM,
         };
+        let store = Store::open(&location).await?;
+        let listed = list(&store).await?;
         let stores = vec![(self.replica.name.clone(), Store::open(&location).await?)];
         let restored = match restore(stores, &options).await {
             Ok(restored) => restored,
             Err(RestoreError::Other(error)) => return Err(error),
             Err(error) => return Err(error.into()),
         };
-        let output = options.output;
+        let output = options.output.clone();
         let checked = tokio::task::spawn_blocking(move || integrity_check(&output)).await?;
         let damage = checked.err().map(|error| format!("{error:#}"));
-        let store = Store::open(&location).await?;
         let before = proof(&store).await?;
         if let Some(proof) = next(before, &restored, damage.is_some(), SystemTime::now()) {
             let text = proof.to_text();
@@ -133,7 +233,11 @@ impl Validation<'_> {
             let put = store.put(Proof::KEY, Box::new(Cursor::new(text)), length).await;
             put.context("cannot store what was proven")?;
         }
-        Ok(Validated { restored, damage, before })
+        if damage.is_none() && restored.verdict != Verdict::Unsealed {
+            let proven = Proven::new(&store, &restored, &options.output, &listed).await?;
+            self.proven = proven.map(|proven| (location, proven));
+        }
+        Ok(Validated::Restored { restored, damage, before })
     }
 }
 
@@ -162,6 +266,14 @@ fn next(
 mod tests {
     use super::*;
     use crate::format::Generation;
+
+    #[test]
+    fn a_damage_is_found_before_what_was_good_expires() {
+        let hours = Duration::from_hours;
+        assert_eq!(restore_interval(hours(24)), hours(8));
+        assert_eq!(restore_interval(hours(24 * 7)), hours(24));
+        assert_eq!(restore_interval(Duration::ZERO), hours(24), "kept for ever");
+    }
 
     #[test]
     fn what_was_good_is_remembered_while_the_database_is_damaged() {

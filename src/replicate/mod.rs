@@ -57,6 +57,7 @@ pub use health::Health;
 pub use metrics::{CheckpointMetrics, DatabaseMetrics, Metrics, Operation, ReplicaMetrics};
 pub use options::{DatabaseOptions, OnDivergence, ReplicaOptions};
 pub use outcome::{Outcome, Unreplicated};
+pub use pages::PageTable;
 use signals::Signals;
 use staging::Staging;
 use watchdog::Watchdog;

@@ -25,7 +25,7 @@ type Entry = [u8; 16];
 /// It follows the file that `restore` makes, which is cut to the size of the database at the end
 /// of each WAL: until then, pages beyond the end keep their content and may come back.
 #[derive(Debug)]
-pub(super) struct PageTable {
+pub struct PageTable {
     file: File,
     generation: Generation,
     /// The digest of a page of zeros depends on its number, so the page is kept.
@@ -39,7 +39,7 @@ pub(super) struct PageTable {
 
 impl PageTable {
     /// Reads a whole database, page by page, and makes its table.
-    pub(super) fn build(
+    pub fn build(
         path: &Path,
         generation: Generation,
         page_size: PageSize,
@@ -66,7 +66,7 @@ impl PageTable {
     }
 
     /// Opens the table of `generation`. `None` if there is no such table, or a shorter one.
-    pub(super) fn open(
+    pub fn open(
         path: &Path,
         generation: Generation,
         page_size: PageSize,
@@ -93,21 +93,25 @@ impl PageTable {
         Ok(Some(table))
     }
 
-    pub(super) fn digest(&self) -> Digest {
+    pub fn digest(&self) -> Digest {
         self.digest
     }
 
     /// Adds up all entries anew.
-    pub(super) fn sum(&mut self) -> io::Result<()> {
+    pub fn sum(&mut self) -> io::Result<()> {
         self.digest = self.fold(Digest::default(), 1, self.pages, Digest::with)?;
         Ok(())
     }
 
     /// Takes note of a page that was written.
-    pub(super) fn update(&mut self, page: u32, content: &[u8]) -> io::Result<()> {
+    pub fn update(&mut self, page: u32, content: &[u8]) -> io::Result<()> {
+        self.set(page, PageDigest::of(self.generation, page, content))
+    }
+
+    /// Takes note of a page that was written, and has that digest.
+    pub fn set(&mut self, page: u32, entry: PageDigest) -> io::Result<()> {
         Failpoint::PagesWriting.pass()?;
         self.extend(page - 1)?;
-        let entry = PageDigest::of(self.generation, page, content);
         if page <= self.pages {
             self.digest = self.digest.without(self.entry(page)?).with(entry);
         }
@@ -116,7 +120,7 @@ impl PageTable {
     }
 
     /// Takes note of the size of the database at a commit.
-    pub(super) fn commit(&mut self, pages: u32) -> io::Result<()> {
+    pub fn commit(&mut self, pages: u32) -> io::Result<()> {
         self.extend(pages)?;
         self.digest = if self.pages < pages {
             self.fold(self.digest, self.pages + 1, pages, Digest::with)?
@@ -128,14 +132,14 @@ impl PageTable {
     }
 
     /// Forgets what is beyond the end of the database: the WAL is at its end.
-    pub(super) fn end_of_log(&mut self) -> io::Result<()> {
+    pub fn end_of_log(&mut self) -> io::Result<()> {
         self.extent = self.pages;
         self.file.set_len((u64::from(self.pages) + 1) * ENTRY)
     }
 
     /// Whether `content` is what the replicas have as `page` when the next log begins, before which
     /// they forget what is beyond the end.
-    pub(super) fn holds(&self, page: u32, content: &[u8]) -> io::Result<bool> {
+    pub fn holds(&self, page: u32, content: &[u8]) -> io::Result<bool> {
         let entry = if page <= self.pages {
             self.entry(page)?
         } else {
@@ -145,7 +149,7 @@ impl PageTable {
     }
 
     /// Makes the table durable.
-    pub(super) fn sync(&self) -> io::Result<()> {
+    pub fn sync(&self) -> io::Result<()> {
         Failpoint::StateSyncing.pass()?;
         self.file.sync_all()
     }

@@ -31,8 +31,8 @@ impl Look {
                 Some((object.key.parse::<Key>().ok()?, object.size, object.created))
             })
             .collect();
-        let seals: BTreeMap<Key, Option<Found>> = stream::iter(&known)
-            .map(|&(key, size, _)| async move {
+        let seals: BTreeMap<Key, Option<Found>> = stream::iter(known.clone())
+            .map(|(key, size, _)| async move {
                 Ok::<_, StoreError>((key, found(store, key, size).await?))
             })
             .buffer_unordered(parallelism)

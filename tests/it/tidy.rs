@@ -18,8 +18,8 @@ const ARROWS: [(&str, &[&str]); 13] = [
     ("store", &["exclusive", "failpoint"]),
     ("replicate", &["failpoint", "format", "provenance", "wal", "sqlite", "store"]),
     ("restore", &["exclusive", "failpoint", "format", "provenance", "wal", "sqlite", "store"]),
-    ("validate", &["format", "sqlite", "store", "replicate", "restore"]),
     ("verify", &["format", "wal", "sqlite", "store", "restore"]),
+    ("validate", &["format", "wal", "sqlite", "store", "replicate", "restore", "verify"]),
     ("config", &["replicate", "store"]),
     ("cli", &["format", "sqlite", "store", "replicate", "restore", "validate", "verify", "config"]),
 ];

@@ -1,0 +1,130 @@
+//! What a validation has to read. Decided on listings alone.
+
+use crate::format::{History, Segment, WalIndex, WalPos};
+
+/// What there is to be proven since the last time.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Course {
+    /// Something that was proven is not there any more as it was, and has not expired.
+    pub(super) altered: bool,
+    /// What was added to the generation.
+    pub(super) segments: Vec<Segment>,
+    /// Why everything that a restore needs is to be read besides.
+    pub(super) restore: Option<&'static str>,
+}
+
+/// What to read after everything in `proven` was, which leads up to `end`.
+pub(super) fn course(proven: &History, end: WalPos, listed: &[History]) -> Course {
+    let same = |history: &&History| history.generation == proven.generation;
+    let Some(now) = listed.iter().find(same) else {
+        return Course { restore: Some("the generation has expired"), ..Course::default() };
+    };
+    let oldest = now.snapshots.first().map(|snapshot| snapshot.index);
+    let expired = |index: WalIndex| oldest.is_none_or(|oldest| index < oldest);
+    let newest = |history: &History| history.snapshots.last().map(|snapshot| snapshot.index);
+    let altered = is_altered(proven, now, expired);
+    let segments: Vec<Segment> = if expired(end.index) {
+        Vec::new()
+    } else {
+        now.segments.iter().filter(|segment| segment.pos >= end).copied().collect()
+    };
+    let restore = if !History::latest(listed).as_ref().is_some_and(same) {
+        Some("there is another generation")
+    } else if altered {
+        Some("objects that were proven have changed")
+    } else if newest(proven) < newest(now) {
+        Some("there is another snapshot")
+    } else {
+        None
+    };
+    Course { altered, segments, restore }
+}
+
+/// What there is of a history before a position.
+pub(super) fn until(history: &History, end: WalPos) -> History {
+    let segments = history.segments.iter().filter(|segment| segment.pos < end);
+    History { segments: segments.copied().collect(), ..history.clone() }
+}
+
+fn is_altered(proven: &History, now: &History, expired: impl Fn(WalIndex) -> bool) -> bool {
+    let snapshot_is_there = |snapshot| now.snapshots.contains(snapshot);
+    let segment_is_there = |segment: &Segment| {
+        let found = now.segments.binary_search_by_key(&segment.pos, |segment| segment.pos);
+        found.is_ok_and(|at| now.segments[at] == *segment)
+    };
+    let gone = |index, there: bool| !there && !expired(index);
+    proven.snapshots.iter().any(|snapshot| gone(snapshot.index, snapshot_is_there(snapshot)))
+        || proven.segments.iter().any(|segment| gone(segment.pos.index, segment_is_there(segment)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::format::{Generation, Key};
+    use std::time::{Duration, SystemTime};
+
+    /// A generation of objects `name@created`.
+    fn history(generation: u64, objects: &[&str]) -> History {
+        let generation = Generation::from_bits(generation);
+        let listed = objects.iter().map(|object| {
+            let (name, created) = object.split_once('@').unwrap();
+            let key = if name.contains('_') {
+                Key::Segment { generation, pos: name.parse().unwrap() }
+            } else {
+                Key::Snapshot { generation, index: name.parse().unwrap() }
+            };
+            (key, 1, SystemTime::UNIX_EPOCH + Duration::from_secs(created.parse().unwrap()))
+        });
+        History::new(generation, listed)
+    }
+
+    const PROVEN: [&str; 4] =
+        ["00000000@0", "00000000_00000000@1", "00000001@2", "00000001_00000000@3"];
+
+    /// The positions to read, whether something is altered, and whether to restore.
+    fn check(listed: &[History], expected: (&[&str], bool, bool)) {
+        let end = "00000001_00001038".parse().unwrap();
+        let course = course(&history(1, &PROVEN), end, listed);
+        let read: Vec<String> =
+            course.segments.iter().map(|segment| segment.pos.to_string()).collect();
+        let read: Vec<&str> = read.iter().map(String::as_str).collect();
+        assert_eq!((read.as_slice(), course.altered, course.restore.is_some()), expected);
+    }
+
+    fn with(others: &[&'static str]) -> History {
+        history(1, &[&PROVEN[..], others].concat())
+    }
+
+    #[test]
+    fn reads_only_what_was_added() {
+        check(&[with(&[])], (&[], false, false));
+        let added = ["00000001_00001038@4", "00000002_00000000@5"];
+        let names = ["00000001_00001038", "00000002_00000000"];
+        check(&[with(&added)], (&names, false, false));
+        check(&[with(&["00000002@4"])], (&[], false, true));
+        let both = [added[0], added[1], "00000002@6"];
+        check(&[with(&both)], (&names, false, true));
+    }
+
+    #[test]
+    fn restores_from_another_generation_after_the_rest_of_the_old_one() {
+        let other = history(2, &["00000000@9"]);
+        let old = with(&["00000001_00001038@4"]);
+        check(&[old, other.clone()], (&["00000001_00001038"], false, true));
+        check(&[other], (&[], false, true));
+        check(&[], (&[], false, true));
+    }
+
+    #[test]
+    fn knows_what_has_expired_from_what_is_missing() {
+        check(&[history(1, &PROVEN[2..])], (&[], false, false));
+        check(&[history(1, &PROVEN[1..])], (&[], false, false));
+        check(&[history(1, &PROVEN[..3])], (&[], true, true));
+        check(&[history(1, &[PROVEN[0], PROVEN[2], PROVEN[3]])], (&[], true, true));
+        let replaced = [PROVEN[0], PROVEN[1], PROVEN[2], "00000001_00000000@7"];
+        check(&[history(1, &replaced)], (&[], true, true));
+        let overtaken = history(1, &["00000004@9", "00000004_00000000@9"]);
+        check(&[overtaken], (&[], false, true));
+        check(&[history(1, &["00000001_00001038@4"])], (&[], false, true));
+    }
+}

@@ -1,0 +1,163 @@
+use std::collections::BTreeMap;
+use std::io::Read;
+
+use anyhow::{Context, anyhow, bail};
+
+use crate::format::{Content, PageDigest, Seal, WalPos, lz4};
+use crate::wal::{Checksum, FrameReader, WalHeader};
+
+/// What a segment makes of a database.
+#[derive(Debug)]
+pub(super) struct Change {
+    pub(super) seal: Seal,
+    /// The header of the log that it is a part of.
+    pub(super) log: WalHeader,
+    /// The digest of each page that is in it, as it is at its end.
+    pub(super) pages: BTreeMap<u32, PageDigest>,
+}
+
+/// Reads the segment that begins at `pos` and follows the object of the seal `before`, and checks
+/// all that a restore checks of it. `log` is the log that it is a part of, unless it begins one.
+///
+/// Whether the database has the sealed digest then can be told from [`Change::pages`].
+pub(super) fn read(
+    pos: WalPos,
+    before: &Seal,
+    log: Option<&WalHeader>,
+    object: impl Read,
+) -> anyhow::Result<Change> {
+    let mut object = lz4::Decoder::new(object);
+    let (log, checksum, mut end) = match log {
+        Some(log) if pos.offset > 0 => (*log, Checksum::from_bytes(before.checksum), pos.offset),
+        _ => {
+            let mut header = [0; WalHeader::SIZE];
+            object.read_exact(&mut header).context("it has no header of a WAL")?;
+            let log = WalHeader::parse(&header)?;
+            (log, log.checksum, WalHeader::SIZE as u64)
+        }
+    };
+    let mut page = vec![0; log.page_size.bytes()];
+    let (mut pages, mut commit) = (BTreeMap::new(), None);
+    let mut frames = FrameReader::resume(&mut object, &log, checksum);
+    while let Some(frame) = frames.next_frame(&mut page)? {
+        pages.insert(frame.page, PageDigest::of(before.generation, frame.page, &page));
+        end += log.page_size.frame_bytes();
+        commit = frame.commit;
+    }
+    let checksum = frames.checksum();
+    let Some(seal) = Seal::find(object.skipped()).map_err(|error| anyhow!("{error}"))? else {
+        bail!("its frame at offset {end} is damaged, or it has no seal at its end");
+    };
+    if seal.previous != before.link() {
+        bail!(
+            "it does not continue the segment before it: one of the two is not the one that \
+             belongs here, or one in between is missing"
+        );
+    }
+    let Some(commit) = commit else { bail!("it ends within a transaction") };
+    let found = Seal {
+        content: Content::Segment,
+        generation: before.generation,
+        start: pos,
+        end: WalPos { offset: end, ..pos },
+        page_size: log.page_size.get(),
+        pages: commit,
+        salt: log.salt.0,
+        checksum: checksum.to_bytes(),
+        ..seal
+    };
+    if found != seal || seal.page_size != before.page_size {
+        bail!("it is not what was sealed: {found:?}, and not {seal:?}");
+    }
+    Ok(Change { seal, log, pages })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::format::{Digest, Generation, Link};
+    use crate::wal::{FrameWriter, PageSize, Salt};
+    use std::time::SystemTime;
+
+    const GENERATION: Generation = Generation::from_bits(7);
+
+    fn begin() -> Seal {
+        Seal {
+            content: Content::Snapshot,
+            generation: GENERATION,
+            start: WalPos::default(),
+            end: WalPos::default(),
+            page_size: 512,
+            pages: 1,
+            committed: SystemTime::UNIX_EPOCH,
+            salt: [0; 8],
+            checksum: [0; 8],
+            digest: Digest(1),
+            previous: Link(5),
+        }
+    }
+
+    fn object(data: &[u8], seal: &Seal) -> Vec<u8> {
+        let mut encoder = lz4::Encoder::new(Vec::new(), data.len() as u64);
+        std::io::Write::write_all(&mut encoder, data).unwrap();
+        let mut object = encoder.finish().unwrap();
+        seal.write(&mut object).unwrap();
+        object
+    }
+
+    /// A log of two transactions, in two segments, the second of which writes page 2 twice.
+    fn segments() -> [(Seal, Vec<u8>); 2] {
+        let header = WalHeader::new(PageSize::new(512).unwrap(), Salt(*b"saltsalt"));
+        let mut log = Vec::new();
+        let mut frames = FrameWriter::new(&mut log, &header).unwrap();
+        frames.write_frame(2, Some(2), &[2; 512]).unwrap();
+        let first = frames.checksum();
+        frames.write_frame(2, Some(2), &[3; 512]).unwrap();
+        frames.write_frame(2, Some(2), &[4; 512]).unwrap();
+        let last = frames.checksum();
+        let cut = 32 + 536;
+        let seal = |start, end, checksum: Checksum, previous| Seal {
+            content: Content::Segment,
+            start: WalPos { offset: start, ..WalPos::default() },
+            end: WalPos { offset: end, ..WalPos::default() },
+            pages: 2,
+            salt: header.salt.0,
+            checksum: checksum.to_bytes(),
+            previous,
+            ..begin()
+        };
+        let one = seal(0, cut as u64, first, begin().previous);
+        let two = seal(cut as u64, log.len() as u64, last, one.link());
+        [(one, object(&log[..cut], &one)), (two, object(&log[cut..], &two))]
+    }
+
+    #[test]
+    fn gives_the_last_version_of_each_page() {
+        let [(first, one), (second, two)] = segments();
+        let change = read(first.start, &begin(), None, one.as_slice()).unwrap();
+        assert_eq!(change.seal, first);
+        let change = read(second.start, &first, Some(&change.log), two.as_slice()).unwrap();
+        assert_eq!(change.seal, second);
+        let expected = [(2, PageDigest::of(GENERATION, 2, &[4; 512]))];
+        assert_eq!(change.pages, BTreeMap::from(expected));
+    }
+
+    #[test]
+    fn refuses_each_damage_that_a_restore_refuses() {
+        let [(first, one), (second, two)] = segments();
+        let log = read(first.start, &begin(), None, one.as_slice()).unwrap().log;
+        let read_two = |before: &Seal, object: &[u8]| {
+            read(second.start, before, Some(&log), object).unwrap_err().to_string()
+        };
+        let reason = read_two(&Seal { digest: Digest(9), ..first }, &two);
+        assert!(reason.contains("does not continue"), "{reason}");
+        let reason = read_two(&first, &one);
+        assert!(reason.contains("damaged"), "{reason}");
+        read_two(&first, &two[..two.len() - 200]);
+        for at in 0..one.len() {
+            let mut bad = one.clone();
+            bad[at] ^= 0x80;
+            assert!(read(first.start, &begin(), None, bad.as_slice()).is_err(), "byte {at}");
+        }
+    }
+}
