@@ -3,6 +3,7 @@
 mod company;
 mod counted_store;
 mod maintenance;
+mod patience;
 mod reconcile;
 mod sending;
 
@@ -23,6 +24,7 @@ use crate::store::{Access, FileStore, Store, StoreError};
 use company::Company;
 use counted_store::CountedStore;
 use maintenance::Maintenance;
+use patience::Patience;
 use reconcile::Standing;
 
 /// The longest pause between two attempts.
@@ -85,7 +87,9 @@ impl Replica {
         // Until it was reached, nobody knows what it lacks.
         self.metrics.set_oldest_unreplicated(Some(SystemTime::now()));
         let store = self.connect().await;
-        let store = CountedStore::new(store, self.root(), self.all_metrics.clone());
+        let patience =
+            Patience { database: self.database.clone(), name: self.options.name.clone() };
+        let store = CountedStore::new(store, self.root(), self.all_metrics.clone(), patience);
         let mut connected = Connected {
             maintenance: Maintenance::new(&self.options),
             replica: self,

@@ -1,22 +1,24 @@
 use std::io::{self, Read};
 use std::ops::Range;
 
+use super::patience::Patience;
 use crate::replicate::metrics::{Metrics, Operation};
 use crate::store::{Object, ObjectStore, Result, Store};
 
-/// A replica's part of a store, whose operations are counted. One that takes several requests
-/// counts once.
+/// A replica's part of a store, whose operations are counted, and which is not waited for without a
+/// word. One that takes several requests counts once.
 #[derive(Debug)]
 pub(super) struct CountedStore {
     store: Store,
     /// What every key begins with in the store: nothing, unless it is a fork.
     root: String,
     metrics: Metrics,
+    patience: Patience,
 }
 
 impl CountedStore {
-    pub(super) fn new(store: Store, root: String, metrics: Metrics) -> Self {
-        Self { store, root, metrics }
+    pub(super) fn new(store: Store, root: String, metrics: Metrics, patience: Patience) -> Self {
+        Self { store, root, metrics, patience }
     }
 
     /// Goes on with what is below another root.
@@ -52,21 +54,27 @@ impl CountedStore {
 
 impl ObjectStore for CountedStore {
     async fn put(&self, key: &str, source: Box<dyn Read + Send>, size_max: u64) -> Result<()> {
-        self.store.put(&self.full_key(key), self.counted(source), size_max).await
+        let key = self.full_key(key);
+        let put = self.store.put(&key, self.counted(source), size_max);
+        self.patience.wait(&key, size_max, put).await
     }
 
     async fn create(&self, key: &str, source: Box<dyn Read + Send>, size_max: u64) -> Result<()> {
-        self.store.create(&self.full_key(key), self.counted(source), size_max).await
+        let key = self.full_key(key);
+        let create = self.store.create(&key, self.counted(source), size_max);
+        self.patience.wait(&key, size_max, create).await
     }
 
     async fn get(&self, key: &str, range: Range<u64>) -> Result<Vec<u8>> {
-        self.count(Operation::Get, range.end - range.start);
-        self.store.get(&self.full_key(key), range).await
+        let bytes = range.end - range.start;
+        self.count(Operation::Get, bytes);
+        self.patience.wait(key, bytes, self.store.get(&self.full_key(key), range)).await
     }
 
     async fn list(&self, prefix: &str) -> Result<Vec<Object>> {
         self.count(Operation::List, 0);
-        let objects = self.store.list(&self.full_key(prefix)).await?;
+        let objects =
+            self.patience.wait(prefix, 0, self.store.list(&self.full_key(prefix))).await?;
         let below = |object: Object| {
             let key = object.key.strip_prefix(&self.root)?.to_owned();
             Some(Object { key, ..object })
@@ -76,13 +84,14 @@ impl ObjectStore for CountedStore {
 
     async fn list_directories(&self, prefix: &str) -> Result<Vec<String>> {
         self.count(Operation::List, 0);
-        self.store.list_directories(&self.full_key(prefix)).await
+        let prefix = self.full_key(prefix);
+        self.patience.wait(&prefix, 0, self.store.list_directories(&prefix)).await
     }
 
     async fn delete(&self, keys: &[String]) -> Result<()> {
         self.count(Operation::Delete, 0);
         let keys: Vec<String> = keys.iter().map(|key| self.full_key(key)).collect();
-        self.store.delete(&keys).await
+        self.patience.wait("deletion", 0, self.store.delete(&keys)).await
     }
 }
 

@@ -26,6 +26,23 @@ fn connections_that_hang_only_delay() {
     Remote::new().survives(|store| store.set_line(Line::Hangs), wait);
 }
 
+/// It was said after half a minute, when a time-out was over, that a store hangs.
+#[test]
+fn a_store_that_hangs_is_named_within_seconds() {
+    let remote = Remote::new();
+    let mut daemon = remote.replicate();
+    remote.at_work(&daemon);
+    remote.store.set_line(Line::Hangs);
+    remote.site.write(2, 1);
+    daemon.wait_for("the store does not answer");
+    let log = daemon.log();
+    let line = log.lines().find(|line| line.contains("does not answer")).unwrap();
+    assert!(line.contains("name=s3") && line.contains("app.db"), "{line}");
+    remote.store.behave();
+    daemon.wait_for("no longer waiting for the store");
+    remote.finish(daemon);
+}
+
 /// In the middle of the head of a request, of its body, and before and in the middle of an answer,
 /// when the object is there already.
 #[test]
