@@ -28,6 +28,8 @@ pub(super) struct Maintenance {
     /// The generation and link at the newest snapshot: without a segment since, another one would
     /// be the same.
     snapshot_at: Option<(Generation, Link)>,
+    /// Since when the database is known to be damaged, as it was said last.
+    damaged: Option<SystemTime>,
 }
 
 impl Maintenance {
@@ -47,6 +49,7 @@ impl Maintenance {
             next_snapshot: now + snapshot_interval,
             next_check: now + check_interval,
             snapshot_at: None,
+            damaged: None,
         }
     }
 
@@ -117,13 +120,17 @@ impl Connected {
         let count: usize = batches.iter().map(Vec::len).sum();
         if count > 0 {
             let (db, name) = (self.replica.database.display(), &self.replica.options.name);
-            if let Some(since) = self.damaged_since().await? {
-                let since = humantime::format_rfc3339_seconds(since);
-                error!(
-                    %db, name, objects = count, %since,
-                    "expired history is kept: validation found the database damaged. Restore it \
-                     with -last-verified, or mend it"
-                );
+            let damaged = self.damaged_since().await?;
+            let said = std::mem::replace(&mut self.maintenance.damaged, damaged);
+            if let Some(since) = damaged {
+                if said != damaged {
+                    let since = humantime::format_rfc3339_seconds(since);
+                    error!(
+                        %db, name, objects = count, %since,
+                        "expired history is kept: validation found the database damaged. Restore \
+                         it with -last-verified, or mend it"
+                    );
+                }
                 return Ok(());
             }
             info!(%db, name, objects = count, "delete expired history");

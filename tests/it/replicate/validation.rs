@@ -55,6 +55,15 @@ fn history_from_before_the_damage_is_kept() {
         daemon.says("expired history is kept")
     });
     assert_eq!(proven_rows(&site), 20);
+    // It was said at each look for expired history.
+    for _ in 0..3 {
+        let newest = site.listing().snapshots();
+        eventually("another snapshot", || {
+            insert(&connection, 1);
+            site.listing().snapshots() > newest
+        });
+    }
+    assert_eq!(daemon.log().matches("expired history is kept").count(), 1, "{}", daemon.log());
 
     connection.execute_batch("VACUUM").unwrap();
     let count = rows(&site.database());
