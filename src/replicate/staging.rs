@@ -85,7 +85,8 @@ impl Staging {
     /// Takes note of what the replica acknowledged.
     pub(super) fn note_sent(&self, sent: Sent, durability: Durability) -> io::Result<()> {
         fs::create_dir_all(&self.0)?;
-        replace_file(&self.0.join("sent"), sent.to_text().as_bytes(), durability)
+        replace_file(&self.0.join("sent"), sent.to_text().as_bytes(), durability)?;
+        if durability == Durability::Power { self.sync_names() } else { Ok(()) }
     }
 
     /// The fork that the database is replicated to, because the replica holds another history.
@@ -100,7 +101,13 @@ impl Staging {
     /// Takes note of a fork, durably: nothing else tells it from the replica itself.
     pub(super) fn note_fork(&self, fork: Generation) -> io::Result<()> {
         fs::create_dir_all(&self.0)?;
-        replace_file(&self.0.join("fork"), format!("{fork}\n").as_bytes(), Durability::Power)
+        replace_file(&self.0.join("fork"), format!("{fork}\n").as_bytes(), Durability::Power)?;
+        self.sync_names()
+    }
+
+    /// Makes the directory durable: it may be new, and so may the one that it is in.
+    fn sync_names(&self) -> io::Result<()> {
+        self.0.ancestors().take(2).try_for_each(sync_parent)
     }
 
     /// Goes back from a fork to the replica itself.
@@ -127,7 +134,7 @@ impl Staging {
         if directory.exists() {
             File::open(&directory)?.sync_all()?;
             sync_parent(&directory)?;
-            sync_parent(&self.0)?;
+            self.sync_names()?;
         }
         Ok(())
     }
