@@ -69,6 +69,11 @@ impl History {
     }
 
     /// Among the histories of one replica, the one that was written to last.
+    ///
+    /// By the clock of the store, which may count in seconds: of two that end in the same instant
+    /// it is the one that began later. Of two that also began in it, or after the clock of a
+    /// directory was set back, it may be the older one, until that clock has caught up: the times
+    /// are all that a listing says. `restore -generation` takes either.
     pub fn latest(histories: &[Self]) -> Option<&Self> {
         let written = |history: &&Self| {
             history.created().map(|(first, last)| (last, first, history.generation))
@@ -115,5 +120,26 @@ mod tests {
         assert_eq!(order, ["00000000_00000000", "00000000_00001038", "00000001_00000000"]);
         assert_eq!(history.snapshots.len(), 1);
         assert_eq!(history.created(), Some((at(1), at(9))));
+    }
+
+    #[test]
+    fn the_latest_was_written_to_last_and_of_two_began_later() {
+        let history = |generation, times: &[u64]| {
+            let generation = Generation::from_bits(generation);
+            let objects = times.iter().enumerate().map(|(number, seconds)| {
+                let index = WalIndex::new(u32::try_from(number).unwrap()).unwrap();
+                let created = SystemTime::UNIX_EPOCH + Duration::from_secs(*seconds);
+                (Key::Snapshot { generation, index }, 1, created)
+            });
+            History::new(generation, objects)
+        };
+        let latest = |histories: &[History]| History::latest(histories).unwrap().generation;
+        let [first, second] = [1, 2].map(Generation::from_bits);
+        assert_eq!(latest(&[history(1, &[1, 9]), history(2, &[2, 5])]), first);
+        assert_eq!(latest(&[history(2, &[1, 5]), history(1, &[3, 5])]), first, "a tick of S3");
+        assert_eq!(latest(&[history(2, &[5]), history(1, &[1, 5])]), second);
+        let set_back = [history(1, &[100, 200]), history(2, &[50])];
+        assert_eq!(latest(&set_back), first, "until the clock has caught up");
+        assert!(History::latest(&[History::new(first, [])]).is_none());
     }
 }

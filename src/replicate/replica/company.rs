@@ -1,3 +1,17 @@
+//! Others who write to the replica, and how soon they are noticed.
+//!
+//! Who goes on with a generation takes the names that another one would use next (see
+//! `Capture::fence`), and so each of the two finds out with its next segment. What is left open:
+//!
+//! * Those names are two, taken by two requests. Another one that restarts its log and sends the
+//!   first segment of the new one between the two takes the second name. Then we go on in a fork,
+//!   and the generation cannot be restored beyond the first name, because what is there does not
+//!   lead to that segment: the restore says so, and `verify` names the two.
+//! * Who begins a new generation takes no name of the old one. Who writes to that looks for it
+//!   every [`ALONE`], and before the first segment after such a pause. What it has sent until then
+//!   is in the old generation, and not in what is restored by default; then it goes on in a fork,
+//!   which begins with all of its database.
+
 use std::collections::HashSet;
 use std::time::Duration;
 

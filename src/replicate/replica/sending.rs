@@ -145,6 +145,10 @@ impl Connected {
     }
 
     /// Stores a snapshot, after every segment that was cut before it.
+    ///
+    /// When the answer to the first one of a generation is lost, it may be there, and another
+    /// generation begins. It is left in its place: until that has begun it may be the only backup
+    /// there is. From then on it is one of ours that has ended, and expires like others.
     pub(super) async fn store_snapshot(&mut self, snapshot: Snapshot) {
         self.asked = None;
         let generation = snapshot.seal.generation;
