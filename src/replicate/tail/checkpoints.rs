@@ -106,13 +106,7 @@ impl Tail {
             Effort::Gentle => REST_GENTLE,
             Effort::Firm => REST_FIRM,
         };
-        for _ in 0..ROUNDS_MAX {
-            // What was written meanwhile is in proportion to what was cut.
-            if self.cut(now)? <= rest_max {
-                return Ok(true);
-            }
-        }
-        Ok(false)
+        is_caught_up(rest_max, || self.cut(now))
     }
 
     /// Lets the log be copied up to its end of now, while the application goes on writing.
@@ -167,6 +161,20 @@ impl Tail {
     }
 }
 
+/// Cuts again and again, until no more than `rest_max` bytes were left to be cut.
+fn is_caught_up(
+    rest_max: u64,
+    mut cut: impl FnMut() -> anyhow::Result<u64>,
+) -> anyhow::Result<bool> {
+    for _ in 0..ROUNDS_MAX {
+        // What was written meanwhile is in proportion to what was cut.
+        if cut()? <= rest_max {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
 /// Captures the log to its end, while nobody can write.
 fn drain(
     capture: &mut Capture,
@@ -180,4 +188,34 @@ fn drain(
     capture.cut(database, state, staging)?;
     Failpoint::LogDrained.pass()?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// How many rounds it takes to catch up with an application that writes so many bytes while a
+    /// hundred are cut, after an outage. `None`: it is given up.
+    fn rounds(written: u64, outage: u64) -> Option<u32> {
+        let (mut left, mut rounds) = (outage, 0);
+        let caught_up = is_caught_up(REST_GENTLE, || {
+            rounds += 1;
+            let cut = left;
+            left = cut * written / 100;
+            Ok(cut)
+        });
+        assert!(rounds <= ROUNDS_MAX);
+        caught_up.unwrap().then_some(rounds)
+    }
+
+    /// Writers were locked out for as long as it took to read what had been written in an outage,
+    /// or by an application that is faster than we are.
+    #[test]
+    fn nobody_is_locked_out_before_little_is_left() {
+        assert_eq!(rounds(10, REST_GENTLE), Some(1));
+        assert_eq!(rounds(10, 1 << 30), Some(5));
+        assert_eq!(rounds(50, 1 << 30), None, "what is left is for the next time");
+        assert_eq!(rounds(100, REST_GENTLE + 1), None);
+        assert_eq!(rounds(300, REST_GENTLE + 1), None);
+    }
 }
