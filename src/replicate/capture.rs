@@ -7,6 +7,7 @@ use anyhow::{Context, bail};
 use super::continuity::{Break, Continuity, Found, continuity};
 use super::cursor::{Cursor, Place, Saved};
 use super::durable::Durability;
+use super::marks::Marks;
 use super::pages::PageTable;
 use super::staging::Staging;
 use super::state_directory::StateDirectory;
@@ -84,7 +85,13 @@ impl Capture {
         for staging in staged {
             discard_doubtful(staging, saved.as_ref(), &boot)?;
         }
-        let Some(Saved { cursor, boot: written, .. }) = saved else { return Ok(None) };
+        let Some(Saved { mut cursor, boot: written, file: before, .. }) = saved else {
+            return Ok(None);
+        };
+        if before != file || written != boot {
+            // A loss of power may have taken it back, and so may a restore.
+            cursor.marks = Marks::default();
+        }
         if cursor.page_size != page_size {
             return Ok(None);
         }
@@ -161,6 +168,14 @@ impl Capture {
     pub(super) fn can_ship_changes(&self) -> bool {
         let awaits_log = self.cursor.place == Place::Start && self.held_end.is_some();
         !self.ahead && !awaits_log
+    }
+
+    /// Whether the file was overwritten since the cursor, by an earlier state of the database or by
+    /// another one, if `first` is its first page now, and nothing is in the log.
+    ///
+    /// That is certain, but not sure to be noticed.
+    pub(super) fn was_overwritten(&self, first: &[u8]) -> bool {
+        Marks::of(first).is_before(self.cursor.marks)
     }
 
     /// Whether `content` is what the replicas have as `page`.

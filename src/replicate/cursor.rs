@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime};
 use twox_hash::XxHash3_64;
 
 use super::durable::{Durability, replace_file};
+use super::marks::Marks;
 use crate::format::{Digest, Generation, Link, WalPos};
 use crate::wal::{Checksum, PageSize, Salt};
 
@@ -35,6 +36,8 @@ pub(super) struct Cursor {
     pub(super) pages: u32,
     /// The digest of the database there.
     pub(super) digest: Digest,
+    /// What its first page said there, as far as that was seen.
+    pub(super) marks: Marks,
     /// The link of the last segment.
     pub(super) link: Link,
     /// When the last commit was made, as far as we saw.
@@ -71,14 +74,16 @@ impl Saved {
     }
 
     fn to_text(&self) -> String {
-        let Cursor { generation, pos, place, page_size, pages, digest, link, committed } =
+        let Cursor { generation, pos, place, page_size, pages, digest, marks, link, committed } =
             &self.cursor;
         let since = committed.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let mut text = format!(
             "version 1\ngeneration {generation}\npos {pos}\npage-size {}\npages {pages}\n\
-             digest {:032x}\nlink {:032x}\ncommitted {}\nfile {}\nboot {}\nclean {}\n",
+             digest {:032x}\nchanges {}\nschema {}\nlink {:032x}\ncommitted {}\nfile {}\nboot {}\nclean {}\n",
             page_size.get(),
             digest.0,
+            marks.changes,
+            marks.schema,
             link.0,
             since.as_millis(),
             self.file,
@@ -118,6 +123,10 @@ impl Saved {
             page_size: PageSize::new(fields.parse("page-size")?)?,
             pages: fields.parse("pages")?,
             digest: Digest(u128::from_str_radix(fields.text("digest")?, 16).ok()?),
+            marks: Marks {
+                changes: fields.parse("changes").unwrap_or_default(),
+                schema: fields.parse("schema").unwrap_or_default(),
+            },
             link: Link(u128::from_str_radix(fields.text("link")?, 16).ok()?),
             committed: SystemTime::UNIX_EPOCH
                 .checked_add(Duration::from_millis(fields.parse("committed")?))?,
@@ -160,6 +169,7 @@ mod tests {
             page_size: PageSize::new(4096).unwrap(),
             pages: 12,
             digest: Digest(34),
+            marks: Marks { changes: 78, schema: 9 },
             link: Link(56),
             committed: SystemTime::UNIX_EPOCH + Duration::from_millis(1_700_000_000_123),
         };

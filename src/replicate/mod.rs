@@ -24,6 +24,7 @@ pub mod fuzz;
 mod health;
 mod image;
 mod lineage;
+mod marks;
 mod message;
 mod metrics;
 mod options;

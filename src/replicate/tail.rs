@@ -60,7 +60,7 @@ pub(super) struct Tail {
     /// the same database.
     parent: Link,
     /// It is not proven yet that the database is still the one that was captured by an earlier
-    /// process: the file is another one.
+    /// process: the file is another one, or was overwritten.
     moved: bool,
     /// The database could be opened once, and what an earlier process left was taken up.
     opened: bool,

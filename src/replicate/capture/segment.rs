@@ -10,6 +10,7 @@ use crate::failpoint::Failpoint;
 use crate::format::{Content, Seal, WalPos, lz4};
 use crate::replicate::cursor::{Cursor, Place};
 use crate::replicate::durable::{Durability, remove};
+use crate::replicate::marks::Marks;
 use crate::replicate::staging::Staging;
 use crate::replicate::state_directory::StateDirectory;
 use crate::sqlite::{Database, LogFile};
@@ -106,7 +107,7 @@ impl Capture {
                 content(number, &mut page)?;
                 let commit = (at + 1 == changed.len()).then_some(pages);
                 frames.write_frame(number, commit, &page)?;
-                capture.pages.update(number, &page)?;
+                capture.take_page(number, &page)?;
             }
             capture.pages.commit(pages)?;
             let checksum = frames.checksum();
@@ -199,6 +200,15 @@ impl Capture {
         Ok(seal)
     }
 
+    /// Takes note of a page that goes into a segment. If that is not finished, the page is seen
+    /// once more.
+    fn take_page(&mut self, number: u32, content: &[u8]) -> io::Result<()> {
+        if number == 1 {
+            self.cursor.marks = Marks::of(content);
+        }
+        self.pages.update(number, content)
+    }
+
     fn copy_frames(
         &mut self,
         log: &LogFile,
@@ -217,7 +227,7 @@ impl Capture {
             };
             target.write_all(&frame.to_bytes())?;
             target.write_all(&page)?;
-            self.pages.update(frame.page, &page)?;
+            self.take_page(frame.page, &page)?;
             if let Some(pages) = frame.commit {
                 self.pages.commit(pages)?;
             }

@@ -8,6 +8,7 @@ use crate::replicate::capture::Capture;
 use crate::replicate::cursor::{Cursor, Place};
 use crate::replicate::durable::Durability;
 use crate::replicate::image::Image;
+use crate::replicate::marks::Marks;
 use crate::replicate::message::Grant;
 use crate::replicate::pages::PageTable;
 use crate::replicate::sent::Sent;
@@ -71,7 +72,8 @@ impl Tail {
             staging.note_sent(Sent::of(seal), Durability::Power)?;
         }
         self.lineage.add(generation)?;
-        let mut capture = Capture::begin(cursor_at(seal, page_size), table, identity, log_end);
+        let mut capture =
+            Capture::begin(cursor_at(seal, &first, page_size), table, identity, log_end);
         capture.fence(&self.state, &staging, &first)?;
         self.capture = Some(capture);
         self.join(tip);
@@ -111,7 +113,8 @@ fn is_whole(seal: &Seal) -> bool {
     seal.content == Content::Segment || seal.end == seal.start
 }
 
-fn cursor_at(seal: &Seal, page_size: PageSize) -> Cursor {
+/// `first` is the first page there.
+fn cursor_at(seal: &Seal, first: &[u8], page_size: PageSize) -> Cursor {
     let place = match seal.content {
         Content::Snapshot => Place::Start,
         Content::Segment => {
@@ -125,6 +128,7 @@ fn cursor_at(seal: &Seal, page_size: PageSize) -> Cursor {
         page_size,
         pages: seal.pages,
         digest: seal.digest,
+        marks: Marks::of(first),
         link: seal.link(),
         committed: seal.committed,
     }

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use tracing::{debug, info};
+use tracing::{debug, info, warn};
 
 use super::{Standing, Tail};
 use crate::replicate::capture::Capture;
@@ -82,6 +82,15 @@ impl Tail {
             Place::Within { salt, .. } => salt.next(fastrand::u32(..)),
             Place::Start => Salt(fastrand::u64(..).to_be_bytes()),
         };
+        let mut first = vec![0; image.page_size().bytes()];
+        image.read_pages(1, &mut first)?;
+        if capture.was_overwritten(&first) {
+            warn!(
+                db = %self.options.path.display(),
+                "the file was overwritten in place, by an earlier state or by another database"
+            );
+            self.moved = true;
+        }
         let changed = changes(capture, &image)?;
         if changed == Changes::Most || (self.moved && changed != Changes::None) {
             // Two small databases with the same schema have most of their pages in common.

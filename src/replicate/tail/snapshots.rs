@@ -12,6 +12,7 @@ use crate::replicate::checkpoint::Effort;
 use crate::replicate::cursor::{Cursor, Place};
 use crate::replicate::durable::Durability;
 use crate::replicate::image::Image;
+use crate::replicate::marks::Marks;
 use crate::replicate::message::Grant;
 use crate::replicate::pages::PageTable;
 use crate::replicate::snapshot::Snapshot;
@@ -90,6 +91,8 @@ impl Tail {
         info!(db = %self.path().display(), %generation, "generation begins");
         let table =
             PageTable::build(&self.state.pages(), generation, page_size, pages, image.reader())?;
+        let mut first = vec![0; page_size.bytes()];
+        image.read_pages(1, &mut first)?;
         // Known to be ours before anybody hears of it.
         self.lineage.add(generation)?;
         let cursor = Cursor {
@@ -99,6 +102,7 @@ impl Tail {
             page_size,
             pages,
             digest: table.digest(),
+            marks: Marks::of(&first),
             link: std::mem::take(&mut self.parent),
             committed: SystemTime::now(),
         };
