@@ -6,7 +6,7 @@ use tracing::{error, info};
 use super::reconcile::{Found, history};
 use super::{Connected, Failures};
 use crate::format::{Content, Generation, History, Key, Link, Proof, Seal};
-use crate::replicate::message::{Captured, Report};
+use crate::replicate::message::Captured;
 use crate::replicate::options::ReplicaOptions;
 use crate::replicate::retention::{expired, needs_snapshot, present};
 use crate::store::{ObjectStore, StoreError};
