@@ -38,18 +38,34 @@ pub(super) struct LogAge {
 }
 
 impl CheckpointPolicy {
+    /// Whether to checkpoint now, and how.
     pub(super) fn effort(&self, log: LogAge) -> Option<Effort> {
+        let due = self.until_due(log)?.is_zero();
+        due.then_some(if self.is_long(log) { Effort::Firm } else { Effort::Gentle })
+    }
+
+    /// How long until a checkpoint is due, unless the log changes. `None`: there is nothing to do.
+    pub(super) fn until_due(&self, log: LogAge) -> Option<Duration> {
         if log.pages == 0 {
             return None;
         }
-        if self.pages_max > 0 && log.pages >= u64::from(self.pages_max) {
+        if self.is_long(log) {
             // Even so once a second is enough: somebody else reads from the log.
-            let due = log.failures == 0 || log.since_try >= Duration::from_secs(1);
-            return due.then_some(Effort::Firm);
+            let pause = if log.failures == 0 { Duration::ZERO } else { Duration::from_secs(1) };
+            return Some(pause.saturating_sub(log.since_try));
         }
-        let old = !self.interval.is_zero() && log.since_complete >= self.interval;
-        let due = old || log.pages >= u64::from(self.pages_min);
-        (due && log.since_try >= self.pause(log.failures)).then_some(Effort::Gentle)
+        let wanted = if log.pages >= u64::from(self.pages_min) {
+            Duration::ZERO
+        } else if self.interval.is_zero() {
+            return None;
+        } else {
+            self.interval.saturating_sub(log.since_complete)
+        };
+        Some(wanted.max(self.pause(log.failures).saturating_sub(log.since_try)))
+    }
+
+    fn is_long(&self, log: LogAge) -> bool {
+        self.pages_max > 0 && log.pages >= u64::from(self.pages_max)
     }
 
     /// How long to leave a log alone whose checkpoint was not complete.
@@ -79,6 +95,13 @@ mod tests {
             failures,
         };
         assert_eq!(policy.effort(log), expected, "{log:?}");
+        let Some(until) = policy.until_due(log) else { return assert_eq!(expected, None) };
+        let later = LogAge {
+            since_complete: log.since_complete + until,
+            since_try: log.since_try + until,
+            ..log
+        };
+        assert!(policy.effort(later).is_some(), "{later:?}");
     }
 
     #[test]

@@ -2,7 +2,7 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, mpsc};
 
 use anyhow::{Context, anyhow};
-use tokio::sync::{mpsc as queue, watch};
+use tokio::sync::{Semaphore, mpsc as queue, watch};
 use tokio::task::{JoinError, JoinSet};
 
 use super::message::{Captured, Lines, Mailbox, Message};
@@ -13,15 +13,23 @@ use super::replica::Replica;
 use super::restoration::take_up_restoration;
 use super::staging::Staging;
 use super::state_directory::StateDirectory;
-use super::tail::{Slot, Tail};
-use crate::sqlite::Watch;
+use super::tail::{Slot, Tail, follow};
+use super::watcher::Watcher;
+use crate::store::Connections;
 
-/// The threads and tasks of all databases.
+/// How many databases have a thread at a time, whatever their number: enough for those that wait
+/// for somebody else's lock.
+const THREADS: usize = 16;
+
+/// The tasks of all databases.
 #[derive(Debug)]
 pub(super) struct Engine {
     tails: JoinSet<anyhow::Result<Vec<Unreplicated>>>,
     replicas: JoinSet<()>,
     mailboxes: Vec<Mailbox>,
+    watcher: Watcher,
+    connections: Connections,
+    threads: Arc<Semaphore>,
     unreplicated: Vec<Unreplicated>,
     failure: Option<anyhow::Error>,
 }
@@ -41,6 +49,9 @@ impl Engine {
             tails: JoinSet::new(),
             replicas: JoinSet::new(),
             mailboxes: Vec::new(),
+            watcher: Watcher::start(),
+            connections: Connections::default(),
+            threads: Arc::new(Semaphore::new(THREADS)),
             unreplicated: Vec::new(),
             failure: None,
         };
@@ -66,10 +77,10 @@ impl Engine {
             .map(|replica| Staging::new(state.path(), &replica.name))
             .collect();
         take_up_restoration(&options.path, &state, &staging)?;
-        let watch = Watch::new(&options.path)?;
+        let watch = self.watcher.watch(options.path.clone());
         let (sender, inbox) = mpsc::channel();
         let cancelled = Arc::new(AtomicBool::new(false));
-        let mailbox = Mailbox { cancelled: Arc::clone(&cancelled), sender, waker: watch.waker() };
+        let mailbox = Mailbox { cancelled: Arc::clone(&cancelled), sender, bell: watch.bell() };
         let (captured, _) = watch::channel(Captured::default());
         let lineage = state.lineage();
         let mut slots = Vec::new();
@@ -83,6 +94,7 @@ impl Engine {
                 number,
                 database: options.path.clone(),
                 options: replica.clone(),
+                connections: self.connections.clone(),
                 staging,
                 lineage: lineage.clone(),
                 captured: captured.subscribe(),
@@ -94,7 +106,7 @@ impl Engine {
         }
         let tail =
             Tail::new(options, state, slots, Lines { inbox, captured, cancelled }, watch, metrics)?;
-        self.tails.spawn_blocking(|| tail.run());
+        self.tails.spawn(follow(tail, Arc::clone(&self.threads)));
         self.mailboxes.push(mailbox);
         Ok(())
     }

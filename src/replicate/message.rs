@@ -8,10 +8,10 @@ use std::sync::{Arc, mpsc};
 
 use tokio::sync::watch;
 
+use super::bell::Bell;
 use super::snapshot::Snapshot;
 use super::tip::Tip;
 use crate::format::{Generation, Link, WalPos};
-use crate::sqlite::Waker;
 
 /// How far a database was captured, told by its tail to its replicas.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -97,7 +97,7 @@ pub(super) struct Mailbox {
     /// Ends what takes long, from either side.
     pub(super) cancelled: Arc<AtomicBool>,
     pub(super) sender: mpsc::Sender<Message>,
-    pub(super) waker: Waker,
+    pub(super) bell: Arc<Bell>,
 }
 
 impl Mailbox {
@@ -107,7 +107,7 @@ impl Mailbox {
             self.cancelled.store(true, Ordering::Relaxed);
         }
         if self.sender.send(message).is_ok() {
-            self.waker.wake();
+            self.bell.call();
         }
     }
 }

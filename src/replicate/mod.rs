@@ -9,6 +9,7 @@
 //! when everything is done.
 
 mod backoff;
+mod bell;
 mod capture;
 mod changes;
 mod checkpoint;
@@ -41,6 +42,7 @@ mod state_directory;
 mod tail;
 mod tip;
 mod watchdog;
+mod watcher;
 
 use std::path::Path;
 use std::sync::Arc;

@@ -20,7 +20,7 @@ use super::metrics::{Metrics, ReplicaMetrics};
 use super::options::ReplicaOptions;
 use super::staging::Staging;
 use crate::format::{Generation, Key, Link};
-use crate::store::{Access, FileStore, Store, StoreError};
+use crate::store::{Access, Connections, FileStore, Store, StoreError};
 use company::Company;
 use counted_store::CountedStore;
 use maintenance::Maintenance;
@@ -39,6 +39,7 @@ pub(super) struct Replica {
     pub(super) number: usize,
     pub(super) database: PathBuf,
     pub(super) options: ReplicaOptions,
+    pub(super) connections: Connections,
     pub(super) staging: Staging,
     /// The file with the generations that are ours.
     pub(super) lineage: PathBuf,
@@ -115,7 +116,7 @@ impl Replica {
     async fn connect(&self) -> Store {
         let mut failures = Failures::new("connect");
         loop {
-            match Store::open(&self.options.location).await {
+            match self.connections.open(&self.options.location).await {
                 Ok(Store::File(store)) => return Store::File(self.like_database(store)),
                 Ok(store) => return store,
                 Err(error) => failures.wait(self, &error).await,

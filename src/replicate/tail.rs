@@ -10,14 +10,15 @@ mod recovery;
 mod schedule;
 mod slot;
 mod snapshots;
+mod step;
 
 use std::fs::File;
 use std::path::Path;
 use std::sync::{Arc, Weak};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use tracing::{error, info, warn};
+use tracing::{info, warn};
 
 use super::capture::{Capture, Cut, Look};
 use super::cursor::Saved;
@@ -25,15 +26,15 @@ use super::lineage::Lineage;
 use super::message::{Captured, Lines};
 use super::metrics::DatabaseMetrics;
 use super::options::DatabaseOptions;
-use super::outcome::Unreplicated;
 use super::staging::Staging;
 use super::state_directory::StateDirectory;
+use super::watcher::Watch;
 use crate::format::Link;
 use crate::provenance::Provenance;
-use crate::sqlite::{Database, OpenError, SqliteError, Watch};
-use divergence::Diverged;
+use crate::sqlite::{Database, OpenError, SqliteError};
 use schedule::Schedule;
 pub(super) use slot::{Slot, Standing};
+pub(super) use step::follow;
 
 /// How long a database may be locked by others before replication gives up at its start.
 const LOCKED_MAX: Duration = Duration::from_secs(15);
@@ -64,6 +65,8 @@ pub(super) struct Tail {
     moved: bool,
     /// The database could be opened once, and what an earlier process left was taken up.
     opened: bool,
+    /// Since when every attempt fails.
+    failing: Option<Instant>,
     /// Since when it is to end.
     stopping: Option<Instant>,
     aborted: bool,
@@ -95,48 +98,10 @@ impl Tail {
             parent: Link::default(),
             moved: false,
             opened: false,
+            failing: None,
             stopping: None,
             aborted: false,
         })
-    }
-
-    /// Follows the database until it is told to stop. Says what some replica does not have.
-    ///
-    /// An error is one that only somebody's help can end, found before replication began.
-    pub(super) fn run(mut self) -> anyhow::Result<Vec<Unreplicated>> {
-        let mut failing: Option<Instant> = None;
-        loop {
-            self.receive()?;
-            if self.aborted || (failing.is_none() && self.may_end(Instant::now())) {
-                return Ok(self.end());
-            }
-            let looked_at = SystemTime::now();
-            let pause = match self.tick(Instant::now()) {
-                Ok(()) => {
-                    failing = None;
-                    if self.capture.is_some() {
-                        self.metrics.set_looked_at(looked_at);
-                    }
-                    self.pause(Instant::now())
-                }
-                Err(error) if error.is::<Diverged>() => return Err(error),
-                Err(error) if !self.opened && is_unusable(&error) => {
-                    return Err(error);
-                }
-                Err(error) => {
-                    self.metrics.sync_error_count.inc();
-                    self.schedule.last_look_was_idle = false;
-                    self.release_if_unsure(&error);
-                    if failing.is_none_or(|since| since.elapsed() > Duration::from_secs(30)) {
-                        error!(db = %self.path().display(), "replication is interrupted: {error:#}");
-                        failing = Some(Instant::now());
-                    }
-                    Duration::from_secs(1)
-                }
-            };
-            let for_changes = !self.schedule.changed && failing.is_none();
-            self.schedule.changed |= self.watch.wait(pause, for_changes)?;
-        }
     }
 
     fn path(&self) -> &Path {
@@ -288,21 +253,6 @@ impl Tail {
         }
     }
 
-    /// How long there is nothing to do, unless something changes.
-    fn pause(&self, now: Instant) -> Duration {
-        let longest = self.options.monitor_interval;
-        let waiting = self.slots.iter().any(|slot| slot.wants_snapshot.is_some() && !slot.storing);
-        if self.stopping.is_some() {
-            Duration::from_millis(20)
-        } else if self.schedule.changed && self.capture.is_some() {
-            self.schedule.until_cut(now).min(longest)
-        } else if waiting {
-            Duration::from_millis(100).min(longest)
-        } else {
-            self.schedule.until_settled.unwrap_or(longest).min(longest)
-        }
-    }
-
     /// Takes up what an earlier process left.
     fn resume(&mut self) -> anyhow::Result<()> {
         let Some(database) = &self.database else { return Ok(()) };
@@ -386,9 +336,4 @@ impl Tail {
         let slots = self.slots.iter().filter(|slot| include(slot.standing));
         slots.map(|slot| slot.staging.clone()).collect()
     }
-}
-
-/// Whether only somebody's help can end an error.
-fn is_unusable(error: &anyhow::Error) -> bool {
-    matches!(error.downcast_ref(), Some(OpenError::Unusable(_)))
 }

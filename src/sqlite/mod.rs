@@ -20,7 +20,7 @@ mod file_from;
 mod integrity;
 mod log_file;
 mod paths;
-mod watch;
+mod watches;
 
 pub use claimed::{ClaimError, Claimed};
 pub use database::{Checkpoint, Database, FileId, OpenError, identity};
@@ -29,4 +29,4 @@ pub use integrity::{integrity_check, quick_check};
 pub use log_file::{LogFile, LogView};
 pub use paths::{sidecar, state_directory};
 pub use rusqlite::Error as SqliteError;
-pub use watch::{Waker, Watch};
+pub use watches::{Changes, Watches};

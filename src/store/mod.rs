@@ -4,6 +4,7 @@
 //! [`ObjectStore`] is held by one set of tests that every implementation runs
 //! (`tests/it/store.rs`).
 
+mod connections;
 mod error;
 mod file;
 mod location;
@@ -14,6 +15,7 @@ use std::io::Read;
 use std::ops::Range;
 use std::time::SystemTime;
 
+pub use connections::Connections;
 pub use error::{Result, StoreError};
 pub use file::{Access, FileStore};
 pub use location::{Location, S3Location, Secret};
@@ -84,10 +86,7 @@ impl Store {
     /// Prepares access to `location`. Nothing is sent yet, except where credentials or the region
     /// have to be looked up.
     pub async fn open(location: &Location) -> Result<Self> {
-        Ok(match location {
-            Location::File(root) => Self::File(FileStore::new(root.clone())),
-            Location::S3(bucket) => Self::S3(S3Store::connect(bucket).await?),
-        })
+        Connections::default().open(location).await
     }
 }
 

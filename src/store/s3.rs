@@ -12,6 +12,7 @@ mod verdict;
 
 use std::io::Read;
 use std::ops::Range;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use aws_sdk_s3::Client;
@@ -24,7 +25,7 @@ use failure::Operation;
 use upload::Existing;
 
 /// Objects in a bucket of Amazon S3, or of one of the many servers that speak its protocol.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct S3Store {
     client: Client,
     bucket: String,
@@ -34,9 +35,9 @@ pub struct S3Store {
     endpoint: String,
     patience: Patience,
     /// The server has once refused to delete several objects in one request.
-    deletes_singly: AtomicBool,
+    deletes_singly: Arc<AtomicBool>,
     /// The server has once refused a condition under which an object was to be stored.
-    knows_no_conditions: AtomicBool,
+    knows_no_conditions: Arc<AtomicBool>,
 }
 
 impl S3Store {
@@ -48,19 +49,21 @@ impl S3Store {
 
     pub async fn connect_with(location: &S3Location, options: S3Options) -> Result<Self> {
         let (client, endpoint) = client::connect(location, &options).await?;
-        let root = match location.prefix.as_str() {
-            "" => String::new(),
-            prefix => format!("{}/", prefix.trim_end_matches('/')),
-        };
         Ok(Self {
             client,
             bucket: location.bucket.clone(),
-            root,
+            root: root_of(&location.prefix),
             endpoint: endpoint.unwrap_or_else(|| "AWS".to_owned()),
             patience: options.patience,
-            deletes_singly: AtomicBool::new(false),
-            knows_no_conditions: AtomicBool::new(false),
+            deletes_singly: Arc::default(),
+            knows_no_conditions: Arc::default(),
         })
+    }
+
+    /// The same bucket with another prefix, over the same connections.
+    #[must_use]
+    pub fn at(&self, prefix: &str) -> Self {
+        Self { root: root_of(prefix), ..self.clone() }
     }
 
     /// Where `key` is in the bucket.
@@ -135,6 +138,13 @@ impl ObjectStore for S3Store {
 
     async fn delete(&self, keys: &[String]) -> Result<()> {
         self.delete_objects(keys).await
+    }
+}
+
+fn root_of(prefix: &str) -> String {
+    match prefix {
+        "" => String::new(),
+        prefix => format!("{}/", prefix.trim_end_matches('/')),
     }
 }
 

@@ -25,6 +25,9 @@ const ROUNDS_MAX: u32 = 8;
 /// From what size on a log that was fully copied is cut back to nothing: it had grown in an outage.
 const LOG_BYTES_KEPT: u64 = 64 << 20;
 
+/// How often the log is tried to be checkpointed until it was, once.
+const FRESH_INTERVAL: Duration = Duration::from_secs(1);
+
 /// How often the log is checkpointed while there is no replica that it could be captured for.
 const UNCAPTURED_INTERVAL: Duration = Duration::from_secs(10);
 
@@ -43,15 +46,31 @@ impl Tail {
         };
         if schedule.fresh {
             // Until it was complete once, the log could be restarted as soon as we end.
-            let due = schedule.checkpoint_failures == 0 || since_try >= Duration::from_secs(1);
+            let due = schedule.checkpoint_failures == 0 || since_try >= FRESH_INTERVAL;
             return Ok(due.then_some(Effort::Gentle));
         }
-        Ok(schedule.policy.effort(LogAge {
+        Ok(schedule.policy.effort(self.log_age(capture, now)))
+    }
+
+    /// How long until the log is to be checkpointed, unless it changes. `None`: for ever.
+    pub(super) fn until_checkpoint(&self, now: Instant) -> Option<Duration> {
+        if self.slots.iter().any(|slot| slot.storing) {
+            return None;
+        }
+        if self.schedule.fresh {
+            return Some(FRESH_INTERVAL);
+        }
+        let capture = self.capture.as_ref()?;
+        self.schedule.policy.until_due(self.log_age(capture, now))
+    }
+
+    fn log_age(&self, capture: &Capture, now: Instant) -> LogAge {
+        LogAge {
             pages: capture.undrained_pages(),
-            since_complete: now - schedule.last_complete_checkpoint,
-            since_try,
-            failures: schedule.checkpoint_failures,
-        }))
+            since_complete: now - self.schedule.last_complete_checkpoint,
+            since_try: now - self.schedule.last_checkpoint,
+            failures: self.schedule.checkpoint_failures,
+        }
     }
 
     /// Checkpoints. A log that turns out not to be the one that was read is no error.

@@ -59,7 +59,7 @@ impl Tail {
     }
 
     /// Leaves everything so that a later process goes on from here, and says what is not sent.
-    pub(super) fn end(mut self) -> Vec<Unreplicated> {
+    pub(super) fn end(&mut self) -> Vec<Unreplicated> {
         if let Some(capture) = self.capture.take() {
             let staging = self.staging(|standing| standing != Standing::Outside);
             if let Err(error) = capture.finish(&self.state, &staging) {

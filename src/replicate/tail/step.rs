@@ -1,0 +1,114 @@
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use anyhow::Context;
+use tokio::sync::Semaphore;
+use tracing::error;
+
+use super::Tail;
+use super::divergence::Diverged;
+use crate::replicate::outcome::Unreplicated;
+use crate::sqlite::OpenError;
+
+/// How often a database is looked at where the system tells us of changes, in case it did not.
+const SAFETY_INTERVAL: Duration = Duration::from_secs(30);
+
+/// How long after an error to try again.
+const RETRY_INTERVAL: Duration = Duration::from_secs(1);
+
+/// While something goes on failing, it is said so this often.
+const LOG_INTERVAL: Duration = Duration::from_secs(30);
+
+/// What follows a step.
+enum Next {
+    /// Another one, after that time or when somebody calls, and if `for_changes`, when the database
+    /// changes.
+    Step { after: Duration, for_changes: bool },
+    /// Nothing. What some replica does not have.
+    End(Vec<Unreplicated>),
+}
+
+/// Follows a database until it is told to stop, and says what some replica does not have. While
+/// there is something to do, that takes one of `threads`, which all databases share.
+///
+/// An error is one that only somebody's help can end, found before replication began.
+pub(in crate::replicate) async fn follow(
+    mut tail: Tail,
+    threads: Arc<Semaphore>,
+) -> anyhow::Result<Vec<Unreplicated>> {
+    let bell = tail.watch.bell();
+    loop {
+        let thread = Arc::clone(&threads).acquire_owned().await?;
+        let step = tokio::task::spawn_blocking(move || {
+            let next = tail.step();
+            drop(thread);
+            (tail, next)
+        });
+        let (after_step, next) = step.await.context("please report this as a defect")?;
+        tail = after_step;
+        match next? {
+            Next::End(unreplicated) => return Ok(unreplicated),
+            Next::Step { after, for_changes } => {
+                tail.schedule.changed |= bell.wait(after, for_changes).await;
+            }
+        }
+    }
+}
+
+impl Tail {
+    /// Does what there is to do now.
+    fn step(&mut self) -> anyhow::Result<Next> {
+        self.receive()?;
+        if self.aborted || (self.failing.is_none() && self.may_end(Instant::now())) {
+            return Ok(Next::End(self.end()));
+        }
+        let looked_at = SystemTime::now();
+        let after = match self.tick(Instant::now()) {
+            Ok(()) => {
+                self.failing = None;
+                if self.capture.is_some() {
+                    self.metrics.set_looked_at(looked_at);
+                }
+                self.pause(Instant::now())
+            }
+            Err(error) if error.is::<Diverged>() => return Err(error),
+            Err(error) if !self.opened && is_unusable(&error) => return Err(error),
+            Err(error) => {
+                self.metrics.sync_error_count.inc();
+                self.schedule.last_look_was_idle = false;
+                self.release_if_unsure(&error);
+                if self.failing.is_none_or(|since| since.elapsed() > LOG_INTERVAL) {
+                    error!(db = %self.path().display(), "replication is interrupted: {error:#}");
+                    self.failing = Some(Instant::now());
+                }
+                RETRY_INTERVAL
+            }
+        };
+        Ok(Next::Step { after, for_changes: !self.schedule.changed && self.failing.is_none() })
+    }
+
+    /// How long there is nothing to do, unless something changes.
+    fn pause(&self, now: Instant) -> Duration {
+        let interval = self.options.monitor_interval;
+        let waiting = self.slots.iter().any(|slot| slot.wants_snapshot.is_some() && !slot.storing);
+        if self.stopping.is_some() {
+            Duration::from_millis(20)
+        } else if self.schedule.changed && self.capture.is_some() {
+            self.schedule.until_cut(now).min(interval)
+        } else if waiting {
+            Duration::from_millis(100).min(interval)
+        } else if let Some(pause) = self.schedule.until_settled {
+            pause.min(interval)
+        } else if self.capture.is_none() || self.database.is_none() || !self.watch.is_told() {
+            interval
+        } else {
+            let longest = SAFETY_INTERVAL.max(interval);
+            self.until_checkpoint(now).unwrap_or(longest).min(longest)
+        }
+    }
+}
+
+/// Whether only somebody's help can end an error.
+fn is_unusable(error: &anyhow::Error) -> bool {
+    matches!(error.downcast_ref(), Some(OpenError::Unusable(_)))
+}

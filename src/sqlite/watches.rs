@@ -1,0 +1,287 @@
+use std::collections::HashMap;
+use std::ffi::{OsStr, OsString};
+use std::io;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::inotify::{self, CreateFlags, ReadFlags, WatchFlags};
+use rustix::fs::statfs;
+
+use super::sidecar;
+
+/// File systems of which the kernel tells all changes, whoever makes them: the numbers in
+/// `statfs(2)` of ext4, XFS, Btrfs, tmpfs, overlayfs, F2FS, ZFS and bcachefs.
+const TELLING: [u32; 8] = [
+    0xef53,
+    0x5846_5342,
+    0x9123_683e,
+    0x0102_1994,
+    0x794c_7630,
+    0xf2f5_2010,
+    0x2fc1_2fc1,
+    0xca45_1a4e,
+];
+
+/// Tells which databases may have changed: one instance of inotify for all of them, for a user may
+/// have few.
+///
+/// Directories are watched and not files, because files come and go. A database is told of by the
+/// key that it was added with.
+#[derive(Debug)]
+pub struct Watches<K> {
+    inotify: OwnedFd,
+    /// By their watch.
+    directories: HashMap<i32, Directory<K>>,
+    /// The watches of directories, by all names of theirs that were used.
+    numbers: HashMap<PathBuf, i32>,
+}
+
+#[derive(Debug)]
+struct Directory<K> {
+    /// Nothing that happens in it is missed.
+    telling: bool,
+    /// By the names of a database and of its log.
+    files: HashMap<OsString, K>,
+    /// Those who want to hear of every name that comes or goes.
+    listeners: Vec<K>,
+}
+
+impl<K: Clone> Watches<K> {
+    /// An error if the system has no inotify, or no more instances of it.
+    pub fn new() -> io::Result<Self> {
+        let inotify = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?;
+        Ok(Self { inotify, directories: HashMap::new(), numbers: HashMap::new() })
+    }
+
+    /// Begins to tell of changes to `database` and its log, which need not exist, and of the end of
+    /// their directory, after which it is to be added again. To add it too often does no harm.
+    ///
+    /// Says whether nothing will be missed. Something may be where the system is out of watches, the
+    /// directory does not exist, or it is on a network file system: then one has to look.
+    pub fn add(&mut self, database: &Path, key: &K) -> bool {
+        let (directory, Some(name)) = (directory_of(database), database.file_name()) else {
+            return false;
+        };
+        let Some(watched) = self.directory(directory) else { return false };
+        for name in files_of(name) {
+            watched.files.entry(name).or_insert_with(|| key.clone());
+        }
+        watched.telling
+    }
+
+    /// Begins to tell of names that come or go in `directory`, and of its end. Otherwise as
+    /// [`Watches::add`], but to be done once.
+    pub fn listen(&mut self, directory: &Path, key: K) -> bool {
+        let Some(watched) = self.directory(directory) else { return false };
+        watched.listeners.push(key);
+        watched.telling
+    }
+
+    /// Tells of a database no more.
+    pub fn remove(&mut self, database: &Path) {
+        let (directory, Some(name)) = (directory_of(database), database.file_name()) else {
+            return;
+        };
+        let watched = self.numbers.get(directory).copied();
+        let Some((watch, watched)) =
+            watched.and_then(|watch| Some((watch, self.directories.get_mut(&watch)?)))
+        else {
+            return;
+        };
+        for name in files_of(name) {
+            watched.files.remove(&name);
+        }
+        if watched.files.is_empty() && watched.listeners.is_empty() {
+            self.forget(watch);
+        }
+    }
+
+    /// The keys of what may have changed since the last call, some perhaps twice. Does not wait.
+    pub fn changed(&mut self) -> Vec<K> {
+        let mut buffer = [MaybeUninit::uninit(); 4096];
+        let mut reader = inotify::Reader::new(self.inotify.as_fd(), &mut buffer);
+        let (mut changed, mut ended) = (Vec::new(), Vec::new());
+        while let Ok(event) = reader.next() {
+            if event.events().contains(ReadFlags::QUEUE_OVERFLOW) {
+                changed.extend(self.directories.values().flat_map(Directory::keys).cloned());
+            }
+            let Some(directory) = self.directories.get(&event.wd()) else { continue };
+            let Some(name) = event.file_name() else {
+                changed.extend(directory.keys().cloned());
+                ended.push(event.wd());
+                continue;
+            };
+            changed.extend(directory.files.get(OsStr::from_bytes(name.to_bytes())).cloned());
+            if !event.events().contains(ReadFlags::MODIFY) {
+                changed.extend(directory.listeners.iter().cloned());
+            }
+        }
+        for watch in ended {
+            self.forget(watch);
+        }
+        changed
+    }
+
+    /// What can be waited for without holding on to this.
+    pub fn changes(&self) -> io::Result<Changes> {
+        Ok(Changes(self.inotify.try_clone()?))
+    }
+
+    /// The directory, which is watched from now on.
+    fn directory(&mut self, path: &Path) -> Option<&mut Directory<K>> {
+        let watch = match self.numbers.get(path) {
+            Some(&watch) => watch,
+            None => self.watch(path)?,
+        };
+        self.directories.get_mut(&watch)
+    }
+
+    fn watch(&mut self, path: &Path) -> Option<i32> {
+        let events = WatchFlags::MODIFY
+            | WatchFlags::CREATE
+            | WatchFlags::DELETE
+            | WatchFlags::MOVED_FROM
+            | WatchFlags::MOVED_TO
+            | WatchFlags::DELETE_SELF
+            | WatchFlags::MOVE_SELF
+            | WatchFlags::ONLYDIR;
+        let watch = inotify::add_watch(&self.inotify, path, events).ok()?;
+        self.numbers.insert(path.to_owned(), watch);
+        // Under two names it is one directory still, with one watch.
+        self.directories.entry(watch).or_insert_with(|| Directory {
+            telling: is_telling(path),
+            files: HashMap::new(),
+            listeners: Vec::new(),
+        });
+        Some(watch)
+    }
+
+    fn forget(&mut self, watch: i32) {
+        if self.directories.remove(&watch).is_some() {
+            self.numbers.retain(|_, other| *other != watch);
+            // It may have ended by itself.
+            let _ = inotify::remove_watch(&self.inotify, watch);
+        }
+    }
+}
+
+/// Waits for changes, apart from what [`Watches`] knows of them.
+#[derive(Debug)]
+pub struct Changes(OwnedFd);
+
+impl Changes {
+    /// Blocks until there is something to tell, and for `longest` at most. Says whether there is.
+    pub fn wait(&self, longest: Duration) -> bool {
+        let timeout = Timespec::try_from(longest).ok();
+        let ready = poll(&mut [PollFd::new(&self.0, PollFlags::IN)], timeout.as_ref());
+        ready.is_ok_and(|ready| ready > 0)
+    }
+}
+
+impl<K> Directory<K> {
+    fn keys(&self) -> impl Iterator<Item = &K> {
+        self.files.values().chain(&self.listeners)
+    }
+}
+
+fn directory_of(database: &Path) -> &Path {
+    let directory = database.parent().filter(|path| !path.as_os_str().is_empty());
+    directory.unwrap_or(Path::new("."))
+}
+
+fn files_of(name: &OsStr) -> [OsString; 2] {
+    [name.to_owned(), sidecar(Path::new(name), "-wal").into_os_string()]
+}
+
+fn is_telling(directory: &Path) -> bool {
+    let kind = statfs(directory).ok().and_then(|found| u32::try_from(found.f_type).ok());
+    kind.is_some_and(|kind| TELLING.contains(&kind))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    #[test]
+    fn tells_of_the_database_and_its_log_and_of_nothing_else() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut watches: Watches<char> = Watches::new().unwrap();
+        let path = |name: &str| directory.path().join(name);
+        watches.add(&path("a"), &'a');
+        watches.add(&path("a"), &'a');
+        watches.add(&path("b"), &'b');
+        let changes = watches.changes().unwrap();
+        assert!(!changes.wait(Duration::ZERO) && watches.changed().is_empty());
+        fs::write(path("a-shm"), "").unwrap();
+        assert!(watches.changed().is_empty());
+        fs::write(path("b-wal"), "").unwrap();
+        assert!(changes.wait(Duration::from_mins(1)));
+        assert_eq!(watches.changed(), ['b']);
+        fs::write(path("b-wal"), "log").unwrap();
+        assert_eq!(watches.changed(), ['b']);
+        fs::rename(path("a-shm"), path("a")).unwrap();
+        assert_eq!(watches.changed(), ['a']);
+        watches.remove(&path("a"));
+        fs::remove_file(path("a")).unwrap();
+        assert!(watches.changed().is_empty());
+        watches.remove(&path("b"));
+        assert!(watches.directories.is_empty() && watches.numbers.is_empty());
+    }
+
+    #[test]
+    fn listeners_hear_of_names_and_not_of_contents() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut watches: Watches<char> = Watches::new().unwrap();
+        watches.listen(directory.path(), 'l');
+        let path = directory.path().join("new");
+        fs::write(&path, "").unwrap();
+        assert_eq!(watches.changed(), ['l']);
+        fs::write(&path, "text").unwrap();
+        assert!(watches.changed().is_empty());
+        fs::remove_file(&path).unwrap();
+        assert_eq!(watches.changed(), ['l']);
+    }
+
+    /// A directory was renamed, and another one took its place: the watch went with the first one.
+    #[test]
+    fn a_directory_that_ends_is_told_to_all_in_it_and_can_be_added_again() {
+        let root = tempfile::tempdir().unwrap();
+        let directory = root.path().join("data");
+        let database = directory.join("a");
+        let mut watches: Watches<char> = Watches::new().unwrap();
+        assert!(!watches.add(&database, &'a'), "there is no such directory");
+        for end in [
+            |path: &Path| fs::rename(path, path.with_extension("old")),
+            |path: &Path| fs::remove_dir_all(path),
+        ] {
+            fs::create_dir(&directory).unwrap();
+            watches.add(&database, &'a');
+            end(&directory).unwrap();
+            assert_eq!(watches.changed(), ['a']);
+        }
+        fs::create_dir(&directory).unwrap();
+        watches.add(&database, &'a');
+        fs::write(&database, "").unwrap();
+        assert!(watches.changed().contains(&'a'));
+    }
+
+    /// More happened than the kernel remembers.
+    #[test]
+    fn an_overflow_is_told_to_all() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut watches: Watches<char> = Watches::new().unwrap();
+        watches.add(&directory.path().join("quiet"), &'q');
+        let limit = fs::read_to_string("/proc/sys/fs/inotify/max_queued_events").unwrap();
+        // Creating and removing are two events, which the kernel cannot take for one.
+        for _ in 0..=limit.trim().parse::<u32>().unwrap() / 2 {
+            fs::write(directory.path().join("noise"), "").unwrap();
+            fs::remove_file(directory.path().join("noise")).unwrap();
+        }
+        assert!(watches.changed().contains(&'q'));
+    }
+}

@@ -1,0 +1,61 @@
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::OnceCell;
+
+use super::{FileStore, Location, Result, S3Location, S3Store, Store};
+
+/// The buckets that are in use: replicas in the same one share its connections and credentials.
+#[derive(Clone, Debug, Default)]
+pub struct Connections(Arc<Mutex<Vec<Bucket>>>);
+
+#[derive(Clone, Debug)]
+struct Bucket {
+    /// Without a prefix.
+    location: S3Location,
+    store: Arc<OnceCell<S3Store>>,
+}
+
+impl Connections {
+    /// Prepares access to `location`, as [`Store::open`] does. What failed is tried anew.
+    pub async fn open(&self, location: &Location) -> Result<Store> {
+        Ok(match location {
+            Location::File(root) => Store::File(FileStore::new(root.clone())),
+            Location::S3(place) => {
+                let whole = S3Location { prefix: String::new(), ..place.clone() };
+                let store = self.bucket(&whole).store;
+                let store = store.get_or_try_init(|| S3Store::connect(&whole)).await?;
+                Store::S3(store.at(&place.prefix))
+            }
+        })
+    }
+
+    fn bucket(&self, location: &S3Location) -> Bucket {
+        let mut buckets = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(bucket) = buckets.iter().find(|bucket| bucket.location == *location) {
+            return bucket.clone();
+        }
+        let bucket = Bucket { location: location.clone(), store: Arc::default() };
+        buckets.push(bucket.clone());
+        bucket
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn is_shared_within_a_bucket_and_with_the_same_keys_only() {
+        let place = |bucket: &str, key: &str| S3Location {
+            bucket: bucket.to_owned(),
+            access_key_id: Some(key.to_owned()),
+            ..S3Location::default()
+        };
+        let connections = Connections::default();
+        let first = connections.bucket(&place("a", "k"));
+        for (bucket, key, shared) in [("a", "k", true), ("b", "k", false), ("a", "l", false)] {
+            let other = connections.bucket(&place(bucket, key));
+            assert_eq!(Arc::ptr_eq(&first.store, &other.store), shared, "{bucket} {key}");
+        }
+    }
+}
