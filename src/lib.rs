@@ -5,7 +5,7 @@
 //! ```text
 //!   application ──writes──▶ app.db, app.db-wal
 //!                               │
-//!   one thread per database     │  tail: verify frames → cut at a commit → compress → seal
+//!   one task per database       │  tail: verify frames → cut at a commit → compress → seal
 //!                               ▼
 //!               .app.db-litestream/staging/<replica>/   finished segments, under final names
 //!                    │                   │

@@ -1,3 +1,4 @@
+use anyhow::Context;
 use serde_json::{Value, json};
 
 use super::arguments::DatabasesArguments;
@@ -11,8 +12,8 @@ struct DatabaseRow {
 
 pub(super) fn run(arguments: &DatabasesArguments) -> anyhow::Result<u8> {
     let config = source::load(&arguments.config)?;
-    let rows: Vec<DatabaseRow> = config
-        .databases
+    let databases = config.databases().context("look for databases")?;
+    let rows: Vec<DatabaseRow> = databases
         .iter()
         .map(|database| DatabaseRow {
             path: database.path.display().to_string(),

@@ -49,16 +49,22 @@ pub async fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     }))
 }
 
+/// Each command is boxed: nested as deep as they are, their futures would be too much for the
+/// compiler.
 async fn dispatch(command: Command) -> anyhow::Result<u8> {
     match command {
         Command::Databases(arguments) => databases::run(&arguments),
-        Command::Generations(arguments) => until_interrupted(generations::run(&arguments)).await,
+        Command::Generations(arguments) => {
+            until_interrupted(Box::pin(generations::run(&arguments))).await
+        }
         // It ends in an orderly way when it is told to, by itself.
-        Command::Replicate(arguments) => replicate::run(arguments).await,
-        Command::Restore(arguments) => until_interrupted(restore::run(&arguments)).await,
-        Command::Snapshots(arguments) => until_interrupted(snapshots::run(&arguments)).await,
-        Command::Verify(arguments) => until_interrupted(verify::run(&arguments)).await,
+        Command::Replicate(arguments) => Box::pin(replicate::run(arguments)).await,
+        Command::Restore(arguments) => until_interrupted(Box::pin(restore::run(&arguments))).await,
+        Command::Snapshots(arguments) => {
+            until_interrupted(Box::pin(snapshots::run(&arguments))).await
+        }
+        Command::Verify(arguments) => until_interrupted(Box::pin(verify::run(&arguments))).await,
         Command::Version(arguments) => version::run(&arguments),
-        Command::Wal(arguments) => until_interrupted(wal::run(&arguments)).await,
+        Command::Wal(arguments) => until_interrupted(Box::pin(wal::run(&arguments))).await,
     }
 }

@@ -9,14 +9,16 @@ use super::source::{is_url, load};
 use super::version::VERSION;
 use super::{DONE, INTERRUPTED, NOT_REPLICATED, logging, output, serve};
 use crate::config::{self, Config};
-use crate::replicate::{DatabaseOptions, Metrics, replicate};
+use crate::replicate::{DatabaseOptions, Metrics, Sources, replicate};
 use crate::store::Location;
 use crate::validate::validate;
 
 pub(super) async fn run(arguments: ReplicateArguments) -> anyhow::Result<u8> {
     let mut config = config(&arguments)?;
     if let Some(policy) = arguments.on_divergence {
-        config.databases.iter_mut().for_each(|database| database.on_divergence = policy);
+        let Sources { databases, directories } = &mut config.sources;
+        let templates = directories.iter_mut().map(|directory| &mut directory.template);
+        databases.iter_mut().chain(templates).for_each(|of| of.on_divergence = policy);
     }
     let child = match &arguments.exec {
         Some(command) => Some(config::parse_command(command).map_err(anyhow::Error::msg)?),
@@ -24,15 +26,19 @@ pub(super) async fn run(arguments: ReplicateArguments) -> anyhow::Result<u8> {
     };
     logging::start(config.logging);
     info!(version = VERSION, "litestream");
-    config.databases.iter().for_each(announce);
     let metrics = Arc::new(Metrics::new()?);
     let listener = match &config.address {
         Some(address) => Some(serve::listen(address).await?),
         None => None,
     };
-    let validators = start_validators(&config.databases, &metrics);
+    let followed_metrics = Arc::clone(&metrics);
+    let companions = move |database: &DatabaseOptions| {
+        announce(database);
+        validators(database, &followed_metrics)
+    };
+    let timeout = config.shutdown_timeout;
     let replicate =
-        replicate(config.databases, child, config.shutdown_timeout, Arc::clone(&metrics));
+        replicate(config.sources, child, timeout, Arc::clone(&metrics), Box::new(companions));
     let outcome = match listener {
         Some(listener) => tokio::select! {
             outcome = replicate => outcome?,
@@ -40,7 +46,6 @@ pub(super) async fn run(arguments: ReplicateArguments) -> anyhow::Result<u8> {
         },
         None => replicate.await?,
     };
-    drop(validators);
     if !outcome.unreplicated.is_empty() {
         let behind: Vec<String> = outcome.unreplicated.iter().map(ToString::to_string).collect();
         let behind = behind.join("; ");
@@ -49,19 +54,17 @@ pub(super) async fn run(arguments: ReplicateArguments) -> anyhow::Result<u8> {
     Ok(status(outcome.child, outcome.interrupted, outcome.unreplicated.is_empty()))
 }
 
-/// Starts to validate the replicas that ask for it. Ends when the value is dropped.
-fn start_validators(databases: &[DatabaseOptions], metrics: &Metrics) -> JoinSet<()> {
+/// Starts to validate the replicas of a database that ask for it. Ends when the value is dropped.
+fn validators(database: &DatabaseOptions, metrics: &Metrics) -> JoinSet<()> {
     let mut validators = JoinSet::new();
-    for database in databases {
-        let metrics = metrics.database(&database.path);
-        for replica in &database.replicas {
-            if replica.validation_interval.is_zero() {
-                continue;
-            }
-            let (database, replica) = (database.clone(), replica.clone());
-            let metrics = metrics.replica(&replica.name);
-            validators.spawn(async move { validate(&database, &replica, &metrics).await });
+    let metrics = metrics.database(&database.path);
+    for replica in &database.replicas {
+        if replica.validation_interval.is_zero() {
+            continue;
         }
+        let (database, replica) = (database.clone(), replica.clone());
+        let metrics = metrics.replica(&replica.name);
+        validators.spawn(async move { validate(&database, &replica, &metrics).await });
     }
     validators
 }
@@ -70,7 +73,7 @@ fn start_validators(databases: &[DatabaseOptions], metrics: &Metrics) -> JoinSet
 fn config(arguments: &ReplicateArguments) -> anyhow::Result<Config> {
     let Some(database) = &arguments.database else {
         let config = load(&arguments.config)?;
-        if config.databases.is_empty() {
+        if config.sources == Sources::default() {
             bail!("no databases specified in configuration; add a list of `dbs` to it");
         }
         return Ok(config);

@@ -8,7 +8,7 @@ use super::arguments::ConfigArguments;
 use super::forks;
 use crate::config::{self, Config, LoggingOptions};
 use crate::format::{Generation, Key};
-use crate::replicate::DatabaseOptions;
+use crate::replicate::{DatabaseOptions, Sources};
 use crate::store::{Location, Store};
 
 /// A database or a replica, as it was named on the command line.
@@ -46,7 +46,7 @@ impl Source {
         let Some(database) = config.database(&path) else {
             bail!("database not found in config: {}{}", path.display(), known(&config));
         };
-        let source = Self::of_database(database, replica, config.logging);
+        let source = Self::of_database(&database, replica, config.logging);
         if let (Some(name), []) = (replica, source.replicas.as_slice()) {
             bail!("replica {name:?} not found for database {:?}", path.display().to_string());
         }
@@ -59,8 +59,9 @@ impl Source {
         replica: Option<&str>,
     ) -> anyhow::Result<Vec<Self>> {
         let config = load(config)?;
-        let sources = config.databases.iter();
-        let sources = sources.map(|database| Self::of_database(database, replica, config.logging));
+        let databases = config.databases().context("look for databases")?;
+        let sources =
+            databases.iter().map(|database| Self::of_database(database, replica, config.logging));
         let sources: Vec<Self> = sources.filter(|source| !source.replicas.is_empty()).collect();
         if let (Some(name), []) = (replica, sources.as_slice()) {
             bail!("replica {name:?} not found in config");
@@ -150,8 +151,12 @@ pub(super) fn load(arguments: &ConfigArguments) -> anyhow::Result<Config> {
 }
 
 fn known(config: &Config) -> String {
-    let paths: Vec<String> =
-        config.databases.iter().map(|database| database.path.display().to_string()).collect();
+    let Sources { databases, directories } = &config.sources;
+    let databases = databases.iter().map(|database| database.path.display().to_string());
+    let directories = directories
+        .iter()
+        .map(|directory| directory.path.join(directory.pattern.as_str()).display().to_string());
+    let paths: Vec<String> = databases.chain(directories).collect();
     match paths.as_slice() {
         [] => "; it has no databases".to_owned(),
         paths => format!("; it has {}", paths.join(", ")),

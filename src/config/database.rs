@@ -3,24 +3,77 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::error::{Invalid, Step};
+use super::raw;
 use super::reader::Reader;
 use super::replica::Keys;
-use super::{raw, replica};
-use crate::replicate::{DatabaseOptions, OnDivergence, ReplicaOptions};
+use crate::replicate::{
+    Conflict, DatabaseOptions, DirectoryOptions, OnDivergence, Places, ReplicaOptions,
+};
 
 const MONITOR_INTERVAL: Duration = Duration::from_secs(1);
 const CHECKPOINT_INTERVAL: Duration = Duration::from_mins(1);
 const MIN_CHECKPOINT_PAGES: u32 = 1000;
 const MAX_CHECKPOINT_PAGES: u32 = 10_000;
 
+/// What an entry of `dbs` stands for.
+pub(super) enum Entry {
+    Database(DatabaseOptions),
+    Directory(DirectoryOptions),
+}
+
 impl raw::Database {
-    pub(super) fn validate(self, reader: &Reader, keys: &Keys) -> Result<DatabaseOptions, Invalid> {
-        let path = reader.path("path", self.path)?;
-        let path = path.ok_or_else(|| Invalid::whole("a database without a `path`"))?;
-        let state_directory = match reader.path("meta-path", self.meta_path)? {
-            Some(directory) => directory,
-            None => beside(&path)?,
-        };
+    pub(super) fn validate(mut self, reader: &Reader, keys: &Keys) -> Result<Entry, Invalid> {
+        let path = reader.path("path", self.path.take())?;
+        let directory = reader.path("dir", self.dir.take())?;
+        let state = reader.path("meta-path", self.meta_path.take())?;
+        let pattern = reader.parsed("pattern", self.pattern.take(), parse_pattern)?;
+        let recursive = reader.switch("recursive", self.recursive.take())?;
+        let watch = reader.switch("watch", self.watch.take())?;
+        match (path, directory) {
+            (Some(_), Some(_)) => {
+                Err(Invalid::new("dir", "a database has a `path` or a `dir`, not both"))
+            }
+            (None, None) => Err(Invalid::whole("a database without a `path`")),
+            (Some(path), None) => {
+                let others = [
+                    ("pattern", pattern.is_some()),
+                    ("recursive", recursive.is_some()),
+                    ("watch", watch.is_some()),
+                ];
+                if let Some((key, _)) = others.iter().find(|(_, present)| *present) {
+                    return Err(Invalid::new(key, format!("`{key}` is for a `dir`")));
+                }
+                let state = match state {
+                    Some(directory) => directory,
+                    None => beside(&path)?,
+                };
+                self.options(reader, keys, path, state).map(Entry::Database)
+            }
+            (None, Some(path)) => {
+                if state.is_some() {
+                    let message = "each database of a `dir` has a directory of its own beside it";
+                    return Err(Invalid::new("meta-path", message));
+                }
+                let missing = "a `dir` without a `pattern`, such as \"*.db\"";
+                let pattern = pattern.ok_or_else(|| Invalid::whole(missing))?;
+                Ok(Entry::Directory(DirectoryOptions {
+                    template: self.options(reader, keys, path.clone(), path.clone())?,
+                    path,
+                    pattern,
+                    recursive: recursive.unwrap_or(false),
+                    watch: watch.unwrap_or(false),
+                }))
+            }
+        }
+    }
+
+    fn options(
+        self,
+        reader: &Reader,
+        keys: &Keys,
+        path: PathBuf,
+        state_directory: PathBuf,
+    ) -> Result<DatabaseOptions, Invalid> {
         let min_checkpoint_pages = reader.count(
             "min-checkpoint-page-count",
             self.min_checkpoint_page_count,
@@ -55,6 +108,11 @@ impl raw::Database {
             path,
         })
     }
+}
+
+/// Reads a pattern of names, as a shell has them.
+fn parse_pattern(text: &str) -> Result<glob::Pattern, String> {
+    glob::Pattern::new(text).map_err(|error| format!("{text:?} is no pattern: {error}"))
 }
 
 /// Reads a policy by its name.
@@ -103,38 +161,16 @@ fn validate_replicas(
     Ok(replicas)
 }
 
-/// Refuses a database that shares a file, a directory or a replica with itself or an earlier one:
-/// two writers in one place destroy what each of them keeps there.
-pub(super) fn check_apart(
-    earlier: &[DatabaseOptions],
-    database: &DatabaseOptions,
-) -> Result<(), Invalid> {
-    if earlier.iter().any(|other| other.path == database.path) {
-        let message = format!("duplicate database path: {}", database.path.display());
-        return Err(Invalid::new("path", message));
-    }
-    if let Some(other) =
-        earlier.iter().find(|other| other.state_directory == database.state_directory)
-    {
-        let directory = database.state_directory.display();
-        let message = format!("{directory} is already used for {}", other.path.display());
-        return Err(Invalid::new("meta-path", message));
-    }
-    for (index, replica) in database.replicas.iter().enumerate() {
-        let before = database.replicas[..index].iter().map(|other| (database, other));
-        let mut others = earlier
-            .iter()
-            .flat_map(|database| database.replicas.iter().map(move |replica| (database, replica)))
-            .chain(before);
-        let same =
-            others.find(|(_, other)| replica::same_place(&replica.location, &other.location));
-        if let Some((owner, other)) = same {
-            let owner = owner.path.display();
-            let message = format!("replica {:?} of {owner} is kept in the same place", other.name);
-            return Err(Invalid::whole(message)
-                .inside(Step::Index(index))
-                .inside(Step::Key("replicas")));
+/// Refuses a database that shares a file, a directory or a replica with itself or an earlier one.
+pub(super) fn claim(places: &mut Places, database: &DatabaseOptions) -> Result<(), Invalid> {
+    places.claim(database).map_err(|conflict| {
+        let message = conflict.to_string();
+        match conflict {
+            Conflict::Database(_) => Invalid::new("path", message),
+            Conflict::State { .. } => Invalid::new("meta-path", message),
+            Conflict::Replica { number, .. } => {
+                Invalid::whole(message).inside(Step::Index(number)).inside(Step::Key("replicas"))
+            }
         }
-    }
-    Ok(())
+    })
 }

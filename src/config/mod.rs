@@ -24,7 +24,8 @@ pub use error::ConfigError;
 pub use logging::{Level, LogFormat, LoggingOptions};
 pub use path::absolute;
 
-use crate::replicate::DatabaseOptions;
+use crate::replicate::{DatabaseOptions, Followed, Look, Places, Sources};
+use database::Entry;
 use error::{Invalid, Step};
 use reader::Reader;
 pub use reader::Variables;
@@ -38,7 +39,7 @@ pub const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(30);
 /// Everything a configuration says. Every value is valid.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
-    pub databases: Vec<DatabaseOptions>,
+    pub sources: Sources,
     /// Where to serve metrics: `HOST:PORT`, or `:PORT` for all interfaces.
     pub address: Option<String>,
     /// A command to run as a child while replicating, and its arguments.
@@ -87,28 +88,43 @@ impl Config {
         raw.validate(&Reader::new(None)).map_err(|invalid| ConfigError::new(invalid.message))
     }
 
-    /// The database at `path`, which is absolute.
-    pub fn database(&self, path: &Path) -> Option<&DatabaseOptions> {
-        self.databases.iter().find(|database| database.path == path)
+    /// The database at `path`, which is absolute. One of a directory need not exist.
+    pub fn database(&self, path: &Path) -> Option<DatabaseOptions> {
+        let Sources { databases, directories } = &self.sources;
+        let named = databases.iter().find(|database| database.path == path).cloned();
+        named.or_else(|| directories.iter().find_map(|directory| directory.database(path)))
+    }
+
+    /// All databases: those that are named, and those that there are now in directories.
+    pub fn databases(&self) -> std::io::Result<Vec<DatabaseOptions>> {
+        let Sources { databases, directories } = &self.sources;
+        let mut named = Followed::default();
+        for database in databases {
+            named.add(&database.path);
+        }
+        let look = Look::into(directories, &mut named.clone())?;
+        let found = look.databases.into_iter().filter(|found| !named.contains(&found.path));
+        Ok(databases.iter().cloned().chain(found).collect())
     }
 }
 
 impl raw::Config {
     fn validate(self, reader: &Reader) -> Result<Config, Invalid> {
         let keys = replica::Keys::read(reader, self.access_key_id, self.secret_access_key)?;
-        let mut databases = Vec::new();
+        let mut sources = Sources::default();
+        let mut places = Places::default();
         for (index, raw) in self.dbs.unwrap_or_default().into_iter().enumerate() {
-            let database = raw
-                .validate(reader, &keys)
-                .and_then(|database| {
-                    database::check_apart(&databases, &database)?;
-                    Ok(database)
-                })
-                .map_err(|invalid| invalid.inside(Step::Index(index)).inside(Step::Key("dbs")))?;
-            databases.push(database);
+            let inside = |error: Invalid| error.inside(Step::Index(index)).inside(Step::Key("dbs"));
+            match raw.validate(reader, &keys).map_err(inside)? {
+                Entry::Database(database) => {
+                    database::claim(&mut places, &database).map_err(inside)?;
+                    sources.databases.push(database);
+                }
+                Entry::Directory(directory) => sources.directories.push(directory),
+            }
         }
         Ok(Config {
-            databases,
+            sources,
             address: reader.text("addr", self.addr)?.map(checked_address).transpose()?,
             exec: reader.text("exec", self.exec)?.map(|text| split_command(&text)).transpose()?,
             shutdown_timeout: reader.duration(

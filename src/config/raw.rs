@@ -28,13 +28,17 @@ section! {
 section! {
     Database, "in a database" {
         "checkpoint-interval" => checkpoint_interval: Scalar,
+        "dir" => dir: Scalar,
         "max-checkpoint-page-count" => max_checkpoint_page_count: Scalar,
         "meta-path" => meta_path: Scalar,
         "min-checkpoint-page-count" => min_checkpoint_page_count: Scalar,
         "monitor-interval" => monitor_interval: Scalar,
         "on-divergence" => on_divergence: Scalar,
         "path" => path: Scalar,
+        "pattern" => pattern: Scalar,
+        "recursive" => recursive: Scalar,
         "replicas" => replicas: Vec<Replica>,
+        "watch" => watch: Scalar,
     }
 }
 

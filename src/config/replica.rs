@@ -236,15 +236,3 @@ fn prefix(path: &str) -> Result<String, Invalid> {
     }
     Ok(prefix)
 }
-
-/// Whether two replicas would write the same objects.
-pub(super) fn same_place(one: &Location, other: &Location) -> bool {
-    match (one, other) {
-        (Location::File(one), Location::File(other)) => one == other,
-        (Location::S3(one), Location::S3(other)) => {
-            (&one.endpoint, &one.bucket, &one.prefix)
-                == (&other.endpoint, &other.bucket, &other.prefix)
-        }
-        _ => false,
-    }
-}

@@ -1,4 +1,4 @@
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::section::Section;
@@ -23,7 +23,7 @@ fn with_replica(lines: &[&str]) -> String {
 }
 
 fn location(text: &str) -> Location {
-    parse(text).unwrap().databases[0].replicas[0].location.clone()
+    parse(text).unwrap().sources.databases[0].replicas[0].location.clone()
 }
 
 /// The sample with all its settings active.
@@ -43,8 +43,8 @@ fn uncommented() -> String {
 #[test]
 fn the_sample_means_what_it_says() {
     let config = parse(SAMPLE).unwrap();
-    assert_eq!(config.databases.len(), 1);
-    let database = &config.databases[0];
+    assert_eq!(config.sources.databases.len(), 1);
+    let database = &config.sources.databases[0];
     assert_eq!(database.path, PathBuf::from("/data/bbs.sqlite"));
     assert_eq!(database.state_directory, PathBuf::from("/data/.bbs.sqlite-litestream"));
     assert_eq!(database.replicas.len(), 1);
@@ -68,10 +68,12 @@ fn the_defaults_in_the_sample_are_the_defaults() {
     let (plain, full) = (parse(SAMPLE).unwrap(), parse(&uncommented()).unwrap());
     assert_eq!(full.address.as_deref(), Some(":9090"));
     assert_eq!(full.exec, Some(vec!["your-application".to_owned(), "--its-flag".to_owned()]));
-    assert_eq!(full.databases[0].replicas.len(), 3);
+    assert_eq!(full.sources.databases[0].replicas.len(), 3);
     let mut same = full.clone();
     (same.address, same.exec) = (None, None);
-    same.databases[0].replicas.truncate(1);
+    let directory = same.sources.directories.remove(0);
+    assert!(!directory.recursive && !directory.watch);
+    same.sources.databases[0].replicas.truncate(1);
     assert_eq!(same, plain);
 }
 
@@ -131,7 +133,7 @@ fn variables_stand_for_values_of_every_type() {
         ])
     ))
     .unwrap();
-    let database = &config.databases[0];
+    let database = &config.sources.databases[0];
     assert_eq!(database.min_checkpoint_pages, 50);
     assert_eq!(database.replicas[0].sync_interval, Duration::from_millis(500));
     assert_eq!(database.replicas[0].retention, Duration::from_hours(2));
@@ -140,7 +142,7 @@ fn variables_stand_for_values_of_every_type() {
     let text = with_replica(&["path: /x/$HALF/${Y:-z}"]);
     let unexpanded = Config::parse(&text, None).unwrap();
     let expected = Location::File("/x/$HALF/${Y:-z}".into());
-    assert_eq!(unexpanded.databases[0].replicas[0].location, expected);
+    assert_eq!(unexpanded.sources.databases[0].replicas[0].location, expected);
 }
 
 #[test]
@@ -303,6 +305,31 @@ fn refuses_two_of_a_kind() {
 }
 
 #[test]
+fn refuses_directories_that_are_not_clear() {
+    for (text, expected) in [
+        ("dir: /d", "2:3: a `dir` without a `pattern`"),
+        ("dir: /d\n  path: /d/a", "2:8: a database has a `path` or a `dir`"),
+        ("dir: /d\n  pattern: a[", "3:12: `pattern`: \"a[\" is no pattern"),
+        ("path: /d\n  watch: yes", "3:10: `watch` is for a `dir`"),
+        ("dir: /d\n  meta-path: /m", "3:14: each database of a `dir`"),
+    ] {
+        let error = parse(&format!("dbs:\n- {text}\n")).unwrap_err();
+        assert!(error.contains(expected), "{text}\nexpected {expected}\nfound    {error}");
+    }
+}
+
+#[test]
+fn a_database_of_a_directory_is_known_before_there_is_one() {
+    let text = "dbs:\n- dir: /data\n  pattern: '*.db'\n  recursive: true\n  \
+                replicas: [{url: 's3://b/tenants', retention: 1h}]\n";
+    let config = parse(text).unwrap();
+    let database = config.database(Path::new("/data/a/b.db")).unwrap();
+    assert_eq!(database.replicas[0].location.to_string(), "s3://b/tenants/a/b.db");
+    assert_eq!(database.replicas[0].retention, Duration::from_hours(1));
+    assert_eq!(config.database(Path::new("/data/a/b.sqlite")), None);
+}
+
+#[test]
 fn reads_the_rest() {
     let text = "addr: :9090\nexec: a 'b c'\nshutdown-timeout: 1m\n\
                 logging: {level: WARNING, type: json, stderr: yes}\n";
@@ -313,7 +340,7 @@ fn reads_the_rest() {
     let logging = LoggingOptions { level: Level::Warn, format: LogFormat::Json, stderr: true };
     assert_eq!(config.logging, logging);
     for empty in ["", "# nothing\n", "dbs:\n", "dbs: []\nlogging:\naddr: ''\n"] {
-        assert_eq!(parse(empty).unwrap().databases, [], "{empty:?}");
+        assert_eq!(parse(empty).unwrap().sources.databases, [], "{empty:?}");
     }
 }
 
@@ -322,6 +349,6 @@ fn arguments_name_their_replicas() {
     let urls = ["file:///a", "file:///b", "s3://c"].map(str::to_owned);
     let config = Config::of_database("/db", &urls).unwrap();
     let names: Vec<&str> =
-        config.databases[0].replicas.iter().map(|replica| replica.name.as_str()).collect();
+        config.sources.databases[0].replicas.iter().map(|replica| replica.name.as_str()).collect();
     assert_eq!(names, ["file", "file-2", "s3"]);
 }

@@ -1,3 +1,5 @@
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, mpsc};
 
@@ -9,11 +11,13 @@ use super::message::{Captured, Lines, Mailbox, Message};
 use super::metrics::Metrics;
 use super::options::{DatabaseOptions, OnDivergence};
 use super::outcome::Unreplicated;
+use super::places::Places;
 use super::replica::Replica;
 use super::restoration::take_up_restoration;
 use super::staging::Staging;
 use super::state_directory::StateDirectory;
 use super::tail::{Slot, Tail, follow};
+use super::watchdog::Watchdog;
 use super::watcher::Watcher;
 use crate::store::Connections;
 
@@ -21,56 +25,118 @@ use crate::store::Connections;
 /// for somebody else's lock.
 const THREADS: usize = 16;
 
+/// Begins what else is to be done while a database is followed. It ends with the value.
+pub type Companions = dyn Fn(&DatabaseOptions) -> JoinSet<()> + Send + Sync;
+
 /// The tasks of all databases.
-#[derive(Debug)]
 pub(super) struct Engine {
-    tails: JoinSet<anyhow::Result<Vec<Unreplicated>>>,
+    followed: HashMap<PathBuf, Followed>,
+    places: Places,
+    tails: JoinSet<(PathBuf, anyhow::Result<Vec<Unreplicated>>)>,
     replicas: JoinSet<()>,
-    mailboxes: Vec<Mailbox>,
     watcher: Watcher,
+    watchdog: Watchdog,
     connections: Connections,
     threads: Arc<Semaphore>,
+    metrics: Arc<Metrics>,
+    companions: Box<Companions>,
     unreplicated: Vec<Unreplicated>,
     failure: Option<anyhow::Error>,
 }
 
+/// A database that is followed.
+struct Followed {
+    mailbox: Mailbox,
+    _companions: JoinSet<()>,
+    /// It is gone, and is to be followed no more.
+    retired: bool,
+}
+
 impl Engine {
-    /// Locks the state directories of all databases, and only then begins.
-    pub(super) fn start(
-        databases: Vec<DatabaseOptions>,
-        metrics: &Metrics,
-    ) -> anyhow::Result<Self> {
+    pub(super) fn new(metrics: Arc<Metrics>, companions: Box<Companions>) -> Self {
+        Self {
+            followed: HashMap::new(),
+            places: Places::default(),
+            tails: JoinSet::new(),
+            replicas: JoinSet::new(),
+            watcher: Watcher::start(),
+            watchdog: Watchdog::default(),
+            connections: Connections::default(),
+            threads: Arc::new(Semaphore::new(THREADS)),
+            metrics,
+            companions,
+            unreplicated: Vec::new(),
+            failure: None,
+        }
+    }
+
+    pub(super) fn watcher(&self) -> &Watcher {
+        &self.watcher
+    }
+
+    pub(super) fn watchdog(&self) -> Watchdog {
+        self.watchdog.clone()
+    }
+
+    pub(super) fn followed(&self) -> impl Iterator<Item = &Path> {
+        self.followed.keys().map(PathBuf::as_path)
+    }
+
+    /// Follows databases. The state directories of all of them are locked before one is begun with.
+    pub(super) fn start(&mut self, databases: Vec<DatabaseOptions>) -> anyhow::Result<()> {
         let mut locked = Vec::new();
         for options in databases {
+            self.places.claim(&options)?;
             let state = StateDirectory::lock(&options.state_directory, &options.path)?;
             locked.push((options, state));
         }
-        let mut engine = Self {
-            tails: JoinSet::new(),
-            replicas: JoinSet::new(),
-            mailboxes: Vec::new(),
-            watcher: Watcher::start(),
-            connections: Connections::default(),
-            threads: Arc::new(Semaphore::new(THREADS)),
-            unreplicated: Vec::new(),
-            failure: None,
-        };
         for (options, state) in locked {
-            let path = options.path.clone();
-            engine
-                .follow(options, state, metrics)
-                .with_context(|| format!("replicate {}", path.display()))?;
+            self.begin(options, state)?;
         }
-        Ok(engine)
+        Ok(())
+    }
+
+    /// Begins to follow one more database. If that fails, the others are not concerned.
+    pub(super) fn add(&mut self, options: DatabaseOptions) -> anyhow::Result<()> {
+        self.places.claim(&options)?;
+        let path = options.path.clone();
+        let state = StateDirectory::lock(&options.state_directory, &path);
+        let begun = state.and_then(|state| self.begin(options, state));
+        begun.inspect_err(|_| self.forget(&path))
+    }
+
+    /// Follows a database no more that is gone, once what was captured of it is sent.
+    pub(super) fn retire(&mut self, path: &Path) {
+        if let Some(followed) = self.followed.get_mut(path) {
+            followed.retired = true;
+            followed.mailbox.send(Message::Stop);
+        }
+    }
+
+    fn begin(&mut self, options: DatabaseOptions, state: StateDirectory) -> anyhow::Result<()> {
+        let path = options.path.clone();
+        let companions = (self.companions)(&options);
+        let mailbox =
+            self.follow(options, state).with_context(|| format!("replicate {}", path.display()))?;
+        let followed = Followed { mailbox, _companions: companions, retired: false };
+        self.followed.insert(path, followed);
+        Ok(())
+    }
+
+    fn forget(&mut self, path: &Path) {
+        self.followed.remove(path);
+        self.places.release(path);
+        self.watchdog.remove(path);
+        self.metrics.forget(path);
     }
 
     fn follow(
         &mut self,
         options: DatabaseOptions,
         state: StateDirectory,
-        all_metrics: &Metrics,
-    ) -> anyhow::Result<()> {
-        let metrics = all_metrics.database(&options.path);
+    ) -> anyhow::Result<Mailbox> {
+        let metrics = self.metrics.database(&options.path);
+        self.watchdog.add(&options, &metrics);
         let staging: Vec<Staging> = options
             .replicas
             .iter()
@@ -100,46 +166,65 @@ impl Engine {
                 captured: captured.subscribe(),
                 tail: mailbox.clone(),
                 metrics: metrics.replica(&replica.name),
-                all_metrics: all_metrics.clone(),
+                all_metrics: self.metrics.as_ref().clone(),
             };
             self.replicas.spawn(replica.run(granted));
         }
+        let path = options.path.clone();
         let tail =
             Tail::new(options, state, slots, Lines { inbox, captured, cancelled }, watch, metrics)?;
-        self.tails.spawn(follow(tail, Arc::clone(&self.threads)));
-        self.mailboxes.push(mailbox);
-        Ok(())
+        let threads = Arc::clone(&self.threads);
+        self.tails.spawn(async move { (path, follow(tail, threads).await) });
+        Ok(mailbox)
     }
 
     /// Waits until something ends that should not. Can be dropped and called again.
     pub(super) async fn failure(&mut self) -> anyhow::Error {
-        tokio::select! {
-            Some(tail) = self.tails.join_next() => match tail {
-                Ok(Ok(_)) => anyhow!("a database is no longer followed"),
-                Ok(Err(error)) => error,
-                Err(error) => panicked(error),
-            },
-            // Without an error it ends together with its tail, which then says why.
-            Some(Err(error)) = self.replicas.join_next() => panicked(error),
+        loop {
+            tokio::select! {
+                Some(tail) = self.tails.join_next() => match tail {
+                    Ok((path, Ok(missing))) => {
+                        if self.followed.get(&path).is_none_or(|followed| !followed.retired) {
+                            return anyhow!("{} is no longer followed", path.display());
+                        }
+                        self.unreplicated.extend(missing);
+                        self.forget(&path);
+                    }
+                    Ok((_, Err(error))) => return error,
+                    Err(error) => return panicked(error),
+                },
+                // Without an error it ends together with its tail, which then says why.
+                Some(ended) = self.replicas.join_next() => match ended {
+                    Ok(()) => (),
+                    Err(error) => return panicked(error),
+                },
+                else => std::future::pending().await,
+            }
         }
     }
 
     /// Tells all databases to capture and send what is left.
     pub(super) fn stop(&self) {
-        self.mailboxes.iter().for_each(|mailbox| mailbox.send(Message::Stop));
+        self.tell(&Message::Stop);
     }
 
     /// Tells all databases to end now.
     pub(super) fn abort(&self) {
-        self.mailboxes.iter().for_each(|mailbox| mailbox.send(Message::Abort));
+        self.tell(&Message::Abort);
+    }
+
+    fn tell(&self, message: &Message) {
+        for followed in self.followed.values() {
+            followed.mailbox.send(message.clone());
+        }
     }
 
     /// Waits until all databases have ended. Can be dropped and called again.
     pub(super) async fn finished(&mut self) {
         while let Some(tail) = self.tails.join_next().await {
             match tail {
-                Ok(Ok(missing)) => self.unreplicated.extend(missing),
-                Ok(Err(error)) => self.failure = Some(error),
+                Ok((_, Ok(missing))) => self.unreplicated.extend(missing),
+                Ok((_, Err(error))) => self.failure = Some(error),
                 Err(error) => self.failure = Some(panicked(error)),
             }
         }

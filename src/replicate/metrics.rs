@@ -96,6 +96,11 @@ impl Metrics {
         }
     }
 
+    /// Ends all that is counted of a database which is replicated no more.
+    pub fn forget(&self, path: &Path) {
+        self.families.forget(&path.display().to_string());
+    }
+
     /// Counts a request to a store of type `replica_type`. Litestream counts none for files.
     pub fn count_operation(&self, replica_type: &str, operation: Operation, bytes: u64) {
         let labels = &[replica_type, operation.name()];
@@ -287,6 +292,20 @@ mod tests {
         ] {
             assert!(text.lines().any(|found| found == line), "{line}\nis not in\n{text}");
         }
+    }
+
+    #[test]
+    fn a_database_that_is_replicated_no_more_is_not_shown() {
+        let metrics = Metrics::new().unwrap();
+        for path in ["/gone", "/there"] {
+            let database = metrics.database(Path::new(path));
+            database.checkpoint("PASSIVE").count.inc();
+            database.replica("s3").validated(true);
+        }
+        metrics.forget(Path::new("/gone"));
+        let text = metrics.render().unwrap();
+        assert!(!text.contains("/gone") && text.contains("/there"), "{text}");
+        assert_eq!(metrics.health().len(), 1);
     }
 
     #[test]

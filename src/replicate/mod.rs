@@ -1,9 +1,12 @@
 //! From a live database to its replicas.
 //!
 //! ```text
-//!   one thread per database      tail: log → capture → staging directories, checkpoints, snapshots
-//!   one task per replica         replica: staging directory → store
+//!   one task per database      tail: log → capture → staging directories, checkpoints, snapshots
+//!   one task per replica       replica: staging directory → store
 //! ```
+//!
+//! While a database is looked at, its task has one of a few threads. One more thread waits for
+//! changes, and rings the bell of each database that has changed.
 //!
 //! Between the two are the staging directories, and messages that are only hints. The tail decides
 //! when everything is done.
@@ -17,6 +20,8 @@ mod child;
 mod continuity;
 mod cursor;
 mod descent;
+mod directories;
+mod directory;
 mod durable;
 mod engine;
 #[cfg(any(test, fuzzing))]
@@ -31,6 +36,7 @@ mod metrics;
 mod options;
 mod outcome;
 mod pages;
+mod places;
 mod replica;
 mod restoration;
 mod retention;
@@ -55,15 +61,18 @@ use tracing::{info, warn};
 use crate::format::{Generation, WalPos};
 
 use child::Application;
+use directories::Directories;
+pub use directory::{DirectoryOptions, Followed, Look};
+pub use engine::Companions;
 use engine::Engine;
 pub use health::Health;
 pub use metrics::{CheckpointMetrics, DatabaseMetrics, Metrics, Operation, ReplicaMetrics};
 pub use options::{DatabaseOptions, OnDivergence, ReplicaOptions};
 pub use outcome::{Outcome, Unreplicated};
 pub use pages::PageTable;
+pub use places::{Conflict, Places};
 use signals::Signals;
 use staging::Staging;
-use watchdog::Watchdog;
 
 /// The fork of a replica that the database is replicated to, if it did not continue what that
 /// replica held.
@@ -85,7 +94,14 @@ pub fn acknowledged(
     Ok(staging.sent()?.map(|sent| (sent.generation, sent.end)))
 }
 
-/// Replicates `databases` until a signal comes, or until the application ends that is run as our
+/// What to replicate.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Sources {
+    pub databases: Vec<DatabaseOptions>,
+    pub directories: Vec<DirectoryOptions>,
+}
+
+/// Replicates databases until a signal comes, or until the application ends that is run as our
 /// child.
 ///
 /// Then everything that is left is captured and sent, for `shutdown_timeout` at most: what
@@ -96,17 +112,20 @@ pub fn acknowledged(
 /// What only somebody's help can end, found at the start: a database that is none, a store that
 /// refuses us.
 pub async fn replicate(
-    databases: Vec<DatabaseOptions>,
+    sources: Sources,
     child: Option<Vec<String>>,
     shutdown_timeout: Duration,
     metrics: Arc<Metrics>,
+    companions: Box<Companions>,
 ) -> anyhow::Result<Outcome> {
     let mut signals = Signals::listen()?;
-    let watchdog = Watchdog::new(&databases, &metrics);
-    let mut engine = Engine::start(databases, &metrics)?;
+    let mut engine = Engine::new(metrics, companions);
+    engine.start(sources.databases)?;
+    let mut directories = Directories::new(sources.directories, engine.watcher().clone());
+    directories.follow_first(&mut engine).await?;
     // Ends with the value.
     let mut watching = JoinSet::new();
-    watching.spawn(watchdog.run());
+    watching.spawn(engine.watchdog().run());
     let mut application = match child.as_deref().map(Application::start).transpose() {
         Ok(application) => application,
         Err(error) => {
@@ -116,7 +135,8 @@ pub async fn replicate(
         }
     };
 
-    let failure = run(&mut engine, &mut signals, application.as_mut()).await.err();
+    let failure =
+        run(&mut engine, &mut directories, &mut signals, application.as_mut()).await.err();
     if let (Some(_), Some(application)) = (&failure, &mut application) {
         application.signal(Signal::TERM);
         application.wait().await?;
@@ -137,30 +157,35 @@ pub async fn replicate(
 /// Runs until there is a reason to stop.
 async fn run(
     engine: &mut Engine,
+    directories: &mut Directories,
     signals: &mut Signals,
-    application: Option<&mut Application>,
+    mut application: Option<&mut Application>,
 ) -> anyhow::Result<()> {
-    let Some(application) = application else {
-        return tokio::select! {
-            failure = engine.failure() => Err(failure),
-            _ = signals.next() => {
-                info!("signal received, litestream shutting down");
-                Ok(())
-            }
-        };
-    };
     loop {
         tokio::select! {
             failure = engine.failure() => return Err(failure),
+            () = directories.changed() => directories.follow(engine).await,
             signal = signals.next() => {
+                let Some(application) = &application else {
+                    info!("signal received, litestream shutting down");
+                    return Ok(());
+                };
                 info!("signal received, passed on to the application");
                 application.signal(signal);
             }
-            status = application.wait() => {
+            status = ended(&mut application) => {
                 info!(status = status?, "the application has ended, litestream shutting down");
                 return Ok(());
             }
         }
+    }
+}
+
+/// Waits for the end of the application, if there is one.
+async fn ended(application: &mut Option<&mut Application>) -> anyhow::Result<i32> {
+    match application {
+        Some(application) => application.wait().await,
+        None => std::future::pending().await,
     }
 }
 

@@ -1,22 +1,27 @@
 //! Looks at every replica from outside, so that nothing can fail without a word: not even what
 //! should say so.
 
-use std::path::PathBuf;
+use std::collections::BTreeMap;
+use std::ops::Bound;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use tracing::{error, info, warn};
 
 use super::health::{Health, Signs, diagnose};
-use super::metrics::{DatabaseMetrics, Metrics, ReplicaMetrics};
-use super::options::DatabaseOptions;
+use super::metrics::{DatabaseMetrics, ReplicaMetrics};
+use super::options::{DatabaseOptions, ReplicaOptions};
+use crate::sqlite::sidecar;
 
 const INTERVAL: Duration = Duration::from_secs(1);
 
+/// How many databases are looked at in an interval, so that very many cost no more.
+const LOOKS_MAX: usize = 100;
+
 /// Watches all replicas of all databases.
-#[derive(Debug)]
-pub(super) struct Watchdog {
-    replicas: Vec<Watched>,
-}
+#[derive(Clone, Debug, Default)]
+pub(super) struct Watchdog(Arc<Mutex<BTreeMap<PathBuf, Vec<Watched>>>>);
 
 #[derive(Debug)]
 struct Watched {
@@ -30,34 +35,50 @@ struct Watched {
 }
 
 impl Watchdog {
-    pub(super) fn new(databases: &[DatabaseOptions], metrics: &Metrics) -> Self {
-        let mut replicas = Vec::new();
-        for database in databases {
-            let database_metrics = metrics.database(&database.path);
-            let mut log = database.path.as_os_str().to_owned();
-            log.push("-wal");
-            for replica in &database.replicas {
-                replicas.push(Watched {
-                    database: database.path.clone(),
-                    log: log.clone().into(),
-                    name: replica.name.clone(),
-                    interval: replica.sync_interval,
-                    database_metrics: database_metrics.clone(),
-                    metrics: database_metrics.replica(&replica.name),
-                    health: Health::Good,
-                });
-            }
-        }
-        Self { replicas }
+    pub(super) fn add(&self, database: &DatabaseOptions, database_metrics: &DatabaseMetrics) {
+        let watched = |replica: &ReplicaOptions| Watched {
+            database: database.path.clone(),
+            log: sidecar(&database.path, "-wal"),
+            name: replica.name.clone(),
+            interval: replica.sync_interval,
+            database_metrics: database_metrics.clone(),
+            metrics: database_metrics.replica(&replica.name),
+            health: Health::Good,
+        };
+        let watched = database.replicas.iter().map(watched).collect();
+        self.locked().insert(database.path.clone(), watched);
+    }
+
+    pub(super) fn remove(&self, database: &Path) {
+        self.locked().remove(database);
     }
 
     /// Watches for ever.
-    pub(super) async fn run(mut self) {
+    pub(super) async fn run(self) {
+        let mut last = None;
         loop {
             tokio::time::sleep(INTERVAL).await;
-            let now = SystemTime::now();
-            self.replicas.iter_mut().for_each(|watched| watched.look(now));
+            last = self.look_behind(last, SystemTime::now());
         }
+    }
+
+    /// Looks at some databases, and says which was the last: none when there is no other.
+    fn look_behind(&self, last: Option<PathBuf>, now: SystemTime) -> Option<PathBuf> {
+        let mut databases = self.locked();
+        let behind = last.map_or(Bound::Unbounded, Bound::Excluded);
+        let mut next = databases.range_mut((behind, Bound::Unbounded));
+        let mut last = None;
+        for (path, replicas) in next.by_ref().take(LOOKS_MAX) {
+            for watched in replicas {
+                watched.look(now);
+            }
+            last = Some(path.clone());
+        }
+        next.next().and(last)
+    }
+
+    fn locked(&self) -> MutexGuard<'_, BTreeMap<PathBuf, Vec<Watched>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

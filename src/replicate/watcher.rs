@@ -1,4 +1,4 @@
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 use std::{io, thread};
@@ -33,8 +33,19 @@ impl Watcher {
     }
 
     pub(super) fn watch(&self, database: PathBuf) -> Watch {
-        let bell = Arc::new(Bell::new(Arc::clone(&self.attention)));
+        let bell = self.bell();
         Watch { watcher: self.clone(), database, bell }
+    }
+
+    /// A bell that rings for what [`Watcher::listen`] is asked to listen to.
+    pub(super) fn bell(&self) -> Arc<Bell> {
+        Arc::new(Bell::new(Arc::clone(&self.attention)))
+    }
+
+    /// Whether the bell will ring when a file comes or goes in `directory`, from now on.
+    pub(super) fn listen(&self, directory: &Path, bell: &Arc<Bell>) -> bool {
+        let watches = self.watches.as_ref();
+        watches.is_some_and(|watches| locked(watches).listen(directory, bell))
     }
 }
 

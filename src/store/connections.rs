@@ -23,7 +23,7 @@ impl Connections {
             Location::S3(place) => {
                 let whole = S3Location { prefix: String::new(), ..place.clone() };
                 let store = self.bucket(&whole).store;
-                let store = store.get_or_try_init(|| S3Store::connect(&whole)).await?;
+                let store = store.get_or_try_init(|| Box::pin(S3Store::connect(&whole))).await?;
                 Store::S3(store.at(&place.prefix))
             }
         })

@@ -2,6 +2,7 @@
 
 mod application;
 mod contention;
+mod directories;
 mod divergence;
 mod fencing;
 mod health;

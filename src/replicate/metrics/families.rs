@@ -1,6 +1,7 @@
+use std::collections::HashMap;
 use std::time::SystemTime;
 
-use prometheus::core::{Collector, Desc};
+use prometheus::core::{Collector, Desc, MetricVec, MetricVecBuilder};
 use prometheus::proto::{Gauge as GaugeValue, MetricFamily};
 use prometheus::{CounterVec, GaugeVec, IntCounterVec, IntGaugeVec, Opts, Registry};
 
@@ -115,6 +116,45 @@ impl Families {
                 OPERATION,
             )?,
         })
+    }
+}
+
+impl Families {
+    /// Ends all that is counted of one database.
+    pub(super) fn forget(&self, database: &str) {
+        forget(&self.db_size, database);
+        forget(&self.wal_size, database);
+        forget(&self.shadow_wal_index, database);
+        forget(&self.shadow_wal_size, database);
+        forget(&self.total_wal_bytes, database);
+        forget(&self.sync_count, database);
+        forget(&self.sync_error_count, database);
+        forget(&self.sync_seconds, database);
+        forget(&self.checkpoint_count, database);
+        forget(&self.checkpoint_error_count, database);
+        forget(&self.checkpoint_seconds, database);
+        forget(&self.replica_wal_bytes, database);
+        forget(&self.replica_wal_index, database);
+        forget(&self.replica_wal_offset, database);
+        forget(&self.replica_validation_total, database);
+        forget(&self.replica_joining, database);
+        forget(&self.replica_diverged, database);
+        forget(&self.replica_invalid, database);
+        forget(&self.replica_health, database);
+        forget(&self.db_looked_at, database);
+        forget(&self.replica_lag.0, database);
+    }
+}
+
+fn forget<T: MetricVecBuilder>(family: &MetricVec<T>, database: &str) {
+    for metric in family.collect().iter().flat_map(MetricFamily::get_metric) {
+        let labels = metric.get_label().iter();
+        let labels: HashMap<&str, &str> =
+            labels.map(|label| (label.name(), label.value())).collect();
+        if labels.get("db") == Some(&database) {
+            // It was there a moment ago, and if not, so much the better.
+            let _ = family.remove(&labels);
+        }
     }
 }
 

@@ -1,0 +1,167 @@
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use tracing::{error, info, warn};
+
+use super::bell::Bell;
+use super::directory::{DirectoryOptions, Followed, Look};
+use super::engine::Engine;
+use super::options::DatabaseOptions;
+use super::watcher::Watcher;
+
+/// How often directories are looked at where the system tells us of changes, in case it did not.
+const SAFETY_INTERVAL: Duration = Duration::from_secs(30);
+
+/// How often while some file may become a database, or one may be gone.
+const UNSETTLED_INTERVAL: Duration = Duration::from_secs(1);
+
+/// The directories of which all databases are followed, those that come later too.
+#[derive(Debug)]
+pub(super) struct Directories {
+    options: Vec<DirectoryOptions>,
+    watcher: Watcher,
+    bell: Arc<Bell>,
+    /// What was found in directories that are watched, and is followed.
+    found: BTreeSet<PathBuf>,
+    /// Those that were not there when looked for last. The second time they are gone: a file that
+    /// is replaced may be missing for a moment.
+    missing: BTreeSet<PathBuf>,
+    /// Those that cannot be followed, and why, which is said once.
+    refused: BTreeMap<PathBuf, String>,
+    /// Until they are looked at again.
+    pause: Duration,
+}
+
+impl Directories {
+    pub(super) fn new(options: Vec<DirectoryOptions>, watcher: Watcher) -> Self {
+        let bell = watcher.bell();
+        Self {
+            options,
+            watcher,
+            bell,
+            found: BTreeSet::new(),
+            missing: BTreeSet::new(),
+            refused: BTreeMap::new(),
+            pause: SAFETY_INTERVAL,
+        }
+    }
+
+    /// Follows what is there at the start; from then on, only directories that are to be watched
+    /// count. An error is one that only somebody's help can end.
+    pub(super) async fn follow_first(&mut self, engine: &mut Engine) -> anyhow::Result<()> {
+        for directory in &self.options {
+            if !directory.watch && !directory.path.is_dir() {
+                bail!("{} is no directory", directory.path.display());
+            }
+        }
+        let look = look(self.options.clone(), followed(engine)).await?;
+        if look.databases.is_empty()
+            && engine.followed().next().is_none()
+            && self.options.iter().all(|directory| !directory.watch)
+        {
+            bail!(
+                "no databases found: look at `dir` and `pattern`, or set `watch` to wait for some"
+            );
+        }
+        engine.start(look.databases.clone())?;
+        self.options.retain(|directory| directory.watch);
+        let watched = look.databases.iter().map(|database| database.path.clone());
+        self.found = watched
+            .filter(|path| self.options.iter().any(|directory| directory.database(path).is_some()))
+            .collect();
+        self.follow(engine).await;
+        Ok(())
+    }
+
+    /// Waits until something may have come or gone. Can be dropped and called again.
+    pub(super) async fn changed(&self) {
+        if self.options.is_empty() {
+            std::future::pending::<()>().await;
+        } else {
+            self.bell.wait(self.pause, true).await;
+        }
+    }
+
+    /// Follows what has come, and what is gone no more.
+    pub(super) async fn follow(&mut self, engine: &mut Engine) {
+        if self.options.is_empty() {
+            return;
+        }
+        match look(self.options.clone(), followed(engine)).await {
+            Ok(look) => self.take(look, engine),
+            Err(error) => {
+                warn!("cannot look for databases, will retry: {error:#}");
+                self.pause = UNSETTLED_INTERVAL;
+            }
+        }
+    }
+
+    fn take(&mut self, look: Look, engine: &mut Engine) {
+        let there: BTreeSet<&PathBuf> =
+            look.databases.iter().map(|database| &database.path).collect();
+        let missing: BTreeSet<PathBuf> =
+            self.found.iter().filter(|path| !there.contains(path)).cloned().collect();
+        for path in missing.intersection(&self.missing) {
+            info!(db = %path.display(), "the database is gone, and is no longer followed");
+            engine.retire(path);
+            self.found.remove(path);
+        }
+        self.missing = missing.intersection(&self.found).cloned().collect();
+        self.refused.retain(|path, _| there.contains(path));
+        let interval = look.databases.iter().map(|database| database.monitor_interval).min();
+        let new = |database: &DatabaseOptions| !self.found.contains(&database.path);
+        let (followed, told) = (followed(engine), self.listen(&look.directories));
+        for database in look.databases.into_iter().filter(new).collect::<Vec<_>>() {
+            if !followed.contains(&database.path) {
+                self.add(database, engine);
+            }
+        }
+        self.pause = if look.unsettled || !self.missing.is_empty() || !self.refused.is_empty() {
+            UNSETTLED_INTERVAL
+        } else if told {
+            SAFETY_INTERVAL
+        } else {
+            interval.unwrap_or(UNSETTLED_INTERVAL)
+        };
+    }
+
+    fn add(&mut self, database: DatabaseOptions, engine: &mut Engine) {
+        let path = database.path.clone();
+        match engine.add(database) {
+            Ok(()) => {
+                info!(db = %path.display(), "a database has come, and is followed");
+                self.refused.remove(&path);
+                self.found.insert(path);
+            }
+            Err(error) => {
+                let reason = format!("{error:#}");
+                if self.refused.get(&path) != Some(&reason) {
+                    error!(db = %path.display(), "cannot follow a database: {reason}");
+                    self.refused.insert(path, reason);
+                }
+            }
+        }
+    }
+
+    /// Whether the bell rings for whatever comes or goes.
+    fn listen(&self, directories: &[PathBuf]) -> bool {
+        let all = directories.iter().all(|path| self.watcher.listen(path, &self.bell));
+        // One that does not exist is looked for.
+        all && self.options.iter().all(|directory| directories.contains(&directory.path))
+    }
+}
+
+/// Looks, in a thread that may block.
+async fn look(options: Vec<DirectoryOptions>, mut followed: Followed) -> anyhow::Result<Look> {
+    let look = tokio::task::spawn_blocking(move || Look::into(&options, &mut followed));
+    look.await?.context("look for databases")
+}
+
+fn followed(engine: &Engine) -> Followed {
+    let mut followed = Followed::default();
+    engine.followed().for_each(|path| followed.add(path));
+    followed
+}

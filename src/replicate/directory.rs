@@ -1,0 +1,320 @@
+use std::collections::HashSet;
+use std::fs::{self, File};
+use std::io::{self, ErrorKind, Read};
+use std::path::{Component, Path, PathBuf};
+
+use glob::{MatchOptions, Pattern};
+use tracing::debug;
+
+use super::options::DatabaseOptions;
+use crate::sqlite::{FileId, state_directory};
+
+/// What a database begins with: see "The Database Header" in the file format of SQLite.
+const MAGIC: &[u8; 16] = b"SQLite format 3\0";
+
+/// Files that SQLite keeps beside a database.
+const SIDECARS: [&str; 3] = ["-wal", "-shm", "-journal"];
+
+/// A directory whose databases are replicated, each to a place of its own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DirectoryOptions {
+    /// Absolute.
+    pub path: PathBuf,
+    /// Of the names of databases; if it has a slash, of their paths in the directory.
+    pub pattern: Pattern,
+    /// Look in directories below it as well.
+    pub recursive: bool,
+    /// Look for databases that come and go.
+    pub watch: bool,
+    /// What holds for each database. Its paths are those of the directory, and its replicas are
+    /// where the replicas of the databases are, under the paths of these.
+    pub template: DatabaseOptions,
+}
+
+/// The databases of a directory.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Scan {
+    /// In order.
+    pub databases: Vec<PathBuf>,
+    /// The directory, and those below it that were looked in.
+    pub directories: Vec<PathBuf>,
+    /// Some file may become a database, or could not be looked at.
+    pub unsettled: bool,
+}
+
+/// The databases of some directories, each once.
+#[derive(Debug, Default)]
+pub struct Look {
+    pub databases: Vec<DatabaseOptions>,
+    /// Where they were looked for.
+    pub directories: Vec<PathBuf>,
+    /// Some file may become a database, or could not be looked at.
+    pub unsettled: bool,
+}
+
+/// What is followed already.
+#[derive(Clone, Debug, Default)]
+pub struct Followed {
+    paths: HashSet<PathBuf>,
+    files: HashSet<FileId>,
+}
+
+/// What a file is, from what it begins with.
+enum Kind {
+    Database,
+    /// It is empty: nobody knows yet.
+    Unsettled,
+    Other,
+}
+
+impl DirectoryOptions {
+    /// What holds for the database at `path`, if it is one that is replicated: whether or not there
+    /// is such a file.
+    pub fn database(&self, path: &Path) -> Option<DatabaseOptions> {
+        let relative = path.strip_prefix(&self.path).ok()?;
+        // What is no text has no name in a store.
+        let key = relative.to_str().filter(|_| self.matches(relative))?;
+        let mut options = DatabaseOptions {
+            path: path.to_owned(),
+            state_directory: state_directory(path),
+            ..self.template.clone()
+        };
+        for replica in &mut options.replicas {
+            replica.location = replica.location.below(key);
+        }
+        Some(options)
+    }
+
+    /// Looks for databases. Those that are followed are named again, but not under another name.
+    /// A directory that does not exist has none.
+    ///
+    /// A file that is followed is never opened: to close it would end all locks that this process
+    /// has on it, see [`crate::sqlite`].
+    pub fn scan(&self, followed: &mut Followed) -> io::Result<Scan> {
+        let mut scan = Scan::default();
+        let mut left = vec![self.path.clone()];
+        while let Some(directory) = left.pop() {
+            let entries = match fs::read_dir(&directory) {
+                Ok(entries) => entries,
+                Err(error) if error.kind() == ErrorKind::NotFound => continue,
+                Err(error) => return Err(error),
+            };
+            let paths = entries.map(|entry| Ok(entry?.path()));
+            let mut paths = paths.collect::<io::Result<Vec<_>>>()?;
+            // Of two names of one file the first counts, every time.
+            paths.sort_unstable();
+            for path in paths {
+                // Follows links, as whoever opens the database does.
+                let Ok(metadata) = fs::metadata(&path) else { continue };
+                if metadata.is_dir() && self.recursive && !is_ours(&path) {
+                    left.push(path);
+                } else if metadata.is_file() && self.database(&path).is_some() {
+                    scan.take(path, FileId::of(&metadata), followed);
+                }
+            }
+            scan.directories.push(directory);
+        }
+        scan.databases.sort_unstable();
+        Ok(scan)
+    }
+
+    fn matches(&self, relative: &Path) -> bool {
+        let Some(name) = relative.file_name().and_then(|name| name.to_str()) else { return false };
+        let plain = relative.components().all(|part| matches!(part, Component::Normal(_)));
+        let deep = relative.components().count() > 1;
+        let ours = relative
+            .parent()
+            .is_some_and(|parent| parent.iter().any(|part| is_ours(Path::new(part))));
+        if !plain || ours || (deep && !self.recursive) || is_sidecar(name) {
+            return false;
+        }
+        let options = MatchOptions { require_literal_separator: true, ..MatchOptions::default() };
+        if self.pattern.as_str().contains('/') {
+            self.pattern.matches_path_with(relative, options)
+        } else {
+            self.pattern.matches_with(name, options)
+        }
+    }
+}
+
+impl Look {
+    /// Looks into directories. Of two that both have a database, the first one counts.
+    pub fn into(directories: &[DirectoryOptions], followed: &mut Followed) -> io::Result<Self> {
+        let mut look = Self::default();
+        let mut seen = HashSet::new();
+        for directory in directories {
+            let scan = directory.scan(followed).map_err(|error| {
+                let kind = error.kind();
+                io::Error::new(kind, format!("directory {}: {error}", directory.path.display()))
+            })?;
+            let databases = scan.databases.iter().filter_map(|path| directory.database(path));
+            look.databases.extend(databases.filter(|database| seen.insert(database.path.clone())));
+            look.directories.extend(scan.directories);
+            look.unsettled |= scan.unsettled;
+        }
+        Ok(look)
+    }
+}
+
+impl Scan {
+    fn take(&mut self, path: PathBuf, file: FileId, followed: &mut Followed) {
+        if followed.paths.contains(&path) {
+            return self.databases.push(path);
+        }
+        if followed.files.contains(&file) {
+            return debug!(path = %path.display(), "another name of a database that is followed");
+        }
+        match kind(&path) {
+            Ok(Kind::Database) => {
+                followed.add(&path);
+                self.databases.push(path);
+            }
+            Ok(Kind::Unsettled) => self.unsettled = true,
+            Ok(Kind::Other) => (),
+            Err(error) => {
+                debug!(path = %path.display(), %error, "cannot tell whether it is a database");
+                self.unsettled = true;
+            }
+        }
+    }
+}
+
+impl Followed {
+    pub fn add(&mut self, path: &Path) {
+        self.files.extend(fs::metadata(path).ok().as_ref().map(FileId::of));
+        self.paths.insert(path.to_owned());
+    }
+
+    pub fn contains(&self, path: &Path) -> bool {
+        self.paths.contains(path)
+    }
+}
+
+/// Whether it is a directory of our own state.
+fn is_ours(path: &Path) -> bool {
+    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    name.starts_with('.') && name.ends_with("-litestream")
+}
+
+fn is_sidecar(name: &str) -> bool {
+    SIDECARS.iter().any(|suffix| name.ends_with(suffix))
+}
+
+fn kind(path: &Path) -> io::Result<Kind> {
+    let mut start = Vec::new();
+    File::open(path)?.take(MAGIC.len() as u64).read_to_end(&mut start)?;
+    Ok(match start.as_slice() {
+        [] => Kind::Unsettled,
+        start if start == MAGIC => Kind::Database,
+        _ => Kind::Other,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::replicate::options::ReplicaOptions;
+    use crate::store::Location;
+    use std::time::Duration;
+
+    fn options(path: &Path, pattern: &str, recursive: bool) -> DirectoryOptions {
+        let second = Duration::from_secs(1);
+        DirectoryOptions {
+            path: path.to_owned(),
+            pattern: Pattern::new(pattern).unwrap(),
+            recursive,
+            watch: false,
+            template: DatabaseOptions {
+                path: path.to_owned(),
+                state_directory: path.to_owned(),
+                monitor_interval: second,
+                checkpoint_interval: second,
+                min_checkpoint_pages: 1,
+                max_checkpoint_pages: 0,
+                on_divergence: crate::replicate::OnDivergence::Fork,
+                replicas: vec![ReplicaOptions {
+                    name: "file".to_owned(),
+                    location: Location::File("/backup".into()),
+                    sync_interval: second,
+                    retention: second,
+                    retention_check_interval: second,
+                    snapshot_interval: second,
+                    validation_interval: second,
+                }],
+            },
+        }
+    }
+
+    #[test]
+    fn a_database_has_places_of_its_own() {
+        let tenants = options(Path::new("/data"), "*.db", true);
+        let database = tenants.database(Path::new("/data/a/b.db")).unwrap();
+        assert_eq!(database.path, Path::new("/data/a/b.db"));
+        assert_eq!(database.state_directory, Path::new("/data/a/.b.db-litestream"));
+        assert_eq!(database.replicas[0].location, Location::File("/backup/a/b.db".into()));
+    }
+
+    #[test]
+    fn takes_what_the_pattern_names_and_nothing_of_sqlite_or_ours() {
+        for (pattern, recursive, path, expected) in [
+            ("*.db", false, "/data/a.db", true),
+            ("*.db", false, "/data/a/b.db", false),
+            ("*.db", true, "/data/a/b.db", true),
+            ("*.db", true, "/other/a.db", false),
+            ("*.db", true, "/data/a.sqlite", false),
+            ("*", true, "/data/a", true),
+            ("*", true, "/data/a-wal", false),
+            ("*", true, "/data/a-shm", false),
+            ("*", true, "/data/a-journal", false),
+            ("*", true, "/data/.a-litestream/pages", false),
+            ("*", true, "/data/../a", false),
+            ("*", true, "/data", false),
+            ("*/main.db", true, "/data/a/main.db", true),
+            ("*/main.db", true, "/data/main.db", false),
+            ("*/main.db", true, "/data/a/b/main.db", false),
+            ("**/main.db", true, "/data/a/b/main.db", true),
+        ] {
+            let found = options(Path::new("/data"), pattern, recursive).database(Path::new(path));
+            assert_eq!(found.is_some(), expected, "{pattern} {path}");
+        }
+    }
+
+    #[test]
+    fn finds_databases_and_what_may_become_one() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = |name: &str| directory.path().join(name);
+        fs::create_dir_all(path("below/.a.db-litestream")).unwrap();
+        for name in ["a.db", "below/b.db", "below/.a.db-litestream/c.db", "d.other"] {
+            fs::write(path(name), [MAGIC.as_slice(), b"and more"].concat()).unwrap();
+        }
+        fs::write(path("text.db"), "no database").unwrap();
+        fs::hard_link(path("a.db"), path("z.db")).unwrap();
+        let scan = |recursive| {
+            let found = options(directory.path(), "*.db", recursive).scan(&mut Followed::default());
+            found.unwrap()
+        };
+        let deep = scan(true);
+        assert_eq!(deep.databases.len(), 2, "one of two names: {deep:?}");
+        assert!(deep.databases.contains(&path("below/b.db")) && !deep.unsettled);
+        assert_eq!(deep.directories, [directory.path().to_owned(), path("below")]);
+        assert_eq!(scan(false).databases.len(), 1);
+        fs::write(path("new.db"), "").unwrap();
+        assert!(scan(false).unsettled);
+        let none = options(&path("missing"), "*", true).scan(&mut Followed::default());
+        assert_eq!(none.unwrap(), Scan::default());
+    }
+
+    /// A database that is followed was opened to see whether it is one. When it was closed, SQLite
+    /// had lost its locks, and the next one to leave deleted the log under our transaction.
+    #[test]
+    fn what_is_followed_is_not_looked_into() {
+        let directory = tempfile::tempdir().unwrap();
+        let [path, link] = ["a.db", "b.db"].map(|name| directory.path().join(name));
+        fs::write(&path, "only seen from outside").unwrap();
+        fs::hard_link(&path, &link).unwrap();
+        let mut followed = Followed::default();
+        followed.add(&path);
+        let scan = options(directory.path(), "*.db", false).scan(&mut followed).unwrap();
+        assert_eq!((scan.databases, scan.unsettled), (vec![path], false));
+    }
+}

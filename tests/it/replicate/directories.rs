@@ -1,0 +1,138 @@
+//! All databases of a directory, those that come and go too.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::support::{Process, Site, assert_same, eventually, open, settle};
+
+/// A site that replicates a directory to another one.
+fn tenants(settings: &str) -> (Site, PathBuf) {
+    let site = Site::new();
+    let directory = site.path("tenants");
+    fs::create_dir(&directory).unwrap();
+    let text = format!(
+        "dbs: [{{dir: {}, pattern: '*.db', monitor-interval: 50ms, {settings}, \
+         replicas: [{{path: {}, sync-interval: 50ms}}]}}]\n",
+        directory.display(),
+        site.replica().display()
+    );
+    fs::write(site.config(), text).unwrap();
+    (site, directory)
+}
+
+fn make(database: &Path, rows: u32) {
+    let connection = open(database);
+    connection.execute_batch("CREATE TABLE IF NOT EXISTS t (i)").unwrap();
+    for row in 0..rows {
+        connection.execute("INSERT INTO t VALUES (?)", [row]).unwrap();
+    }
+}
+
+fn start(site: &Site) -> Process {
+    site.start(&mut site.command(&["replicate"]))
+}
+
+/// Restores a database by its path, and compares it with what it is or was.
+fn check(site: &Site, database: &Path, expected: &Path) {
+    let output = site.fresh("restored");
+    let [to, from] = [&output, database].map(|path: &Path| path.to_str().unwrap());
+    site.start(&mut site.command(&["restore", "-o", to, from])).finish();
+    assert_same(expected, &output);
+}
+
+#[test]
+fn each_database_is_replicated_to_a_place_of_its_own() {
+    let (site, directory) = tenants("recursive: true");
+    fs::create_dir(directory.join("below")).unwrap();
+    let databases = ["a.db", "b.db", "below/a.db"].map(|name| directory.join(name));
+    for (rows, database) in (10..).zip(&databases) {
+        make(database, rows);
+    }
+    fs::write(directory.join("notes.db"), "no database").unwrap();
+    fs::hard_link(&databases[0], directory.join("z.db")).unwrap();
+    let mut daemon = start(&site);
+    daemon.wait_for("snapshot written");
+    for database in &databases {
+        make(database, 5);
+    }
+    daemon.stop();
+    for (database, name) in databases.iter().zip(["a.db", "b.db", "below/a.db"]) {
+        settle(database);
+        check(&site, database, database);
+        assert!(site.replica().join(name).join("generations").is_dir());
+    }
+    let listed = site.start(&mut site.command(&["databases", "-json"])).finish();
+    assert_eq!(listed.matches(".db").count(), 3, "{listed}");
+    site.start(&mut site.command(&["verify"])).finish();
+}
+
+#[test]
+fn databases_that_come_and_go_are_noticed() {
+    let (site, directory) = tenants("watch: true");
+    let [first, second] = ["first.db", "second.db"].map(|name| directory.join(name));
+    make(&first, 10);
+    let mut daemon = start(&site);
+    daemon.wait_for("snapshot written");
+    make(&second, 10);
+    eventually("the second one is there", || site.replica().join("second.db").is_dir());
+    settle(&first);
+    let kept = site.fresh("kept");
+    fs::copy(&first, &kept).unwrap();
+    for suffix in ["", "-wal", "-shm"] {
+        let _ = fs::remove_file(format!("{}{suffix}", first.display()));
+    }
+    daemon.wait_for("the database is gone");
+    // It comes back under its old name, as another one.
+    make(&first, 3);
+    daemon.wait_for("DIVERGED");
+    daemon.stop();
+    check(&site, &first, &kept);
+    settle(&second);
+    check(&site, &second, &second);
+}
+
+/// It is an error of the configuration, and nobody would notice a daemon that waits for ever.
+#[test]
+fn a_directory_without_databases_is_refused_unless_it_is_watched() {
+    let (site, directory) = tenants("recursive: false");
+    let mut daemon = start(&site);
+    assert_eq!(daemon.wait(), 1);
+    assert!(daemon.says("no databases found"), "{}", daemon.log());
+    fs::remove_dir(&directory).unwrap();
+    let mut daemon = start(&site);
+    assert_eq!(daemon.wait(), 1);
+    assert!(daemon.says("is no directory"), "{}", daemon.log());
+
+    let (site, directory) = tenants("watch: true");
+    fs::remove_dir(&directory).unwrap();
+    let mut daemon = start(&site);
+    daemon.wait_for("litestream");
+    fs::create_dir(&directory).unwrap();
+    make(&directory.join("late.db"), 10);
+    eventually("it is there", || site.replica().join("late.db").is_dir());
+    daemon.stop();
+    check(&site, &directory.join("late.db"), &directory.join("late.db"));
+}
+
+/// Two databases that would share a replica: the first one is replicated, the other one named.
+#[test]
+fn a_database_whose_place_is_taken_is_refused() {
+    let (site, directory) = tenants("watch: true");
+    let text = fs::read_to_string(site.config()).unwrap();
+    make(&site.path("other.db"), 5);
+    let other = format!(
+        "{{path: {}, replicas: [{{path: {}}}]}}, {{dir:",
+        site.path("other.db").display(),
+        site.replica().join("a.db").display()
+    );
+    fs::write(site.config(), text.replace("{dir:", &other)).unwrap();
+    let mut daemon = start(&site);
+    daemon.wait_for("snapshot written");
+    make(&directory.join("a.db"), 5);
+    daemon.wait_for("cannot follow a database");
+    make(&directory.join("b.db"), 5);
+    eventually("the next one is there", || site.replica().join("b.db").is_dir());
+    daemon.stop();
+    settle(&site.path("other.db"));
+    check(&site, &site.path("other.db"), &site.path("other.db"));
+}
