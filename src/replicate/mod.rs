@@ -33,6 +33,7 @@ mod lineage;
 mod marks;
 mod message;
 mod metrics;
+mod open_files;
 mod options;
 mod outcome;
 mod pages;
@@ -123,6 +124,7 @@ pub async fn replicate(
     engine.start(sources.databases)?;
     let mut directories = Directories::new(sources.directories, engine.watcher().clone());
     directories.follow_first(&mut engine).await?;
+    open_files::allow(engine.followed().count());
     // Ends with the value.
     let mut watching = JoinSet::new();
     watching.spawn(engine.watchdog().run());
