@@ -67,9 +67,8 @@ impl<W: Write> std::fmt::Debug for Encoder<W> {
 fn block_size(size: u64) -> BlockSize {
     match size {
         0..=0x1_0000 => BlockSize::Max64KB,
-        0x1_0001..=0x4_0000 => BlockSize::Max256KB,
-        0x4_0001..=0x10_0000 => BlockSize::Max1MB,
-        _ => BlockSize::Max4MB,
+        // Larger ones are not smaller together, for a match reaches back 64 KiB at most.
+        _ => BlockSize::Max256KB,
     }
 }
 
@@ -293,7 +292,7 @@ mod tests {
             assert!(decode(&object[..length]).is_err(), "cut at {length}");
         }
         let object = encode(&noise());
-        let block = 7 + 4 + (4 << 20);
+        let block = 7 + 4 + (256 << 10);
         assert_eq!(decode(&object[..block]).unwrap_err(), "it is cut short");
     }
 

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use prometheus::core::Collector;
 use prometheus::proto::MetricFamily;
-use prometheus::{Counter, Gauge, IntCounter, IntGauge, Registry, TextEncoder};
+use prometheus::{Counter, Gauge, Histogram, IntCounter, IntGauge, Registry, TextEncoder};
 
 use super::health::{Health, Signs};
 use families::Families;
@@ -31,6 +31,8 @@ pub struct DatabaseMetrics {
     pub sync_count: IntCounter,
     pub sync_error_count: IntCounter,
     pub sync_seconds: Counter,
+    /// For how long nobody could write because of a checkpoint.
+    pub stall_seconds: Histogram,
     looked_at: Gauge,
     families: Families,
     database: String,
@@ -90,6 +92,7 @@ impl Metrics {
             sync_count: families.sync_count.with_label_values(labels),
             sync_error_count: families.sync_error_count.with_label_values(labels),
             sync_seconds: families.sync_seconds.with_label_values(labels),
+            stall_seconds: families.stall_seconds.with_label_values(labels),
             looked_at: families.db_looked_at.with_label_values(labels),
             families,
             database,
@@ -277,6 +280,7 @@ mod tests {
             "litestream_sync_count{db=\"/data/db\"} 0",
             "litestream_sync_error_count{db=\"/data/db\"} 0",
             "litestream_sync_seconds{db=\"/data/db\"} 0.5",
+            "litestream_checkpoint_stall_seconds_count{db=\"/data/db\"} 0",
             "litestream_checkpoint_count{db=\"/data/db\",mode=\"PASSIVE\"} 1",
             "litestream_checkpoint_error_count{db=\"/data/db\",mode=\"PASSIVE\"} 0",
             "litestream_checkpoint_seconds{db=\"/data/db\",mode=\"PASSIVE\"} 0",

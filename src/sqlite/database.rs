@@ -136,6 +136,7 @@ pub struct Database {
     path: PathBuf,
     id: FileId,
     page_size: PageSize,
+    stalls: Vec<Duration>,
 }
 
 impl Database {
@@ -183,7 +184,13 @@ impl Database {
             .ok_or_else(|| OpenError::Unusable(format!("it has pages of {page_size} bytes")))?;
         reader.begin_read()?;
         let id = FileId::of(&file.metadata()?);
-        Ok(Some(Self { reader, spare, writer, file, path: path.to_owned(), id, page_size }))
+        let (path, stalls) = (path.to_owned(), Vec::new());
+        Ok(Some(Self { reader, spare, writer, file, path, id, page_size, stalls }))
+    }
+
+    /// For how long nobody could write because of us, each time since this was asked last.
+    pub fn take_stalls(&mut self) -> Vec<Duration> {
+        std::mem::take(&mut self.stalls)
     }
 
     pub fn page_size(&self) -> PageSize {
@@ -314,9 +321,11 @@ impl Database {
             Err(error) if is_busy(&error) => return Ok(None),
             outcome => outcome?,
         }
+        let began = Instant::now();
         let outcome = work(self);
         // Also after an error: the application waits.
         let released = self.writer.rollback();
+        self.stalls.push(began.elapsed());
         let value = outcome?;
         released?;
         Ok(Some(value))

@@ -20,6 +20,7 @@ mod file_from;
 mod integrity;
 mod log_file;
 mod paths;
+mod readers;
 mod watches;
 
 pub use claimed::{ClaimError, Claimed};
@@ -28,5 +29,6 @@ pub use file_from::FileFrom;
 pub use integrity::{integrity_check, quick_check};
 pub use log_file::{LogFile, LogView};
 pub use paths::{sidecar, state_directory};
+pub use readers::{Reader, readers};
 pub use rusqlite::Error as SqliteError;
 pub use watches::{Changes, Watches};

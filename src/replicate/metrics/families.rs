@@ -3,7 +3,12 @@ use std::time::SystemTime;
 
 use prometheus::core::{Collector, Desc, MetricVec, MetricVecBuilder};
 use prometheus::proto::{Gauge as GaugeValue, MetricFamily};
-use prometheus::{CounterVec, GaugeVec, IntCounterVec, IntGaugeVec, Opts, Registry};
+use prometheus::{
+    CounterVec, GaugeVec, HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, Registry,
+};
+
+/// Seconds.
+const STALLS: [f64; 9] = [0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0];
 
 /// Clones share their values.
 #[derive(Clone, Debug)]
@@ -19,6 +24,7 @@ pub(super) struct Families {
     pub(super) checkpoint_count: IntCounterVec,
     pub(super) checkpoint_error_count: IntCounterVec,
     pub(super) checkpoint_seconds: CounterVec,
+    pub(super) stall_seconds: HistogramVec,
     pub(super) replica_wal_bytes: IntCounterVec,
     pub(super) replica_wal_index: IntGaugeVec,
     pub(super) replica_wal_offset: IntGaugeVec,
@@ -65,6 +71,17 @@ impl Families {
             checkpoint_count: count("checkpoint_count", "Checkpoints", MODE)?,
             checkpoint_error_count: count("checkpoint_error_count", "Failed checkpoints", MODE)?,
             checkpoint_seconds: seconds("checkpoint_seconds", "Time spent on checkpoints", MODE)?,
+            stall_seconds: registered(
+                registry,
+                HistogramVec::new(
+                    HistogramOpts::from(options(
+                        "checkpoint_stall_seconds",
+                        "How long nobody could write because of a checkpoint",
+                    ))
+                    .buckets(STALLS.to_vec()),
+                    DB,
+                )?,
+            )?,
             replica_wal_bytes: count(
                 "replica_wal_bytes",
                 "Bytes of WAL sent, before compression",
@@ -133,6 +150,7 @@ impl Families {
         forget(&self.checkpoint_count, database);
         forget(&self.checkpoint_error_count, database);
         forget(&self.checkpoint_seconds, database);
+        forget(&self.stall_seconds, database);
         forget(&self.replica_wal_bytes, database);
         forget(&self.replica_wal_index, database);
         forget(&self.replica_wal_offset, database);

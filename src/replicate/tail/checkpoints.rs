@@ -1,6 +1,6 @@
 use std::time::{Duration, Instant};
 
-use tracing::debug;
+use tracing::{debug, warn};
 
 use super::{Standing, Tail};
 use crate::failpoint::Failpoint;
@@ -9,7 +9,7 @@ use crate::replicate::checkpoint::{Effort, LogAge};
 use crate::replicate::continuity::Break;
 use crate::replicate::staging::Staging;
 use crate::replicate::state_directory::StateDirectory;
-use crate::sqlite::Database;
+use crate::sqlite::{Database, readers};
 
 /// How long a writer of the application is waited for, who is waited for by others meanwhile.
 const PATIENCE_GENTLE: Duration = Duration::from_millis(100);
@@ -21,6 +21,12 @@ const REST_FIRM: u64 = 16 << 20;
 
 /// How often it is tried to get there. Each time less is left, unless the application is faster.
 const ROUNDS_MAX: u32 = 8;
+
+/// After how many firm checkpoints in vain, one in a second, it is said who is in the way.
+const READ_FOR_LONG: u32 = 5;
+
+/// How often that is said.
+const NAMING_INTERVAL: Duration = Duration::from_mins(1);
 
 /// From what size on a log that was fully copied is cut back to nothing: it had grown in an outage.
 const LOG_BYTES_KEPT: u64 = 64 << 20;
@@ -111,11 +117,34 @@ impl Tail {
         } else {
             metrics.error_count.inc();
             self.schedule.checkpoint_failures += 1;
+            self.say_who_reads(effort, now);
+        }
+        for stall in self.database.as_mut().map(Database::take_stalls).unwrap_or_default() {
+            self.metrics.stall_seconds.observe(stall.as_secs_f64());
         }
         if complete && self.database.as_ref().map_or(Ok(0), Database::log_bytes)? > LOG_BYTES_KEPT {
             self.truncate_log()?;
         }
         Ok(())
+    }
+
+    /// Names those who keep a long log from being emptied, when they do so for seconds.
+    fn say_who_reads(&mut self, effort: Effort, now: Instant) {
+        let schedule = &mut self.schedule;
+        let lasting = effort == Effort::Firm && schedule.checkpoint_failures >= READ_FOR_LONG;
+        if !lasting || schedule.named_readers.is_some_and(|last| now - last < NAMING_INTERVAL) {
+            return;
+        }
+        let (db, readers) = (self.options.path.as_path(), readers(&self.options.path));
+        let readers: Vec<String> = readers.iter().map(ToString::to_string).collect();
+        if !readers.is_empty() {
+            schedule.named_readers = Some(now);
+            warn!(
+                db = %db.display(), readers = readers.join(", "),
+                "the log grows, because it is being read from all the time: end long read \
+                 transactions"
+            );
+        }
     }
 
     /// Captures the log up to a rest that is read in an instant: nobody can write while it is.

@@ -26,6 +26,8 @@ pub(super) struct Schedule {
     pub(super) last_complete_checkpoint: Instant,
     /// Checkpoints since the last complete one.
     pub(super) checkpoint_failures: u32,
+    /// When it was said who keeps the log from being emptied.
+    pub(super) named_readers: Option<Instant>,
     /// Snapshots that could not be taken since the last one that was.
     pub(super) snapshot_failures: u32,
     pub(super) next_snapshot: Instant,
@@ -53,6 +55,7 @@ impl Schedule {
             last_checkpoint: now,
             last_complete_checkpoint: now,
             checkpoint_failures: 0,
+            named_readers: None,
             snapshot_failures: 0,
             next_snapshot: now,
             fresh: true,

@@ -4,7 +4,8 @@ use anyhow::anyhow;
 
 use crate::store::{Result, StoreError};
 
-pub(super) const PART_BYTES_MIN: u64 = 8 << 20;
+/// The least that S3 takes, but for the last part.
+pub(super) const PART_BYTES_MIN: u64 = 5 << 20;
 
 /// An upload has at most 10,000 parts. Some are left for a source that is longer than it was said
 /// to be.
@@ -29,11 +30,15 @@ pub(super) struct Parts {
     /// `None` at the end.
     source: Option<Box<dyn Read + Send>>,
     part_bytes: u64,
+    /// Room for a part, unless all of the source is smaller.
+    capacity: usize,
 }
 
 impl Parts {
-    pub(super) fn new(source: Box<dyn Read + Send>, part_bytes: u64) -> Self {
-        Self { source: Some(source), part_bytes }
+    pub(super) fn new(source: Box<dyn Read + Send>, part_bytes: u64, size_max: u64) -> Self {
+        // One more, for the read that finds the end.
+        let capacity = usize::try_from(part_bytes.min(size_max) + 1).unwrap_or_default();
+        Self { source: Some(source), part_bytes, capacity }
     }
 
     /// Reads the next part; all but the last have the same length, and none is empty.
@@ -41,9 +46,9 @@ impl Parts {
         let Some(mut source) = self.source.take() else {
             return Ok(None);
         };
-        let part_bytes = self.part_bytes;
+        let (part_bytes, capacity) = (self.part_bytes, self.capacity);
         let read = move || {
-            let mut part = Vec::new();
+            let mut part = Vec::with_capacity(capacity);
             let outcome = source.by_ref().take(part_bytes).read_to_end(&mut part);
             outcome.map(|_| (part, source)).map_err(StoreError::Source)
         };
@@ -67,10 +72,10 @@ mod tests {
     fn keeps_to_the_number_of_parts() {
         const GIB: u64 = 1 << 30;
         for (size_max, expected) in [
-            (0, 8 * MIB),
-            (GIB, 8 * MIB),
-            (9_000 * 8 * MIB, 8 * MIB),
-            (9_000 * 8 * MIB + 1, 9 * MIB),
+            (0, 5 * MIB),
+            (GIB, 5 * MIB),
+            (9_000 * 5 * MIB, 5 * MIB),
+            (9_000 * 5 * MIB + 1, 6 * MIB),
             (1024 * GIB, 117 * MIB),
             (u64::MAX, PART_BYTES_MAX),
         ] {
@@ -83,7 +88,7 @@ mod tests {
         for (length, expected) in
             [(0, vec![]), (3, vec![3]), (4, vec![4]), (5, vec![4, 1]), (8, vec![4, 4])]
         {
-            let mut parts = Parts::new(Box::new(std::io::repeat(1).take(length)), 4);
+            let mut parts = Parts::new(Box::new(std::io::repeat(1).take(length)), 4, length);
             let mut found = Vec::new();
             while let Some(part) = parts.next().await.unwrap() {
                 found.push(part.len());

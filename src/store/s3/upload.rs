@@ -19,8 +19,7 @@ use super::failure::Operation;
 use super::parts::{Parts, part_bytes};
 use crate::store::{Result, StoreError};
 
-/// Parts on their way at the same time. Each is held in memory, and so are the one being read and
-/// the one read before it.
+/// Parts in memory at a time: those on their way, and the one being read.
 const PARTS_IN_FLIGHT: usize = 3;
 
 /// A part is given up after so many attempts, or more while other parts get through.
@@ -56,7 +55,7 @@ impl S3Store {
         source: Box<dyn Read + Send>,
         size_max: u64,
     ) -> Result<()> {
-        let mut parts = Parts::new(source, part_bytes(size_max));
+        let mut parts = Parts::new(source, part_bytes(size_max), size_max);
         let first = parts.next().await?.unwrap_or_default();
         match parts.next().await? {
             None => self.put_object(key, existing, first).await,

@@ -99,3 +99,24 @@ fn readers_that_come_and_go_lose_nothing() {
     daemon.stop();
     site.check();
 }
+
+/// A forgotten read transaction filled the disk with the log, and nobody knew whose it was.
+#[test]
+fn who_keeps_the_log_from_being_emptied_is_named() {
+    let site = Site::with(
+        "monitor-interval: 10ms, min-checkpoint-page-count: 5, max-checkpoint-page-count: 10",
+        "sync-interval: 10ms",
+    );
+    site.write(1, 5);
+    let reader = open(&site.database());
+    reader.execute_batch("BEGIN; SELECT count(*) FROM sqlite_schema").unwrap();
+    let mut daemon = site.replicate();
+    daemon.wait_for("snapshot written");
+    site.write(2, 30);
+    daemon.wait_for("because it is being read from all the time");
+    let reading = format!("(process {})", std::process::id());
+    assert!(daemon.says(&reading), "{reading}\n{}", daemon.log());
+    drop(reader);
+    daemon.stop();
+    site.check();
+}
