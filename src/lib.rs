@@ -13,7 +13,7 @@
 //!   replica          ▼                   ▼
 //!               s3://bucket/path    /mnt/backup/app.db     <root>/generations/<generation>/…
 //!                    │
-//!   restore          │  list → plan → download → check and apply → compare → rename
+//!   restore          │  list → plan → download → decode → check and apply → compare → rename
 //!                    ▼
 //!               app.db
 //! ```

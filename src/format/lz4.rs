@@ -6,9 +6,14 @@
 //!
 //! Source: <https://github.com/lz4/lz4/blob/dev/doc/lz4_Frame_format.md>
 
-use std::io::{self, Chain, Cursor, Read, Write};
+mod blocks;
+mod descriptor;
 
-use lz4_flex::frame::{BlockMode, BlockSize, FrameDecoder, FrameEncoder, FrameInfo};
+use std::io::{self, BufRead, Read, Write};
+
+use lz4_flex::frame::{BlockMode, BlockSize, FrameEncoder, FrameInfo};
+
+pub(crate) use blocks::{Block, Blocks, Buffer, ContentCheck, End, Part};
 
 /// The skippable frame that we write. Readers skip all sixteen of them.
 const SKIPPABLE: u32 = 0x184d_2a50;
@@ -84,148 +89,100 @@ pub(super) const fn skippable_header(length: u32) -> [u8; 8] {
     ((length as u64) << 32 | SKIPPABLE as u64).to_le_bytes()
 }
 
+/// Where the content of an object is read from, and what else is in the object once that is read.
+pub(crate) trait Content: BufRead {
+    /// The contents of the skippable frames, without the very long ones. All of them are known when
+    /// the end was reached.
+    fn skipped(&self) -> &[Vec<u8>];
+}
+
 /// Reads the content of an object, and checks that the object is whole.
 ///
 /// Yields an error, never just an end, when the object is cut short, altered, or followed by
 /// anything but skippable frames. What was read is only to be trusted once the end was reached.
-pub struct Decoder<R: Read> {
-    state: State<R>,
-    skipped: Vec<Vec<u8>>,
-}
-
-type Source<R> = Chain<Cursor<[u8; 4]>, Watched<R>>;
-
-enum State<R: Read> {
-    Before(R),
-    Within(Box<FrameDecoder<Source<R>>>),
-    Ended,
+#[derive(Debug)]
+pub struct Decoder<R> {
+    source: R,
+    blocks: Blocks,
+    block: Block,
+    check: ContentCheck,
+    content: Buffer,
+    /// What of `content` was read.
+    consumed: usize,
+    /// Its skippable frames, once the end was reached.
+    skipped: Option<Vec<Vec<u8>>>,
 }
 
 impl<R: Read> Decoder<R> {
     pub fn new(source: R) -> Self {
-        Self { state: State::Before(source), skipped: Vec::new() }
+        Self {
+            source,
+            blocks: Blocks::default(),
+            block: Block::default(),
+            check: ContentCheck::default(),
+            content: Buffer::default(),
+            consumed: 0,
+            skipped: None,
+        }
     }
 
-    /// The contents of the skippable frames so far, without the very long ones.
+    /// The contents of the skippable frames, without the very long ones, once the end was reached.
     pub fn skipped(&self) -> &[Vec<u8>] {
-        &self.skipped
+        self.skipped.as_deref().unwrap_or_default()
     }
+}
 
-    /// Skips to the data frame, whose first four bytes are known by then and read again.
-    fn begin(&mut self, mut source: R) -> io::Result<()> {
-        loop {
-            match read_magic(&mut source)? {
-                Some(magic) if magic & SKIPPABLE_MASK == SKIPPABLE => self.skip(&mut source)?,
-                Some(DATA) => break,
-                Some(_) => return Err(invalid("it does not begin as an LZ4 frame does")),
-                None => return Err(invalid("it is empty")),
+impl<R: Read> Decoder<R> {
+    /// Goes on to the next block, if there is nothing left of the last one.
+    fn advance(&mut self) -> io::Result<()> {
+        while self.consumed == self.content.as_slice().len() && self.skipped.is_none() {
+            match self.blocks.next(&mut self.source, &mut self.block)? {
+                Part::Block => {
+                    self.consumed = 0;
+                    self.block.decode(&mut self.content)?;
+                    self.check.update(self.content.as_slice());
+                }
+                Part::End(end) => {
+                    self.check.finish(&end)?;
+                    self.skipped = Some(end.skipped);
+                }
             }
-        }
-        let source = Cursor::new(DATA.to_le_bytes()).chain(Watched { source, ended: false });
-        self.state = State::Within(Box::new(FrameDecoder::new(source)));
-        Ok(())
-    }
-
-    /// Checks what is behind the data.
-    ///
-    /// The decoder takes a frame that was cut between two blocks for a whole one. But of a whole
-    /// frame it never reads beyond the end, so the end of the source tells the two apart.
-    fn end(&mut self, decoder: FrameDecoder<Source<R>>) -> io::Result<()> {
-        let (_, Watched { mut source, ended }) = decoder.into_inner().into_inner();
-        if ended {
-            return Err(invalid("it is cut short"));
-        }
-        while let Some(magic) = read_magic(&mut source)? {
-            if magic & SKIPPABLE_MASK != SKIPPABLE {
-                return Err(invalid("there is something behind its end"));
-            }
-            self.skip(&mut source)?;
         }
         Ok(())
     }
+}
 
-    fn skip(&mut self, source: &mut R) -> io::Result<()> {
-        let mut length = [0; 4];
-        source.read_exact(&mut length).map_err(|error| cut_short(&error))?;
-        let length = u32::from_le_bytes(length);
-        if length <= SKIPPABLE_KEPT {
-            if self.skipped.len() == SKIPPABLE_MAX {
-                return Err(invalid("it has more skippable frames than anybody writes"));
-            }
-            let mut content = vec![0; length as usize];
-            source.read_exact(&mut content).map_err(|error| cut_short(&error))?;
-            self.skipped.push(content);
-        } else if io::copy(&mut source.take(length.into()), &mut io::sink())? < length.into() {
-            return Err(invalid("it is cut short"));
+impl<R: Read> BufRead for Decoder<R> {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        if let Err(error) = self.advance() {
+            // Whoever asks once more gets an error again.
+            self.blocks = Blocks::ended();
+            return Err(error);
         }
-        Ok(())
+        Ok(&self.content.as_slice()[self.consumed..])
+    }
+
+    fn consume(&mut self, amount: usize) {
+        self.consumed += amount;
     }
 }
 
 impl<R: Read> Read for Decoder<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        loop {
-            match std::mem::replace(&mut self.state, State::Ended) {
-                State::Before(source) => self.begin(source)?,
-                State::Within(mut decoder) => {
-                    let read = decoder.read(buffer).map_err(|error| cut_short(&error))?;
-                    if read > 0 || buffer.is_empty() {
-                        self.state = State::Within(decoder);
-                        return Ok(read);
-                    }
-                    self.end(*decoder)?;
-                }
-                State::Ended => return Ok(0),
-            }
-        }
+        let read = self.fill_buf()?.read(buffer)?;
+        self.consume(read);
+        Ok(read)
     }
 }
 
-impl<R: Read> std::fmt::Debug for Decoder<R> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Decoder").finish_non_exhaustive()
+impl<R: Read> Content for Decoder<R> {
+    fn skipped(&self) -> &[Vec<u8>] {
+        Decoder::skipped(self)
     }
-}
-
-/// The next four bytes. `None` if there are none left.
-fn read_magic(source: &mut impl Read) -> io::Result<Option<u32>> {
-    let mut magic = [0; 4];
-    let mut filled = 0;
-    while filled < magic.len() {
-        match source.read(&mut magic[filled..]) {
-            Ok(0) if filled == 0 => return Ok(None),
-            Ok(0) => return Err(invalid("it is cut short")),
-            Ok(read) => filled += read,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => (),
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(Some(u32::from_le_bytes(magic)))
 }
 
 fn invalid(what: &'static str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, what)
-}
-
-fn cut_short(error: &io::Error) -> io::Error {
-    match error.kind() {
-        io::ErrorKind::UnexpectedEof => invalid("it is cut short"),
-        kind => io::Error::new(kind, error.to_string()),
-    }
-}
-
-/// Remembers whether the end of the source was met.
-struct Watched<R> {
-    source: R,
-    ended: bool,
-}
-
-impl<R: Read> Read for Watched<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let read = self.source.read(buffer)?;
-        self.ended |= read == 0 && !buffer.is_empty();
-        Ok(read)
-    }
 }
 
 #[cfg(test)]
@@ -328,5 +285,77 @@ mod tests {
             bad[at] ^= 4;
             assert!(decode(&bad).is_err(), "byte {at}");
         }
+    }
+
+    /// All that LZ4 has and neither we nor Litestream write: somebody may have compressed anew.
+    fn frames() -> Vec<FrameInfo> {
+        let mut frames = vec![FrameInfo::new().block_size(BlockSize::Max64KB)];
+        for change in [
+            |frame: FrameInfo| frame.block_mode(BlockMode::Linked),
+            |frame: FrameInfo| frame.block_checksums(true),
+            |frame: FrameInfo| frame.content_checksum(true),
+            |frame: FrameInfo| frame.content_size(Some(300_000)),
+        ] {
+            frames.extend(frames.clone().into_iter().map(change));
+        }
+        frames
+    }
+
+    fn encode_as(frame: FrameInfo, content: &[u8]) -> Vec<u8> {
+        let mut encoder = FrameEncoder::with_frame_info(frame, Vec::new());
+        // Blocks that are not full, too.
+        for run in content.chunks(100_000) {
+            encoder.write_all(run).unwrap();
+            encoder.flush().unwrap();
+        }
+        encoder.finish().unwrap()
+    }
+
+    #[test]
+    fn reads_every_kind_of_frame() {
+        let noise = &noise()[..100_000];
+        let content = [noise, &vec![7; 70_000], &noise[..60_000], &noise[3..70_003]].concat();
+        assert_eq!(content.len(), 300_000);
+        for frame in frames() {
+            let object = encode_as(frame.clone(), &content);
+            assert!(decode(&object).unwrap() == content, "{frame:?}");
+            for length in (0..object.len()).step_by(991) {
+                assert!(decode(&object[..length]).is_err(), "{frame:?} cut at {length}");
+            }
+        }
+    }
+
+    #[test]
+    fn refuses_what_does_not_match_any_of_its_checksums() {
+        let content = &noise()[..100];
+        for frame in frames() {
+            let frame = frame.content_size(None);
+            let object = encode_as(frame.clone(), content);
+            let mut bad = object.clone();
+            bad[50] ^= 4;
+            let outcome = decode(&bad);
+            let checked = frame.block_checksums || frame.content_checksum;
+            assert_eq!(outcome.is_err(), checked, "{frame:?}");
+        }
+        let sized = |length: usize| {
+            let frame = FrameInfo::new().content_size(Some(length as u64));
+            encode_as(frame, &content[..length])
+        };
+        let header = 4 + 2 + 8 + 1;
+        let wrong = [&sized(99)[..header], &sized(100)[header..]].concat();
+        assert_eq!(decode(&wrong).unwrap_err(), "the length of its content is wrong");
+    }
+
+    /// Whoever goes on after an error must not take what follows for the content.
+    #[test]
+    fn gives_an_error_again_and_again() {
+        let mut object = encode(&noise());
+        object[5_000_000] ^= 4;
+        let mut decoder = Decoder::new(object.as_slice());
+        let mut content = Vec::new();
+        assert!(decoder.read_to_end(&mut content).is_err());
+        assert!(decoder.read(&mut [0; 10]).is_err());
+        assert!(decoder.fill_buf().is_err());
+        assert!(decoder.skipped().is_empty());
     }
 }

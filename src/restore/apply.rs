@@ -13,11 +13,14 @@ use tracing::warn;
 use super::chain::{Chain, Reached};
 use super::image::{DirtyPages, Image};
 use super::transaction::Transaction;
-use crate::format::{Generation, Key, Seal, WalIndex, WalPos, lz4};
+use crate::format::lz4::{self, Content};
+use crate::format::{Generation, Key, Seal, WalIndex, WalPos};
 use crate::wal::{Checksum, FrameHeader, FrameReader, PageSize, WalHeader};
 
-/// The size of reads and writes of a snapshot.
+/// The longest single write of a snapshot.
 const COPY_BYTES: usize = 1 << 20;
+/// Of the header of a database.
+const HEADER_BYTES: usize = 100;
 
 /// Why objects cannot be made a database.
 #[derive(Debug)]
@@ -99,30 +102,46 @@ impl<I: Image> Applier<I> {
 
     /// Takes the object of the snapshot, which comes first.
     pub fn snapshot(&mut self, object: impl Read) -> Result<(), ApplyError> {
+        self.snapshot_content(lz4::Decoder::new(object))
+    }
+
+    /// Takes the content of the object of the snapshot.
+    pub(super) fn snapshot_content(&mut self, mut content: impl Content) -> Result<(), ApplyError> {
         let key = self.snapshot_key();
         let fail = |cause: String| ApplyError::object(key, cause);
-        let mut decoder = lz4::Decoder::new(object);
-        let mut buffer = vec![0; COPY_BYTES];
+        let mut start = Vec::new();
         loop {
-            let read =
-                fill(&mut decoder, &mut buffer).map_err(|error| ApplyError::object(key, error))?;
-            if self.bytes == 0 {
-                self.page_size = page_size(&buffer[..read]);
-            }
-            if read == 0 {
+            let filled = content.fill_buf().map_err(|error| ApplyError::object(key, error))?;
+            if filled.is_empty() {
                 break;
             }
-            self.image.write_at(&buffer[..read], self.bytes).map_err(ApplyError::Image)?;
-            self.bytes += read as u64;
+            let run = &filled[..filled.len().min(COPY_BYTES)];
+            if start.len() < HEADER_BYTES {
+                start.extend_from_slice(&run[..run.len().min(HEADER_BYTES - start.len())]);
+            }
+            self.image.write_at(run, self.bytes).map_err(ApplyError::Image)?;
+            let length = run.len();
+            self.bytes += length as u64;
+            content.consume(length);
         }
-        let seal = find_seal(&decoder).map_err(fail)?;
+        self.page_size = page_size(&start);
+        let seal = find_seal(&content).map_err(fail)?;
         self.chain.snapshot(self.snapshot, seal, self.bytes).map_err(fail)
     }
 
     /// Takes the object of the segment that begins at `pos`.
     pub fn segment(&mut self, pos: WalPos, object: impl Read) -> Result<(), ApplyError> {
+        self.segment_content(pos, lz4::Decoder::new(object))
+    }
+
+    /// Takes the content of the object of the segment that begins at `pos`.
+    pub(super) fn segment_content(
+        &mut self,
+        pos: WalPos,
+        content: impl Content,
+    ) -> Result<(), ApplyError> {
         let key = Key::Segment { generation: self.generation, pos };
-        let mut source = Counted { source: lz4::Decoder::new(object), bytes: 0 };
+        let mut source = Counted { source: content, bytes: 0 };
         let before = self.wal.as_ref().map(|wal| (wal.header.salt, wal.end));
         if pos.offset == 0 {
             self.begin_wal(key, pos.index, &mut source)?;
@@ -284,27 +303,16 @@ impl Wal {
 
 /// The page size in the header of a database, if it is one.
 fn page_size(database: &[u8]) -> Option<PageSize> {
-    let header = database.first_chunk::<100>().filter(|header| header.starts_with(b"SQLite f"))?;
+    let header =
+        database.first_chunk::<HEADER_BYTES>().filter(|header| header.starts_with(b"SQLite f"))?;
     match u16::from_be_bytes([header[16], header[17]]) {
         1 => PageSize::new(65536),
         bytes => PageSize::new(bytes.into()),
     }
 }
 
-fn find_seal<R: Read>(decoder: &lz4::Decoder<R>) -> Result<Option<Seal>, String> {
-    Seal::find(decoder.skipped()).map_err(str::to_owned)
-}
-
-/// Reads until `buffer` is full or the source is at its end.
-fn fill(source: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
-    let mut filled = 0;
-    while filled < buffer.len() {
-        match source.read(&mut buffer[filled..])? {
-            0 => break,
-            read => filled += read,
-        }
-    }
-    Ok(filled)
+fn find_seal(content: &impl Content) -> Result<Option<Seal>, String> {
+    Seal::find(content.skipped()).map_err(str::to_owned)
 }
 
 /// Counts what is read.

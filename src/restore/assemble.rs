@@ -7,8 +7,9 @@ use anyhow::{Context, anyhow};
 use tracing::{debug, warn};
 
 use super::apply::{Applied, Applier, ApplyError};
+use super::contents::Contents;
 use super::digest::digest_file;
-use super::fetch::{Fetch, Progress};
+use super::fetch::Fetched;
 use super::output::{Output, PublishError};
 use super::plan::Plan;
 use super::{RestoreError, Verdict};
@@ -47,21 +48,21 @@ pub(super) struct Destination {
 pub(super) fn assemble(
     plan: &Plan,
     sure: bool,
-    mut fetch: Fetch,
+    contents: &mut Contents,
     destination: &Destination,
-    progress: &Progress,
+    fetched: &Fetched,
 ) -> Result<(Applied, Verdict), Failure> {
     let path = destination.path.as_path();
     let output = Output::create(path).map_err(Failure::here)?;
-    let applied = apply(plan, &mut fetch, &output).map_err(|error| explain(error, plan, path))?;
-    let verdict = judge(plan, &applied, &output, progress)?;
+    let applied = apply(plan, contents, &output).map_err(|error| explain(error, plan, path))?;
+    let verdict = judge(plan, &applied, &output, fetched)?;
     if verdict == Verdict::Unsealed && !sure {
         warn!("no WAL follows the snapshot of Litestream: asking SQLite whether it is whole");
         quick_check(output.partial()).map_err(|error| {
             Failure::Snapshot(error.context(format!("{}: not whole", plan.last_key())))
         })?;
     }
-    progress.check().map_err(Failure::here)?;
+    fetched.check().map_err(Failure::here)?;
     if let Some(provenance) = &destination.provenance
         && let Err(error) = provenance.note(output.file())
     {
@@ -74,14 +75,14 @@ pub(super) fn assemble(
     }
 }
 
-fn apply(plan: &Plan, fetch: &mut Fetch, output: &Output) -> Result<Applied, ApplyError> {
+fn apply(plan: &Plan, contents: &mut Contents, output: &Output) -> Result<Applied, ApplyError> {
     let spill = output
         .scratch()
         .map_err(|error| ApplyError::Image(io::Error::other(format!("{error:#}"))))?;
     let mut applier = Applier::new(output.file(), spill, plan.generation, plan.snapshot.index);
-    applier.snapshot(fetch.next_object())?;
+    applier.snapshot_content(contents.next_object())?;
     for segment in plan.segments.iter() {
-        applier.segment(segment.pos, fetch.next_object())?;
+        applier.segment_content(segment.pos, contents.next_object())?;
     }
     applier.finish()
 }
@@ -91,12 +92,12 @@ fn judge(
     plan: &Plan,
     applied: &Applied,
     output: &Output,
-    progress: &Progress,
+    fetched: &Fetched,
 ) -> Result<Verdict, Failure> {
     let Some(seal) = &applied.seal else { return Ok(Verdict::Unsealed) };
     let digest = match applied.page_size {
         Some(page_size) => {
-            let check = || progress.check();
+            let check = || fetched.check();
             digest_file(output.file(), plan.generation, page_size, seal.pages, check)
                 .context("cannot read the restored file again")
                 .map_err(Failure::here)?

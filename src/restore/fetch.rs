@@ -5,25 +5,32 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use futures_util::stream::{self, StreamExt};
-use tokio::sync::mpsc;
-use tokio::task::{AbortHandle, JoinHandle};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::task::{AbortHandle, JoinSet};
 
 use super::retry::retrying;
 use crate::store::{ObjectStore, StoreError};
 
-const PIECE_BYTES: u64 = 8 << 20;
+/// What one request asks for at most: less costs a server more requests, more costs us memory. A
+/// request that fails is sent again for just that.
+const PIECE_BYTES: u64 = 2 * UNIT_BYTES;
+/// For each request that may be sent at a time, so much may be in memory.
+const UNIT_BYTES: u64 = 1 << 20;
 
 /// What the task that waits for a restore and the thread that does it tell each other.
 #[derive(Debug, Default)]
-pub(super) struct Progress {
+pub(super) struct Fetched {
     /// Bytes of objects that have arrived and been taken.
-    pub(super) fetched: AtomicU64,
+    bytes: AtomicU64,
     /// Nobody waits any more.
     stopped: AtomicBool,
 }
 
-impl Progress {
+impl Fetched {
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes.load(Ordering::Relaxed)
+    }
+
     pub(super) fn stop(&self) {
         self.stopped.store(true, Ordering::Relaxed);
     }
@@ -39,54 +46,44 @@ impl Progress {
 /// A part of an object, small enough to hold several in memory and to be asked for again.
 #[derive(Debug)]
 struct Piece {
-    content: Result<Vec<u8>, StoreError>,
+    content: oneshot::Receiver<Result<Vec<u8>, StoreError>>,
     /// Of its object.
     last: bool,
+    /// For its part of what may be in memory.
+    _permit: OwnedSemaphorePermit,
 }
 
 /// The contents of objects, read ahead.
 #[derive(Debug)]
 pub(super) struct Fetch {
     pieces: mpsc::Receiver<Piece>,
-    progress: Arc<Progress>,
+    fetched: Arc<Fetched>,
+    /// What is left of the current piece.
+    content: io::Cursor<Vec<u8>>,
+    /// It is the last one of its object.
+    last: bool,
 }
 
 impl Fetch {
-    /// Begins to read `objects`, which are keys and sizes, with `parallelism` requests at a time.
+    /// Begins to read `objects`, which are keys and sizes, with up to `parallelism` requests at a
+    /// time, and as many times [`UNIT_BYTES`] in memory beside the piece that is being read.
     ///
-    /// At most that many pieces wait in memory, and two more are being handed over. Dropping the
-    /// second value ends all requests.
+    /// Dropping the second value ends all requests.
     pub(super) fn start<S: ObjectStore + 'static>(
         store: Arc<S>,
         objects: Vec<(String, u64)>,
         parallelism: usize,
-        progress: Arc<Progress>,
+        fetched: Arc<Fetched>,
     ) -> (Self, AbortOnDrop) {
-        let (sender, pieces) = mpsc::channel(1);
-        let task = tokio::spawn(async move {
-            let ranges = objects.into_iter().flat_map(|(key, size)| {
-                pieces_of(size).map(move |(range, last)| (key.clone(), range, last))
-            });
-            // Tasks of their own, because a stream is not polled while its consumer is busy, and
-            // a store gives up a request that nobody reads from.
-            let mut fetched = stream::iter(ranges)
-                .map(|(key, range, last)| {
-                    let task = tokio::spawn(fetch_piece(Arc::clone(&store), key, range, last));
-                    joined(task)
-                })
-                .buffered(parallelism);
-            while let Some(piece) = fetched.next().await {
-                if sender.send(piece).await.is_err() {
-                    break;
-                }
-            }
-        });
-        (Self { pieces, progress }, AbortOnDrop(task.abort_handle()))
+        let (sender, pieces) = mpsc::channel(parallelism);
+        let task = tokio::spawn(request(store, objects, parallelism, sender));
+        let fetch = Self { pieces, fetched, content: io::Cursor::default(), last: false };
+        (fetch, AbortOnDrop(task.abort_handle()))
     }
 
-    /// The next object. The one before it has to be read to its end.
-    pub(super) fn next_object(&mut self) -> ObjectReader<'_> {
-        ObjectReader { fetch: self, content: io::Cursor::default(), last: false }
+    /// Goes on to the next object. The one before it has to be read to its end.
+    pub(super) fn begin_object(&mut self) {
+        self.last = false;
     }
 }
 
@@ -99,30 +96,49 @@ fn pieces_of(size: u64) -> impl Iterator<Item = (Range<u64>, bool)> {
     })
 }
 
-async fn fetch_piece<S: ObjectStore>(
+/// Asks for all pieces in order, as soon as there may be one more.
+async fn request<S: ObjectStore + 'static>(
     store: Arc<S>,
-    key: String,
-    range: Range<u64>,
-    last: bool,
-) -> Piece {
-    let content = if range.is_empty() {
-        Ok(Vec::new())
-    } else {
-        retrying(&key, || store.get(&key, range.clone())).await
-    };
-    Piece { content, last }
+    objects: Vec<(String, u64)>,
+    parallelism: usize,
+    pieces: mpsc::Sender<Piece>,
+) {
+    let memory = Arc::new(Semaphore::new(parallelism));
+    // Tasks of their own, because a store gives up a request that nobody reads from. They end with
+    // this one.
+    let mut requests = JoinSet::new();
+    for (key, size) in objects {
+        for (range, last) in pieces_of(size) {
+            let permits = units(range.end - range.start).min(parallelism.try_into().unwrap_or(1));
+            let Ok(permit) = Arc::clone(&memory).acquire_many_owned(permits).await else { return };
+            let (sender, content) = oneshot::channel();
+            let (store, key) = (Arc::clone(&store), key.clone());
+            requests.spawn(async move {
+                let _ = sender.send(fetch_piece(&*store, &key, range).await);
+            });
+            while requests.try_join_next().is_some() {}
+            if pieces.send(Piece { content, last, _permit: permit }).await.is_err() {
+                return;
+            }
+        }
+    }
+    while requests.join_next().await.is_some() {}
 }
 
-fn joined(task: JoinHandle<Piece>) -> impl Future<Output = Piece> {
-    let abort = AbortOnDrop(task.abort_handle());
-    async move {
-        let piece = task.await;
-        drop(abort);
-        piece.unwrap_or_else(|error| Piece {
-            content: Err(StoreError::Rejected(anyhow::Error::new(error))),
-            last: true,
-        })
+/// What a piece takes of what may be in memory. The smallest ones count, too: as requests.
+fn units(bytes: u64) -> u32 {
+    u32::try_from(bytes.div_ceil(UNIT_BYTES)).map_or(u32::MAX, |units| units.max(1))
+}
+
+async fn fetch_piece(
+    store: &impl ObjectStore,
+    key: &str,
+    range: Range<u64>,
+) -> Result<Vec<u8>, StoreError> {
+    if range.is_empty() {
+        return Ok(Vec::new());
     }
+    retrying(key, || store.get(key, range.clone())).await
 }
 
 /// Ends a task when nobody waits for it any more.
@@ -136,26 +152,20 @@ impl Drop for AbortOnDrop {
 }
 
 /// Reads one object, in a thread that may block.
-#[derive(Debug)]
-pub(super) struct ObjectReader<'a> {
-    fetch: &'a mut Fetch,
-    content: io::Cursor<Vec<u8>>,
-    last: bool,
-}
-
-impl Read for ObjectReader<'_> {
+impl Read for Fetch {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         loop {
             let read = self.content.read(buffer)?;
             if read > 0 || buffer.is_empty() || self.last {
                 return Ok(read);
             }
-            self.fetch.progress.check()?;
-            let Some(piece) = self.fetch.pieces.blocking_recv() else {
-                return Err(io::Error::other("the restore was interrupted"));
-            };
-            let content = piece.content.map_err(io::Error::other)?;
-            self.fetch.progress.fetched.fetch_add(content.len() as u64, Ordering::Relaxed);
+            self.fetched.check()?;
+            self.content = io::Cursor::default();
+            let interrupted = || io::Error::other("the restore was interrupted");
+            let piece = self.pieces.blocking_recv().ok_or_else(interrupted)?;
+            let content = piece.content.blocking_recv().map_err(|_| interrupted())?;
+            let content = content.map_err(io::Error::other)?;
+            self.fetched.bytes.fetch_add(content.len() as u64, Ordering::Relaxed);
             self.content = io::Cursor::new(content);
             self.last = piece.last;
         }
@@ -165,6 +175,7 @@ impl Read for ObjectReader<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store;
 
     #[test]
     fn cuts_objects_into_pieces_that_leave_nothing_out() {
@@ -174,6 +185,72 @@ mod tests {
             assert_eq!(pieces.iter().filter(|(_, last)| *last).count(), 1);
             assert!(pieces.windows(2).all(|pair| pair[0].0.end == pair[1].0.start));
             assert!(pieces.last().unwrap().1);
+        }
+    }
+
+    /// Has every object, of whatever size, and counts what it gave of them.
+    #[derive(Default)]
+    struct Zeros {
+        bytes: AtomicU64,
+    }
+
+    impl ObjectStore for Zeros {
+        async fn get(&self, _: &str, range: Range<u64>) -> store::Result<Vec<u8>> {
+            let length = range.end - range.start;
+            self.bytes.fetch_add(length, Ordering::SeqCst);
+            Ok(vec![0; usize::try_from(length).unwrap()])
+        }
+
+        async fn put(&self, _: &str, _: Box<dyn Read + Send>, _: u64) -> store::Result<()> {
+            unreachable!()
+        }
+
+        async fn create(&self, _: &str, _: Box<dyn Read + Send>, _: u64) -> store::Result<()> {
+            unreachable!()
+        }
+
+        async fn list(&self, _: &str) -> store::Result<Vec<store::Object>> {
+            unreachable!()
+        }
+
+        async fn list_directories(&self, _: &str) -> store::Result<Vec<String>> {
+            unreachable!()
+        }
+
+        async fn delete(&self, _: &[String]) -> store::Result<()> {
+            unreachable!()
+        }
+    }
+
+    /// For each request, 8 MiB were in memory, and twice that while the first of them was awaited:
+    /// 150 MB where the objects were near.
+    #[test]
+    fn reads_ahead_only_so_many_bytes_of_large_objects_and_of_small_ones() {
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        let _entered = runtime.enter();
+        for parallelism in [1, 2, 5] {
+            let ahead_max = parallelism as u64 * UNIT_BYTES + PIECE_BYTES;
+            let mut sizes = vec![20 * PIECE_BYTES + 1, 0, PIECE_BYTES];
+            sizes.extend([1000; 200]);
+            let objects = sizes.iter().map(|&size| (String::new(), size)).collect();
+            let store = Arc::new(Zeros::default());
+            let fetched = Arc::new(Fetched::default());
+            let (mut fetch, _requests) =
+                Fetch::start(Arc::clone(&store), objects, parallelism, Arc::clone(&fetched));
+            let mut buffer = vec![0; 1 << 16];
+            for size in sizes {
+                fetch.begin_object();
+                let mut read = 0;
+                loop {
+                    let ahead = store.bytes.load(Ordering::SeqCst) - fetched.bytes();
+                    assert!(ahead <= ahead_max, "{ahead} bytes with {parallelism} requests");
+                    match fetch.read(&mut buffer).unwrap() {
+                        0 => break,
+                        more => read += more as u64,
+                    }
+                }
+                assert_eq!(read, size);
+            }
         }
     }
 }

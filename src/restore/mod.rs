@@ -7,6 +7,7 @@
 mod apply;
 mod assemble;
 mod chain;
+mod contents;
 mod digest;
 mod error;
 mod fetch;
@@ -23,7 +24,6 @@ mod temporary;
 mod transaction;
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context, anyhow};
@@ -43,7 +43,8 @@ use crate::format::{Generation, History, WalPos};
 use crate::provenance::Provenance;
 use crate::store::ObjectStore;
 use assemble::{Destination, Failure, assemble};
-use fetch::{Fetch, Progress};
+use contents::{Contents, threads};
+use fetch::{Fetch, Fetched};
 use plan::{Plan, plans, rank};
 use relisted::has_changed;
 use replica::Replica;
@@ -120,7 +121,8 @@ pub async fn restore_exactly<S: ObjectStore + 'static>(
     options: &RestoreOptions,
 ) -> Result<Restored, anyhow::Error> {
     let replica = Replica { name: name.to_owned(), store, histories: Vec::new() };
-    restore_plan(&replica, plan, true, options).await.map_err(|failure| match failure {
+    let outcome = restore_plan(&replica, plan, true, options).await;
+    outcome.map_err(|failure| match failure {
         Failure::Snapshot(error)
         | Failure::Replica(error)
         | Failure::Here(RestoreError::Other(error)) => error,
@@ -232,26 +234,30 @@ async fn restore_plan<S: ObjectStore + 'static>(
 ) -> Result<Restored, Failure> {
     let begun = Instant::now();
     let (path, replace) = (options.output.clone(), options.replace);
+    let parallelism = options.parallelism;
     log_plan(replica, &plan, options);
     let objects: Vec<_> = plan.objects().map(|(key, size)| (key.to_string(), size)).collect();
     let total = objects.iter().map(|(_, size)| size).sum();
-    let progress = Arc::new(Progress::default());
-    let _stop = StopOnDrop(Arc::clone(&progress));
+    let fetched = Arc::new(Fetched::default());
+    let _stop = StopOnDrop(Arc::clone(&fetched));
     let store = Arc::clone(&replica.store);
     let (fetch, _requests) =
-        Fetch::start(store, objects, options.parallelism, Arc::clone(&progress));
+        Fetch::start(store, objects, options.parallelism, Arc::clone(&fetched));
     let (generation, created) = (plan.generation, plan.created());
-    let watched = Arc::clone(&progress);
+    let watched = Arc::clone(&fetched);
     let newest = History::latest(&replica.histories).and_then(History::newest);
     let provenance = newest.map(|(key, _)| Provenance(key));
     let mut work = tokio::task::spawn_blocking(move || {
         let output = Destination { path, replace, provenance };
-        assemble(&plan, sure, fetch, &output, &watched)
+        let objects = plan.segments.len() + 1;
+        let mut contents = Contents::decode(fetch, objects, threads(parallelism))
+            .map_err(|error| Failure::Here(RestoreError::Other(error.into())))?;
+        assemble(&plan, sure, &mut contents, &output, &watched)
     });
     let outcome = loop {
         match tokio::time::timeout(PROGRESS_INTERVAL, &mut work).await {
             Ok(outcome) => break outcome,
-            Err(_) => log_progress(&progress, total, begun),
+            Err(_) => log_progress(&fetched, total, begun),
         }
     };
     let (applied, verdict) = outcome.unwrap_or_else(|error| {
@@ -265,7 +271,7 @@ async fn restore_plan<S: ObjectStore + 'static>(
 }
 
 /// Tells the thread that does the work when nobody waits for it any more.
-struct StopOnDrop(Arc<Progress>);
+struct StopOnDrop(Arc<Fetched>);
 
 impl Drop for StopOnDrop {
     fn drop(&mut self) {
@@ -286,8 +292,8 @@ fn log_plan<S>(replica: &Replica<S>, plan: &Plan, options: &RestoreOptions) {
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a log line")]
-fn log_progress(progress: &Progress, total: u64, begun: Instant) {
-    let bytes = progress.fetched.load(Ordering::Relaxed);
+fn log_progress(fetched: &Fetched, total: u64, begun: Instant) {
+    let bytes = fetched.bytes();
     let percent = 100 * bytes / total.max(1);
     let rate = bytes as f64 / 1e6 / begun.elapsed().as_secs_f64();
     info!(bytes, total, percent, rate = format!("{rate:.1} MB/s"), "restoring");

@@ -29,7 +29,7 @@ const PLACES: [(&str, &[&str]); 9] = [
     ("aws_", &["src/store/s3"]),
     ("axum", &["src/cli/serve.rs"]),
     ("clap", &["src/cli/"]),
-    ("lz4_flex", &["src/format/lz4.rs"]),
+    ("lz4_flex", &["src/format/lz4"]),
     ("prometheus", &["src/replicate/metrics"]),
     ("rusqlite", &["src/sqlite/"]),
     ("serde", &["src/config/"]),
