@@ -74,6 +74,8 @@ failpoints! {
     ObjectDeleting "object-deleting"
     /// A part of a restored database.
     OutputWriting "output-writing"
+    /// It is not complete, or not compared yet.
+    OutputWritingBack "output-writing-back"
     OutputSyncing "output-syncing"
     /// The database that is to be replaced holds all of its commits, and nobody can use it.
     OutputClaimed "output-claimed"

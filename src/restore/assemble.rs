@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::thread;
 
 use anyhow::{Context, anyhow};
 use tracing::{debug, warn};
@@ -12,6 +13,7 @@ use super::digest::digest_file;
 use super::fetch::Fetched;
 use super::output::{Output, PublishError};
 use super::plan::Plan;
+use super::written::Written;
 use super::{RestoreError, Verdict};
 use crate::format::Key;
 use crate::provenance::Provenance;
@@ -54,8 +56,16 @@ pub(super) fn assemble(
 ) -> Result<(Applied, Verdict), Failure> {
     let path = destination.path.as_path();
     let output = Output::create(path).map_err(Failure::here)?;
-    let applied = apply(plan, contents, &output).map_err(|error| explain(error, plan, path))?;
-    let verdict = judge(plan, &applied, &output, fetched)?;
+    let (applied, verdict) = thread::scope(|scope| {
+        let mut file = Written::new(output.file(), scope).map_err(Failure::here)?;
+        let fail = |error| explain(error, plan, path);
+        let applied = apply(plan, contents, &output, &mut file).map_err(fail)?;
+        // What is left is written while all of it is compared.
+        file.request();
+        let verdict = judge(plan, &applied, &output, fetched)?;
+        file.finish().map_err(|error| fail(ApplyError::Image(error)))?;
+        Ok((applied, verdict))
+    })?;
     if verdict == Verdict::Unsealed && !sure {
         warn!("no WAL follows the snapshot of Litestream: asking SQLite whether it is whole");
         quick_check(output.partial()).map_err(|error| {
@@ -75,11 +85,16 @@ pub(super) fn assemble(
     }
 }
 
-fn apply(plan: &Plan, contents: &mut Contents, output: &Output) -> Result<Applied, ApplyError> {
+fn apply(
+    plan: &Plan,
+    contents: &mut Contents,
+    output: &Output,
+    file: &mut Written,
+) -> Result<Applied, ApplyError> {
     let spill = output
         .scratch()
         .map_err(|error| ApplyError::Image(io::Error::other(format!("{error:#}"))))?;
-    let mut applier = Applier::new(output.file(), spill, plan.generation, plan.snapshot.index);
+    let mut applier = Applier::new(file, spill, plan.generation, plan.snapshot.index);
     applier.snapshot_content(contents.next_object())?;
     for segment in plan.segments.iter() {
         applier.segment_content(segment.pos, contents.next_object())?;

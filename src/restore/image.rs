@@ -1,9 +1,6 @@
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt;
 
-use crate::failpoint::Failpoint;
 use crate::wal::PageSize;
 
 /// Where a database is put together.
@@ -14,19 +11,8 @@ pub trait Image {
     fn set_len(&mut self, bytes: u64) -> io::Result<()>;
 }
 
-impl Image for &File {
-    fn write_at(&mut self, bytes: &[u8], offset: u64) -> io::Result<()> {
-        Failpoint::OutputWriting.pass()?;
-        self.write_all_at(bytes, offset)
-    }
-
-    fn set_len(&mut self, bytes: u64) -> io::Result<()> {
-        File::set_len(self, bytes)
-    }
-}
-
 /// What is gathered before it is written.
-const DIRTY_BYTES_MAX: usize = 16 << 20;
+const DIRTY_BYTES_MAX: usize = 8 << 20;
 /// The longest single write.
 const RUN_BYTES_MAX: usize = 1 << 20;
 

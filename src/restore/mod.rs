@@ -22,6 +22,7 @@ mod replica;
 mod retry;
 mod temporary;
 mod transaction;
+mod written;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};

@@ -6,7 +6,7 @@ use super::image::{DirtyPages, Image};
 use crate::wal::PageSize;
 
 /// What is kept of a transaction in memory.
-const MEMORY_BYTES_MAX: usize = 16 << 20;
+const MEMORY_BYTES_MAX: usize = 4 << 20;
 /// What is read back at once.
 const READ_BYTES: usize = 1 << 20;
 
