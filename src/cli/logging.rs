@@ -6,14 +6,15 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
 use super::log_line::LogLine;
+use super::progress_bar;
 use crate::config::{Level, LoggingOptions};
 
 /// Logs as `options` say from now on.
 pub(super) fn start(options: LoggingOptions) {
     if options.stderr {
-        start_on(io::stderr, io::stderr().is_terminal(), options);
+        start_on(|| progress_bar::cleared(io::stderr()), io::stderr().is_terminal(), options);
     } else {
-        start_on(io::stdout, io::stdout().is_terminal(), options);
+        start_on(|| progress_bar::cleared(io::stdout()), io::stdout().is_terminal(), options);
     }
 }
 

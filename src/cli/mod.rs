@@ -11,6 +11,7 @@ mod log_line;
 mod logging;
 mod normalize;
 mod output;
+mod progress_bar;
 mod replicate;
 mod restore;
 mod serve;

@@ -4,11 +4,12 @@ use anyhow::{Context, bail};
 use tracing::info;
 
 use super::arguments::RestoreArguments;
+use super::progress_bar::ProgressBar;
 use super::source::Source;
 use super::{DONE, logging};
 use crate::config;
 use crate::format::Proof;
-use crate::restore::{RestoreError, RestoreOptions, Target, proof, restore};
+use crate::restore::{RestoreError, RestoreOptions, Target, proof, restore, restore_reporting};
 use crate::store::Store;
 
 pub(super) async fn run(arguments: &RestoreArguments) -> anyhow::Result<u8> {
@@ -38,7 +39,10 @@ pub(super) async fn run(arguments: &RestoreArguments) -> anyhow::Result<u8> {
             (Some(proof.generation), Target::Position(proof.position));
         stores = vec![replica];
     }
-    let outcome = restore(stores, &options).await;
+    let outcome = match ProgressBar::start() {
+        Some(_bar) => restore_reporting(stores, &options, ProgressBar::REPORTING).await,
+        None => restore(stores, &options).await,
+    };
     source.mention_forks().await;
     match outcome {
         Ok(_) => Ok(DONE),

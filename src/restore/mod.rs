@@ -16,6 +16,7 @@ mod options;
 mod output;
 pub mod plan;
 mod plan_error;
+mod progress;
 mod proof;
 mod relisted;
 mod replica;
@@ -25,7 +26,7 @@ mod transaction;
 mod written;
 
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Instant, SystemTime};
 
 use anyhow::{Context, anyhow};
 use futures_util::future::join_all;
@@ -36,6 +37,7 @@ pub use error::RestoreError;
 pub use image::Image;
 pub use options::{RestoreOptions, Target};
 pub use plan_error::PlanError;
+pub use progress::{Progress, Reporting};
 pub use proof::proof;
 pub(crate) use retry::retrying;
 pub use temporary::TemporaryDirectory;
@@ -49,9 +51,6 @@ use fetch::{Fetch, Fetched};
 use plan::{Plan, plans, rank};
 use relisted::has_changed;
 use replica::Replica;
-
-/// How often a line is logged about how far it got.
-const PROGRESS_INTERVAL: Duration = Duration::from_secs(2);
 
 /// How often it is begun anew because another listing shows something else.
 const TRIES_MAX: u32 = 5;
@@ -87,6 +86,15 @@ pub async fn restore<S: ObjectStore + 'static>(
     replicas: Vec<(String, S)>,
     options: &RestoreOptions,
 ) -> Result<Restored, RestoreError> {
+    restore_reporting(replicas, options, Reporting::LOG).await
+}
+
+/// Restores as [`restore`] does, and tells how far it got.
+pub async fn restore_reporting<S: ObjectStore + 'static>(
+    replicas: Vec<(String, S)>,
+    options: &RestoreOptions,
+    reporting: Reporting,
+) -> Result<Restored, RestoreError> {
     let path = &options.output;
     let exists =
         output::exists(path).with_context(|| format!("cannot look at {}", path.display()))?;
@@ -100,7 +108,7 @@ pub async fn restore<S: ObjectStore + 'static>(
     let mut tries = 0;
     loop {
         let (listed, unlisted) = list(&replicas, options.parallelism).await;
-        let outcome = restore_listed(&listed, unlisted, options).await;
+        let outcome = restore_listed(&listed, unlisted, options, reporting).await;
         let Err(RestoreError::Other(error)) = outcome else { return outcome };
         tries += 1;
         if tries == TRIES_MAX
@@ -122,7 +130,7 @@ pub async fn restore_exactly<S: ObjectStore + 'static>(
     options: &RestoreOptions,
 ) -> Result<Restored, anyhow::Error> {
     let replica = Replica { name: name.to_owned(), store, histories: Vec::new() };
-    let outcome = restore_plan(&replica, plan, true, options).await;
+    let outcome = restore_plan(&replica, plan, true, options, Reporting::LOG).await;
     outcome.map_err(|failure| match failure {
         Failure::Snapshot(error)
         | Failure::Replica(error)
@@ -136,6 +144,7 @@ async fn restore_listed<S: ObjectStore + 'static>(
     replicas: &[Replica<S>],
     unlisted: Option<anyhow::Error>,
     options: &RestoreOptions,
+    reporting: Reporting,
 ) -> Result<Restored, RestoreError> {
     let (owners, histories): (Vec<usize>, Vec<History>) = replicas
         .iter()
@@ -167,7 +176,7 @@ async fn restore_listed<S: ObjectStore + 'static>(
                 "FALLING BACK to another replica, which may be older"
             );
         }
-        match restore_history(replica, &histories[at], options).await {
+        match restore_history(replica, &histories[at], options, reporting).await {
             Ok(restored) => return Ok(restored),
             Err(Failure::Here(error)) => return Err(error),
             Err(Failure::Snapshot(error) | Failure::Replica(error)) => {
@@ -208,6 +217,7 @@ async fn restore_history<S: ObjectStore + 'static>(
     replica: &Replica<S>,
     history: &History,
     options: &RestoreOptions,
+    reporting: Reporting,
 ) -> Result<Restored, Failure> {
     let plans = plans(history, options.target).map_err(|error| Failure::Replica(error.into()))?;
     let (plans, sure) = replica
@@ -216,7 +226,7 @@ async fn restore_history<S: ObjectStore + 'static>(
         .map_err(|error| Failure::Replica(anyhow::Error::new(error)))?;
     let mut first = None;
     for (number, plan) in plans.into_iter().enumerate() {
-        match restore_plan(replica, plan, number < sure, options).await {
+        match restore_plan(replica, plan, number < sure, options, reporting).await {
             Err(Failure::Snapshot(error)) => {
                 warn!(error = format!("{error:#}"), "snapshot is unusable");
                 first.get_or_insert(error);
@@ -232,6 +242,7 @@ async fn restore_plan<S: ObjectStore + 'static>(
     plan: Plan,
     sure: bool,
     options: &RestoreOptions,
+    reporting: Reporting,
 ) -> Result<Restored, Failure> {
     let begun = Instant::now();
     let (path, replace) = (options.output.clone(), options.replace);
@@ -256,10 +267,11 @@ async fn restore_plan<S: ObjectStore + 'static>(
         assemble(&plan, sure, &mut contents, &output, &watched)
     });
     let outcome = loop {
-        match tokio::time::timeout(PROGRESS_INTERVAL, &mut work).await {
-            Ok(outcome) => break outcome,
-            Err(_) => log_progress(&fetched, total, begun),
+        if let Ok(outcome) = tokio::time::timeout(reporting.interval, &mut work).await {
+            break outcome;
         }
+        let (bytes, elapsed) = (fetched.bytes(), begun.elapsed());
+        (reporting.report)(Progress { bytes, total, elapsed });
     };
     let (applied, verdict) = outcome.unwrap_or_else(|error| {
         Err(Failure::Here(RestoreError::Other(anyhow::Error::new(error))))
@@ -290,14 +302,6 @@ fn log_plan<S>(replica: &Replica<S>, plan: &Plan, options: &RestoreOptions) {
         let segments = segments.len();
         info!(replica, %generation, %index_min, %index_max, segments, "restoring wal files");
     }
-}
-
-#[expect(clippy::cast_precision_loss, reason = "a log line")]
-fn log_progress(fetched: &Fetched, total: u64, begun: Instant) {
-    let bytes = fetched.bytes();
-    let percent = 100 * bytes / total.max(1);
-    let rate = bytes as f64 / 1e6 / begun.elapsed().as_secs_f64();
-    info!(bytes, total, percent, rate = format!("{rate:.1} MB/s"), "restoring");
 }
 
 fn log_restored(restored: &Restored, begun: Instant) {

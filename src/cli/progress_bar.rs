@@ -1,0 +1,125 @@
+//! How far a restore got, in one line of a terminal that is drawn over and over.
+
+use std::io::{self, IsTerminal, Write};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use crate::restore::{Progress, Reporting};
+
+/// Goes to the start of the line, and makes it empty.
+const CLEAR: &str = "\r\x1b[2K";
+
+/// Characters of the bar itself. The whole line fits into a terminal of 80 columns.
+const WIDTH: u64 = 20;
+
+/// Whether the last line of the terminal is a bar. Whoever writes there holds it meanwhile, so that
+/// a line of the log is never written behind a bar.
+static DRAWN: Mutex<bool> = Mutex::new(false);
+
+/// A bar on the terminal of standard error. Its line is empty again when this is dropped.
+#[derive(Debug)]
+pub(super) struct ProgressBar;
+
+impl ProgressBar {
+    pub(super) const REPORTING: Reporting =
+        Reporting { interval: Duration::from_millis(200), report: draw };
+
+    /// `None` where standard error is no terminal.
+    pub(super) fn start() -> Option<Self> {
+        io::stderr().is_terminal().then_some(Self)
+    }
+}
+
+impl Drop for ProgressBar {
+    fn drop(&mut self) {
+        clear(&mut lock());
+    }
+}
+
+fn draw(progress: Progress) {
+    let mut drawn = lock();
+    // There is nobody else to be told that the terminal is gone.
+    *drawn = write!(io::stderr(), "{CLEAR}{}", line(&progress)).is_ok();
+    let _ = io::stderr().flush();
+}
+
+fn clear(drawn: &mut bool) {
+    if std::mem::take(drawn) {
+        let _ = write!(io::stderr(), "{CLEAR}");
+        let _ = io::stderr().flush();
+    }
+}
+
+fn lock() -> MutexGuard<'static, bool> {
+    DRAWN.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn line(progress: &Progress) -> String {
+    let (percent, rate) = (progress.percent().min(100), progress.rate());
+    let done = WIDTH * percent / 100;
+    let bar: String = (0..WIDTH).map(|at| if at < done { '#' } else { '.' }).collect();
+    let total = progress.total.div_ceil(1_000_000);
+    let rest = progress.remaining().map_or_else(|| "--:--".to_owned(), clock);
+    format!("restoring [{bar}] {percent:3} % of {total} MB, {rate:.1} MB/s, {rest} left")
+}
+
+/// Minutes and seconds, and hours if there are any.
+fn clock(duration: Duration) -> String {
+    let seconds = duration.as_secs();
+    let (hours, minutes, seconds) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
+    match hours {
+        0 => format!("{minutes:02}:{seconds:02}"),
+        _ => format!("{hours}:{minutes:02}:{seconds:02}"),
+    }
+}
+
+/// A stream that a log is written to, where no bar is in the way as long as this is there.
+pub(super) fn cleared<W: Write>(stream: W) -> Cleared<W> {
+    let mut drawn = lock();
+    clear(&mut drawn);
+    Cleared { stream, _drawn: drawn }
+}
+
+#[derive(Debug)]
+pub(super) struct Cleared<W> {
+    stream: W,
+    _drawn: MutexGuard<'static, bool>,
+}
+
+impl<W: Write> Write for Cleared<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.stream.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.stream.flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shows_rate_and_time_in_one_line() {
+        let progress =
+            Progress { bytes: 60_000_000, total: 240_000_000, elapsed: Duration::from_secs(30) };
+        assert_eq!(
+            line(&progress),
+            "restoring [#####...............]  25 % of 240 MB, 2.0 MB/s, 01:30 left"
+        );
+        let begun = Progress { bytes: 0, total: 5, elapsed: Duration::ZERO };
+        assert_eq!(
+            line(&begun),
+            "restoring [....................]   0 % of 1 MB, 0.0 MB/s, --:-- left"
+        );
+    }
+
+    #[test]
+    fn fits_into_a_terminal() {
+        let (bytes, total) = (999_999_000_000, 1_000_000_000_000);
+        let long = Progress { bytes, total, elapsed: Duration::from_mins(150) };
+        assert!(line(&long).chars().count() < 80, "{}", line(&long));
+        assert_eq!(clock(Duration::from_secs(3 * 3600 + 62)), "3:01:02");
+    }
+}
