@@ -230,7 +230,7 @@ pub(super) struct RestoreArguments {
     /// Only from this fork of the replica: the history of a database that did not continue it
     #[arg(long, value_name = "NAME")]
     pub(super) fork: Option<Generation>,
-    /// Requests at a time, and MiB that are read ahead into memory
+    /// Requests at a time, each for up to 2 MiB, which are read ahead into memory
     #[arg(long, value_name = "N", default_value_t = 8)]
     pub(super) parallelism: u16,
     /// Do nothing, with exit code 0, if the file to restore to exists

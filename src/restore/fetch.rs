@@ -11,11 +11,9 @@ use tokio::task::{AbortHandle, JoinSet};
 use super::retry::retrying;
 use crate::store::{ObjectStore, StoreError};
 
-/// What one request asks for at most: less costs a server more requests, more costs us memory. A
-/// request that fails is sent again for just that.
-const PIECE_BYTES: u64 = 2 * UNIT_BYTES;
-/// For each request that may be sent at a time, so much may be in memory.
-const UNIT_BYTES: u64 = 1 << 20;
+/// What one request asks for at most, and so what may be in memory for each: less costs a server
+/// more requests, more costs us memory. A request that fails is sent again for just that.
+const PIECE_BYTES: u64 = 2 << 20;
 
 /// What the task that waits for a restore and the thread that does it tell each other.
 #[derive(Debug, Default)]
@@ -49,7 +47,7 @@ struct Piece {
     content: oneshot::Receiver<Result<Vec<u8>, StoreError>>,
     /// Of its object.
     last: bool,
-    /// For its part of what may be in memory.
+    /// It is one of those that may be in memory.
     _permit: OwnedSemaphorePermit,
 }
 
@@ -66,7 +64,7 @@ pub(super) struct Fetch {
 
 impl Fetch {
     /// Begins to read `objects`, which are keys and sizes, with up to `parallelism` requests at a
-    /// time, and as many times [`UNIT_BYTES`] in memory beside the piece that is being read.
+    /// time, and as many pieces in memory beside the one that is being read.
     ///
     /// Dropping the second value ends all requests.
     pub(super) fn start<S: ObjectStore + 'static>(
@@ -109,8 +107,7 @@ async fn request<S: ObjectStore + 'static>(
     let mut requests = JoinSet::new();
     for (key, size) in objects {
         for (range, last) in pieces_of(size) {
-            let permits = units(range.end - range.start).min(parallelism.try_into().unwrap_or(1));
-            let Ok(permit) = Arc::clone(&memory).acquire_many_owned(permits).await else { return };
+            let Ok(permit) = Arc::clone(&memory).acquire_owned().await else { return };
             let (sender, content) = oneshot::channel();
             let (store, key) = (Arc::clone(&store), key.clone());
             requests.spawn(async move {
@@ -123,11 +120,6 @@ async fn request<S: ObjectStore + 'static>(
         }
     }
     while requests.join_next().await.is_some() {}
-}
-
-/// What a piece takes of what may be in memory. The smallest ones count, too: as requests.
-fn units(bytes: u64) -> u32 {
-    u32::try_from(bytes.div_ceil(UNIT_BYTES)).map_or(u32::MAX, |units| units.max(1))
 }
 
 async fn fetch_piece(
@@ -229,7 +221,7 @@ mod tests {
         let runtime = tokio::runtime::Runtime::new().unwrap();
         let _entered = runtime.enter();
         for parallelism in [1, 2, 5] {
-            let ahead_max = parallelism as u64 * UNIT_BYTES + PIECE_BYTES;
+            let ahead_max = (parallelism as u64 + 1) * PIECE_BYTES;
             let mut sizes = vec![20 * PIECE_BYTES + 1, 0, PIECE_BYTES];
             sizes.extend([1000; 200]);
             let objects = sizes.iter().map(|&size| (String::new(), size)).collect();
