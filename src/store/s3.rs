@@ -17,12 +17,17 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use aws_sdk_s3::Client;
 use aws_sdk_s3::operation::get_object::GetObjectOutput;
+use tokio::sync::Semaphore;
 
 pub use options::{Patience, S3Options};
 
 use super::{Object, ObjectStore, Result, S3Location};
 use failure::Operation;
 use upload::Existing;
+
+/// Requests to a bucket at a time, for everybody who shares it: each has a connection. Of the parts
+/// of an object, there are fewer still.
+const REQUESTS_MAX: usize = 128;
 
 /// Objects in a bucket of Amazon S3, or of one of the many servers that speak its protocol.
 #[derive(Clone, Debug)]
@@ -34,6 +39,8 @@ pub struct S3Store {
     /// As messages name it.
     endpoint: String,
     patience: Patience,
+    /// How many requests may still be sent.
+    requests: Arc<Semaphore>,
     /// The server has once refused to delete several objects in one request.
     deletes_singly: Arc<AtomicBool>,
     /// The server has once refused a condition under which an object was to be stored.
@@ -55,6 +62,7 @@ impl S3Store {
             root: root_of(&location.prefix),
             endpoint: endpoint.unwrap_or_else(|| "AWS".to_owned()),
             patience: options.patience,
+            requests: Arc::new(Semaphore::new(REQUESTS_MAX)),
             deletes_singly: Arc::default(),
             knows_no_conditions: Arc::default(),
         })
@@ -94,12 +102,14 @@ impl S3Store {
 
 impl ObjectStore for S3Store {
     async fn put(&self, key: &str, source: Box<dyn Read + Send>, size_max: u64) -> Result<()> {
+        let _turn = self.requests.acquire().await;
         self.upload(key, Existing::Replace, source, size_max).await
     }
 
     async fn create(&self, key: &str, source: Box<dyn Read + Send>, size_max: u64) -> Result<()> {
         let no_conditions = self.knows_no_conditions.load(Ordering::Relaxed);
         let existing = if no_conditions { Existing::Replace } else { Existing::Keep };
+        let _turn = self.requests.acquire().await;
         self.upload(key, existing, source, size_max).await
     }
 
@@ -107,6 +117,7 @@ impl ObjectStore for S3Store {
         if range.is_empty() {
             return Ok(Vec::new());
         }
+        let _turn = self.requests.acquire().await;
         let operation = self.operation("read", key);
         let length = range.end - range.start;
         let output = self
@@ -129,14 +140,17 @@ impl ObjectStore for S3Store {
     }
 
     async fn list(&self, prefix: &str) -> Result<Vec<Object>> {
+        let _turn = self.requests.acquire().await;
         self.objects(prefix).await
     }
 
     async fn list_directories(&self, prefix: &str) -> Result<Vec<String>> {
+        let _turn = self.requests.acquire().await;
         self.directories(prefix).await
     }
 
     async fn delete(&self, keys: &[String]) -> Result<()> {
+        let _turn = self.requests.acquire().await;
         self.delete_objects(keys).await
     }
 }
