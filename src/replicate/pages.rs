@@ -137,15 +137,11 @@ impl PageTable {
         self.file.set_len((u64::from(self.pages) + 1) * ENTRY)
     }
 
-    /// Whether `content` is what the replicas have as `page` when the next log begins, before which
-    /// they forget what is beyond the end.
+    /// Whether `content` is what the replicas have as `page`. Beyond the end of the database they
+    /// may have anything: zeros, or what was there earlier in the same log.
     pub fn holds(&self, page: u32, content: &[u8]) -> io::Result<bool> {
-        let entry = if page <= self.pages {
-            self.entry(page)?
-        } else {
-            PageDigest::of(self.generation, page, &self.zeros)
-        };
-        Ok(entry == PageDigest::of(self.generation, page, content))
+        let digest = PageDigest::of(self.generation, page, content);
+        Ok(page <= self.pages && self.entry(page)? == digest)
     }
 
     /// Makes the table durable.
@@ -236,6 +232,7 @@ mod tests {
 
         table.commit(2).unwrap();
         assert!(!table.holds(3, &[3; 512]).unwrap(), "the next log finds zeros there");
+        assert!(!table.holds(3, &[0; 512]).unwrap(), "and this one what was there");
         table.end_of_log().unwrap();
         table.commit(3).unwrap();
         assert_eq!(table.digest(), expected(&[1, 9, 0]), "but not after its end");
@@ -255,6 +252,6 @@ mod tests {
         let table = PageTable::open(&path, GENERATION, size(), 1).unwrap().unwrap();
         assert!(table.holds(1, &[1; 512]).unwrap());
         assert!(!table.holds(1, &[2; 512]).unwrap());
-        assert!(table.holds(2, &[0; 512]).unwrap());
+        assert!(!table.holds(2, &[0; 512]).unwrap());
     }
 }

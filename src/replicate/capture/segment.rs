@@ -86,9 +86,11 @@ impl Capture {
         Ok(Look { cut: Some(Cut { bytes }), unsettled })
     }
 
-    /// Stages pages that changed while nobody watched as a log of our own making.
+    /// Stages pages that changed while nobody watched, as if they were in the log: behind what was
+    /// captured of it last, or in one with this salt if it is to be begun.
     ///
     /// The log of the database must be empty and `content` must read the database file as it is.
+    /// The checksums are continued in the byte order of little-endian machines.
     pub(in crate::replicate) fn cut_changes(
         &mut self,
         state: &StateDirectory,
@@ -98,10 +100,21 @@ impl Capture {
         pages: u32,
         content: impl Fn(u32, &mut [u8]) -> io::Result<()>,
     ) -> anyhow::Result<()> {
+        let (salt, before) = match self.cursor.place {
+            Place::Start => (salt, None),
+            Place::Within { salt, checksum } => (salt, Some(checksum)),
+        };
         let header = WalHeader::new(self.cursor.page_size, salt);
-        let size = header.page_size.wal_bytes(changed.len() as u64);
-        self.stage(state, staging, size, |capture, target| {
-            let mut frames = FrameWriter::new(target, &header)?;
+        let (start, count) = (self.cursor.pos.offset, changed.len() as u64);
+        let end = match before {
+            None => header.page_size.wal_bytes(count),
+            Some(_) => start + count * header.page_size.frame_bytes(),
+        };
+        self.stage(state, staging, end - start, |capture, target| {
+            let mut frames = match before {
+                None => FrameWriter::new(target, &header)?,
+                Some(checksum) => FrameWriter::resume(target, &header, checksum),
+            };
             let mut page = vec![0; header.page_size.bytes()];
             for (at, &number) in changed.iter().enumerate() {
                 content(number, &mut page)?;
@@ -111,7 +124,7 @@ impl Capture {
             }
             capture.pages.commit(pages)?;
             let checksum = frames.checksum();
-            Ok(Progress { end: size, salt, checksum, pages, committed: SystemTime::now() })
+            Ok(Progress { end, salt, checksum, pages, committed: SystemTime::now() })
         })?;
         Ok(())
     }
@@ -120,27 +133,26 @@ impl Capture {
     /// may go on any time, such as one that was stopped for an hour: behind the last segment, and
     /// at the beginning of the next WAL. It will find them taken. `first` is the first page of the
     /// database, which is written once more as it is.
-    ///
-    /// The checksums are continued in the byte order of little-endian machines.
     pub(in crate::replicate) fn fence(
         &mut self,
         state: &StateDirectory,
         staging: &[Staging],
         first: &[u8],
     ) -> anyhow::Result<()> {
-        let pages = self.cursor.pages;
-        if let Place::Within { salt, checksum } = self.cursor.place {
-            let header = WalHeader::new(self.cursor.page_size, salt);
-            let end = self.cursor.pos.offset + header.page_size.frame_bytes();
-            let committed = self.cursor.committed;
-            self.stage(state, staging, header.page_size.frame_bytes(), |_, target| {
-                let mut frames = FrameWriter::resume(target, &header, checksum);
-                frames.write_frame(1, Some(pages), first)?;
-                Ok(Progress { end, salt, checksum: frames.checksum(), pages, committed })
-            })?;
-            self.next_index()?;
+        if matches!(self.cursor.place, Place::Within { .. }) {
+            self.write_again(state, staging, first)?;
         }
-        let salt = Salt(fastrand::u64(..).to_be_bytes());
+        self.write_again(state, staging, first)
+    }
+
+    /// Writes the first page once more, and goes on with the next WAL.
+    fn write_again(
+        &mut self,
+        state: &StateDirectory,
+        staging: &[Staging],
+        first: &[u8],
+    ) -> anyhow::Result<()> {
+        let (salt, pages) = (Salt(fastrand::u64(..).to_be_bytes()), self.cursor.pages);
         self.cut_changes(state, staging, salt, &[1], pages, |_, content| {
             content.copy_from_slice(first);
             Ok(())

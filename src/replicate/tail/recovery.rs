@@ -78,10 +78,6 @@ impl Tail {
         let Some(Frozen { image, .. }) = frozen else { return Ok(false) };
         let staging = self.staging(|standing| standing != Standing::Outside);
         let Some(capture) = &mut self.capture else { return Ok(false) };
-        let salt = match capture.cursor().place {
-            Place::Within { salt, .. } => salt.next(fastrand::u32(..)),
-            Place::Start => Salt(fastrand::u64(..).to_be_bytes()),
-        };
         let mut first = vec![0; image.page_size().bytes()];
         image.read_pages(1, &mut first)?;
         if capture.was_overwritten(&first) {
@@ -96,12 +92,18 @@ impl Tail {
             // Two small databases with the same schema have most of their pages in common.
             return Ok(false);
         }
-        capture.next_index()?;
-        let pages = match changed {
+        let mut pages = match changed {
             Changes::Pages(pages) => pages,
             _ => Vec::new(),
         };
+        let pages_changed = pages.len();
+        if pages.is_empty() && capture.cursor().place != Place::Start {
+            // As it is. The name has to be taken that another daemon would use next, which goes on
+            // from a copy of the same state.
+            pages.push(1);
+        }
         if !pages.is_empty() {
+            let salt = Salt(fastrand::u64(..).to_be_bytes());
             capture.cut_changes(
                 &self.state,
                 &staging,
@@ -110,6 +112,7 @@ impl Tail {
                 image.pages(),
                 |page, content| image.read_pages(page, content),
             )?;
+            capture.next_index()?;
         }
         capture.drained();
         // Copied: its pages are those that were captured.
@@ -118,7 +121,7 @@ impl Tail {
         self.schedule.fresh = false;
         info!(
             db = %self.path().display(),
-            pages_changed = pages.len(),
+            pages_changed,
             "the log was reset since the last stop: compared the database with its replicas, and the generation goes on"
         );
         self.publish();

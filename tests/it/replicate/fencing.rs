@@ -53,13 +53,14 @@ fn copy_of(owner: &Site) -> Site {
     share_replica(&copy, owner);
     settle(&owner.database());
     fs::copy(owner.database(), copy.database()).unwrap();
-    let status = std::process::Command::new("cp")
-        .arg("-r")
-        .args([owner.state(), copy.state()])
-        .status()
-        .unwrap();
-    assert!(status.success());
+    copy_state(owner, &copy);
     copy
+}
+
+fn copy_state(from: &Site, to: &Site) {
+    let mut copy = std::process::Command::new("cp");
+    let status = copy.arg("-r").args([from.state(), to.state()]).status().unwrap();
+    assert!(status.success());
 }
 
 fn stop_all(daemons: Vec<Process>) -> String {
@@ -81,6 +82,48 @@ fn of_a_volume_and_its_copy_one_goes_on() {
         let log = stop_all(daemons);
         assert!(log.contains("DIVERGED"), "{log}");
         assert_eq!(one.forks().len(), 1, "{log}");
+        check_all(&one, &[&one, &other]);
+    }
+}
+
+/// Two daemons went on from the same state. For one of them the log had been reset, so it wrote to the
+/// next index, and the other one behind what both had: neither met the other, and nothing that they
+/// wrote could be restored.
+#[test]
+fn of_two_that_go_on_one_with_a_new_log_and_one_with_the_old_one_meets_the_other() {
+    for one_is_first in [true, false] {
+        let one = Site::new();
+        one.write(1, 50);
+        // Keeps the log.
+        let connection = open(&one.database());
+        let mut daemon = one.replicate();
+        daemon.wait_for("snapshot written");
+        connection.execute_batch("CREATE TABLE logged (i)").unwrap();
+        eventually("a segment", || {
+            one.listing().generations.iter().any(|found| !found.segments.is_empty())
+        });
+        daemon.stop();
+        let other = Site::new();
+        share_replica(&other, &one);
+        for suffix in ["", "-wal"] {
+            let [from, to] =
+                [&one, &other].map(|site| format!("{}{suffix}", site.database().display()));
+            fs::copy(from, to).unwrap();
+        }
+        copy_state(&one, &other);
+        drop(connection);
+
+        let [first, second] = if one_is_first { [&one, &other] } else { [&other, &one] };
+        let mut daemons = Vec::new();
+        for (number, site) in (1..).zip([first, second]) {
+            let connection = open(&site.database());
+            let mut daemon = site.replicate();
+            daemon.wait_for("initialized db");
+            connection.execute("INSERT INTO logged VALUES (?)", [number]).unwrap();
+            daemons.push(daemon);
+        }
+        let log = stop_all(daemons);
+        assert!(log.contains("DIVERGED"), "{log}");
         check_all(&one, &[&one, &other]);
     }
 }
