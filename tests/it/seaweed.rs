@@ -1,4 +1,4 @@
-//! A real S3 server, SeaweedFS, one for all tests of a process.
+//! A real S3 server, SeaweedFS, one for all tests of a process. The benchmarks use it too.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -42,6 +42,12 @@ pub(crate) struct Bucket {
     pub name: String,
     pub access_key_id: String,
     pub secret_access_key: String,
+    /// Where the server shows its files, without keys and without counting that as a request.
+    #[allow(dead_code, reason = "only for benchmarks")]
+    pub files_port: u16,
+    /// Where the server counts requests.
+    #[allow(dead_code, reason = "only for benchmarks")]
+    pub metrics_port: u16,
 }
 
 impl Bucket {
@@ -72,6 +78,8 @@ pub(crate) fn bucket() -> Bucket {
         name,
         access_key_id: ACCESS_KEY_ID.to_owned(),
         secret_access_key: SECRET_ACCESS_KEY.to_owned(),
+        files_port: server.ports[FILER],
+        metrics_port: server.ports[METRICS],
     }
 }
 
@@ -93,9 +101,10 @@ const FILER_GRPC: usize = 5;
 const S3: usize = 6;
 const S3_GRPC: usize = 7;
 const S3_HTTPS: usize = 8;
+const METRICS: usize = 9;
 
 struct Server {
-    ports: [u16; 9],
+    ports: [u16; 10],
     /// The server runs as long as this one's standard input is open.
     guard: Child,
     directory: PathBuf,
@@ -178,7 +187,7 @@ fn weed() -> PathBuf {
     weed
 }
 
-fn arguments(directory: &Path, ports: [u16; 9]) -> Vec<String> {
+fn arguments(directory: &Path, ports: [u16; 10]) -> Vec<String> {
     let directory = directory.display();
     let port = |name: &str, index: usize| format!("-{name}={}", ports[index]);
     vec![
@@ -202,6 +211,7 @@ fn arguments(directory: &Path, ports: [u16; 9]) -> Vec<String> {
         port("s3.port", S3),
         port("s3.port.grpc", S3_GRPC),
         port("s3.port.https", S3_HTTPS),
+        port("metricsPort", METRICS),
         format!("-s3.cert.file={}", tls_file("server.pem").display()),
         format!("-s3.key.file={}", tls_file("server.key").display()),
         format!("-s3.config={directory}/s3.json"),
@@ -219,8 +229,8 @@ fn identities() -> String {
     )
 }
 
-fn free_ports() -> [u16; 9] {
-    let listeners = [(); 9].map(|()| TcpListener::bind(("127.0.0.1", 0)).unwrap());
+fn free_ports() -> [u16; 10] {
+    let listeners = [(); 10].map(|()| TcpListener::bind(("127.0.0.1", 0)).unwrap());
     listeners.map(|listener| listener.local_addr().unwrap().port())
 }
 
