@@ -1,12 +1,15 @@
 //! Others who write to the replica, and how soon they are noticed.
 //!
-//! Who goes on with a generation takes the names that another one would use next (see
-//! `Capture::fence`), and so each of the two finds out with its next segment. What is left open:
+//! A segment has one of two names: behind the last one, or at the beginning of the next WAL. Who
+//! goes on with a generation of an earlier process takes the first name before the second one, and
+//! both at once if it did not write the generation itself (see `Capture::fence`). So each of two
+//! that go on from the same state finds out with its next segment. What is left open:
 //!
-//! * Those names are two, taken by two requests. Another one that restarts its log and sends the
-//!   first segment of the new one between the two takes the second name. Then we go on in a fork,
-//!   and the generation cannot be restored beyond the first name, because what is there does not
-//!   lead to that segment: the restore says so, and `verify` names the two.
+//! * One that has been running all the time, and whose log is restarted just before another one
+//!   begins with a copy of its state of that very moment: it takes the second name, and the other
+//!   one the first. Then the other one goes on in a fork, and until the next snapshot the
+//!   generation cannot be restored beyond the first name, because what is there does not lead to
+//!   the second: the restore says so, and `verify` names the two.
 //! * Who begins a new generation takes no name of the old one. Who writes to that looks for it
 //!   every [`ALONE`], and before the first segment after such a pause. What it has sent until then
 //!   is in the old generation, and not in what is restored by default; then it goes on in a fork,
