@@ -62,6 +62,8 @@ impl Tail {
         if self.aborted || (self.failing.is_none() && self.may_end(Instant::now())) {
             return Ok(Next::End(self.end()));
         }
+        // Before the database is looked at: what changes in between would be missed.
+        let told = self.watch.is_told();
         let looked_at = SystemTime::now();
         let after = match self.tick(Instant::now()) {
             Ok(()) => {
@@ -69,7 +71,7 @@ impl Tail {
                 if self.capture.is_some() {
                     self.metrics.set_looked_at(looked_at);
                 }
-                self.pause(Instant::now())
+                self.pause(told, Instant::now())
             }
             Err(error) if error.is::<Diverged>() => return Err(error),
             Err(error) if !self.opened && is_unusable(&error) => return Err(error),
@@ -87,8 +89,8 @@ impl Tail {
         Ok(Next::Step { after, for_changes: !self.schedule.changed && self.failing.is_none() })
     }
 
-    /// How long there is nothing to do, unless something changes.
-    fn pause(&self, now: Instant) -> Duration {
+    /// How long there is nothing to do, unless something changes. `told`: that would be noticed.
+    fn pause(&self, told: bool, now: Instant) -> Duration {
         let interval = self.options.monitor_interval;
         let waiting = self.slots.iter().any(|slot| slot.wants_snapshot.is_some() && !slot.storing);
         if self.stopping.is_some() {
@@ -99,7 +101,7 @@ impl Tail {
             Duration::from_millis(100).min(interval)
         } else if let Some(pause) = self.schedule.until_settled {
             pause.min(interval)
-        } else if self.capture.is_none() || self.database.is_none() || !self.watch.is_told() {
+        } else if self.capture.is_none() || self.database.is_none() || !told {
             interval
         } else {
             let longest = SAFETY_INTERVAL.max(interval);
