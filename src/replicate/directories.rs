@@ -15,7 +15,7 @@ use super::watcher::Watcher;
 /// How often directories are looked at where the system tells us of changes, in case it did not.
 const SAFETY_INTERVAL: Duration = Duration::from_secs(30);
 
-/// How often while some file may become a database, or one may be gone.
+/// How soon again when some file may become a database, or one may be gone.
 const UNSETTLED_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The directories of which all databases are followed, those that come later too.
@@ -24,6 +24,8 @@ pub(super) struct Directories {
     options: Vec<DirectoryOptions>,
     watcher: Watcher,
     bell: Arc<Bell>,
+    /// The directories that were looked into last.
+    listening: BTreeSet<PathBuf>,
     /// What was found in directories that are watched, and is followed.
     found: BTreeSet<PathBuf>,
     /// Those that were not there when looked for last. The second time they are gone: a file that
@@ -31,6 +33,8 @@ pub(super) struct Directories {
     missing: BTreeSet<PathBuf>,
     /// Those that cannot be followed, and why, which is said once.
     refused: BTreeMap<PathBuf, String>,
+    /// Not all that was found last is followed, or known to be none.
+    unsettled: bool,
     /// Until they are looked at again.
     pause: Duration,
 }
@@ -42,9 +46,11 @@ impl Directories {
             options,
             watcher,
             bell,
+            listening: BTreeSet::new(),
             found: BTreeSet::new(),
             missing: BTreeSet::new(),
             refused: BTreeMap::new(),
+            unsettled: false,
             pause: SAFETY_INTERVAL,
         }
     }
@@ -114,13 +120,21 @@ impl Directories {
         let interval = look.databases.iter().map(|database| database.monitor_interval).min();
         let new = |database: &DatabaseOptions| !self.found.contains(&database.path);
         let (followed, told) = (followed(engine), self.listen(&look.directories));
+        let directories = look.directories.into_iter().collect();
+        // What came into a new one before it was listened to is looked for once more.
+        let before = std::mem::replace(&mut self.listening, directories);
         for database in look.databases.into_iter().filter(new).collect::<Vec<_>>() {
             if !followed.contains(&database.path) {
                 self.add(database, engine);
             }
         }
-        self.pause = if look.unsettled || !self.missing.is_empty() || !self.refused.is_empty() {
+        let unsettled = look.unsettled || !self.missing.is_empty() || !self.refused.is_empty();
+        let again = std::mem::replace(&mut self.unsettled, unsettled);
+        self.pause = if before != self.listening || (unsettled && !again) {
             UNSETTLED_INTERVAL
+        } else if unsettled {
+            // Some file may stay empty for ever.
+            (2 * self.pause).min(SAFETY_INTERVAL)
         } else if told {
             SAFETY_INTERVAL
         } else {
