@@ -24,9 +24,16 @@ impl Tail {
     /// What was written since must all be in the log. Our read transaction keeps that as it is: no
     /// log is restarted before we have read it.
     pub(super) fn adopt(&mut self) -> anyhow::Result<bool> {
-        let waiting = self.slots.iter().filter(|slot| slot.wants_snapshot.is_some());
-        let mut tips: Vec<Tip> = waiting.filter_map(|slot| slot.tip).collect();
-        tips.dedup();
+        let mut tips = Vec::new();
+        for slot in self.slots.iter().filter(|slot| slot.wants_snapshot.is_some()) {
+            let Some(tip) = slot.tip else { continue };
+            // What is known to be behind it has the names that would be used next.
+            if !tips.contains(&tip)
+                && !slot.staging.sent()?.is_some_and(|sent| is_ahead(&sent, &tip))
+            {
+                tips.push(tip);
+            }
+        }
         for tip in tips {
             if let Some(seal) = tip.seal.filter(is_whole)
                 && self.adopt_tip(&tip, &seal)?
@@ -106,6 +113,12 @@ impl Tail {
         // The others need a snapshot, and have to wait for a WAL to end.
         self.schedule.next_snapshot = Instant::now();
     }
+}
+
+/// Whether more was acknowledged than the replica shows: its newest objects are gone, or it does not
+/// list them yet.
+fn is_ahead(sent: &Sent, tip: &Tip) -> bool {
+    tip.seal.is_some_and(|seal| seal.generation == sent.generation && seal.end < sent.end)
 }
 
 /// A snapshot of the middle of a WAL needs a segment that is not there.

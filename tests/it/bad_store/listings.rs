@@ -1,10 +1,11 @@
 //! Listings that are late, in no order, or have a wrong idea of the time.
 
+use std::thread;
 use std::time::Duration;
 
 use super::{Remote, with_each};
 use crate::rogue::Habits;
-use crate::support::{assert_same, eventually};
+use crate::support::{assert_same, eventually, open};
 
 #[test]
 fn pages_of_an_unordered_listing_are_put_together() {
@@ -45,6 +46,43 @@ fn a_snapshot_that_is_not_listed_yet_is_missed() {
     assert!(line.contains("snapshot") || line.contains("no matching backups"), "{line}");
     remote.store.behave();
     remote.check();
+}
+
+/// A daemon was started anew and not shown the newest objects, and the database file was still as it
+/// had been before those. So it went on from there, took the first name behind, and found the second
+/// one taken: nothing behind the first could be restored. The torture rig found it.
+#[test]
+fn who_is_shown_an_earlier_end_does_not_go_on_from_there() {
+    let settings = "monitor-interval: 10ms, min-checkpoint-page-count: 20";
+    let remote = Remote::with(settings, "sync-interval: 10ms");
+    let daemon = remote.replicate();
+    let next_log = "/wal/00000001_";
+    let habits = Habits { unlisted: Some(next_log.to_owned()), ..Habits::default() };
+    remote.store.set_habits(habits);
+    // Keeps the log.
+    let connection = open(&remote.site.database());
+    connection.execute_batch("CREATE TABLE logged (i)").unwrap();
+    // Keeps the file as it was before the next log.
+    let reader = open(&remote.site.database());
+    reader.execute_batch("BEGIN").unwrap();
+    eventually("a segment of the next log", || {
+        reader.execute_batch("ROLLBACK; BEGIN; SELECT count(*) FROM logged").unwrap();
+        connection.execute_batch("INSERT INTO logged VALUES (1)").unwrap();
+        thread::sleep(Duration::from_millis(50));
+        !remote.keys(next_log).is_empty()
+    });
+    daemon.stop();
+    let daemon = remote.site.replicate();
+    connection.execute_batch("INSERT INTO logged VALUES (2)").unwrap();
+    eventually("a new generation", || remote.generations() == 2);
+    drop((reader, connection));
+    daemon.stop();
+    remote.store.behave();
+    remote.check();
+    for key in remote.keys("/snapshots/") {
+        let generation = key.split('/').nth(2).unwrap();
+        remote.site.restore(&["-generation", generation]);
+    }
 }
 
 /// The newest objects are not listed: a restore is older than the database, and no mixture.
