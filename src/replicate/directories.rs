@@ -1,4 +1,5 @@
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,9 +12,13 @@ use super::directory::{DirectoryOptions, Followed, Look};
 use super::engine::Engine;
 use super::options::DatabaseOptions;
 use super::watcher::Watcher;
+use crate::sqlite::FileId;
 
 /// How often directories are looked at where the system tells us of changes, in case it did not.
 const SAFETY_INTERVAL: Duration = Duration::from_secs(30);
+
+/// At most one look in this time.
+const PACE: Duration = Duration::from_millis(250);
 
 /// How soon again when some file may become a database, or one may be gone.
 const UNSETTLED_INTERVAL: Duration = Duration::from_secs(1);
@@ -28,6 +33,8 @@ pub(super) struct Directories {
     listening: BTreeSet<PathBuf>,
     /// What was found in directories that are watched, and is followed.
     found: BTreeSet<PathBuf>,
+    /// Which files these were. One may be open under another name by now, or under none.
+    files: BTreeMap<PathBuf, FileId>,
     /// Those that were not there when looked for last. The second time they are gone: a file that
     /// is replaced may be missing for a moment.
     missing: BTreeSet<PathBuf>,
@@ -48,6 +55,7 @@ impl Directories {
             bell,
             listening: BTreeSet::new(),
             found: BTreeSet::new(),
+            files: BTreeMap::new(),
             missing: BTreeSet::new(),
             refused: BTreeMap::new(),
             unsettled: false,
@@ -63,7 +71,7 @@ impl Directories {
                 bail!("{} is no directory", directory.path.display());
             }
         }
-        let look = look(self.options.clone(), followed(engine)).await?;
+        let look = look(self.options.clone(), self.followed(engine)).await?;
         if look.databases.is_empty()
             && engine.followed().next().is_none()
             && self.options.iter().all(|directory| !directory.watch)
@@ -73,6 +81,10 @@ impl Directories {
             );
         }
         engine.start(look.databases.clone())?;
+        for DatabaseOptions { path, .. } in &look.databases {
+            let file = fs::metadata(path).ok().map(|found| (path.clone(), FileId::of(&found)));
+            self.files.extend(file);
+        }
         self.options.retain(|directory| directory.watch);
         let watched = look.databases.iter().map(|database| database.path.clone());
         self.found = watched
@@ -87,6 +99,8 @@ impl Directories {
         if self.options.is_empty() {
             std::future::pending::<()>().await;
         } else {
+            // Many files may come and go that are none of ours.
+            tokio::time::sleep(PACE).await;
             self.bell.wait(self.pause, true).await;
         }
     }
@@ -96,7 +110,7 @@ impl Directories {
         if self.options.is_empty() {
             return;
         }
-        match look(self.options.clone(), followed(engine)).await {
+        match look(self.options.clone(), self.followed(engine)).await {
             Ok(look) => self.take(look, engine),
             Err(error) => {
                 warn!("cannot look for databases, will retry: {error:#}");
@@ -118,12 +132,11 @@ impl Directories {
         self.missing = missing.intersection(&self.found).cloned().collect();
         self.refused.retain(|path, _| there.contains(path));
         let interval = look.databases.iter().map(|database| database.monitor_interval).min();
-        let new = |database: &DatabaseOptions| !self.found.contains(&database.path);
-        let (followed, told) = (followed(engine), self.listen(&look.directories));
+        let (followed, told) = (self.followed(engine), self.listen(&look.directories));
         let directories = look.directories.into_iter().collect();
         // What came into a new one before it was listened to is looked for once more.
         let before = std::mem::replace(&mut self.listening, directories);
-        for database in look.databases.into_iter().filter(new).collect::<Vec<_>>() {
+        for database in look.databases {
             if !followed.contains(&database.path) {
                 self.add(database, engine);
             }
@@ -144,6 +157,7 @@ impl Directories {
 
     fn add(&mut self, database: DatabaseOptions, engine: &mut Engine) {
         let path = database.path.clone();
+        self.files.extend(fs::metadata(&path).ok().map(|found| (path.clone(), FileId::of(&found))));
         match engine.add(database) {
             Ok(()) => {
                 info!(db = %path.display(), "a database has come, and is followed");
@@ -160,6 +174,15 @@ impl Directories {
         }
     }
 
+    /// What is open, by the names and by the files.
+    fn followed(&mut self, engine: &Engine) -> Followed {
+        let mut followed = Followed::default();
+        engine.followed().for_each(|path| followed.add(path));
+        self.files.retain(|path, _| followed.contains(path));
+        self.files.values().for_each(|file| followed.add_file(*file));
+        followed
+    }
+
     /// Whether the bell rings for whatever comes or goes.
     fn listen(&self, directories: &[PathBuf]) -> bool {
         let all = directories.iter().all(|path| self.watcher.listen(path, &self.bell));
@@ -172,10 +195,4 @@ impl Directories {
 async fn look(options: Vec<DirectoryOptions>, mut followed: Followed) -> anyhow::Result<Look> {
     let look = tokio::task::spawn_blocking(move || Look::into(&options, &mut followed));
     look.await?.context("look for databases")
-}
-
-fn followed(engine: &Engine) -> Followed {
-    let mut followed = Followed::default();
-    engine.followed().for_each(|path| followed.add(path));
-    followed
 }

@@ -94,18 +94,20 @@ impl DirectoryOptions {
         let mut scan = Scan::default();
         let mut left = vec![self.path.clone()];
         while let Some(directory) = left.pop() {
-            let entries = match fs::read_dir(&directory) {
-                Ok(entries) => entries,
+            let mut paths = match names(&directory) {
+                Ok(paths) => paths,
                 Err(error) if error.kind() == ErrorKind::NotFound => continue,
-                Err(error) => return Err(error),
+                Err(error) if directory == self.path => return Err(error),
+                Err(error) => {
+                    debug!(path = %directory.display(), %error, "cannot look into a directory");
+                    continue;
+                }
             };
-            let paths = entries.map(|entry| Ok(entry?.path()));
-            let mut paths = paths.collect::<io::Result<Vec<_>>>()?;
             // Of two names of one file the first counts, every time.
             paths.sort_unstable();
             for path in paths {
-                // Follows links, as whoever opens the database does.
-                let Ok(metadata) = fs::metadata(&path) else { continue };
+                // What a link leads to has a name of its own, here or elsewhere.
+                let Ok(metadata) = fs::symlink_metadata(&path) else { continue };
                 if metadata.is_dir() && self.recursive && !is_ours(&path) {
                     left.push(path);
                 } else if metadata.is_file() && self.database(&path).is_some() {
@@ -180,6 +182,11 @@ impl Scan {
 }
 
 impl Followed {
+    /// Adds a file that is still open, whatever its name is by now.
+    pub(super) fn add_file(&mut self, file: FileId) {
+        self.files.insert(file);
+    }
+
     pub fn add(&mut self, path: &Path) {
         self.files.extend(fs::metadata(path).ok().as_ref().map(FileId::of));
         self.paths.insert(path.to_owned());
@@ -188,6 +195,10 @@ impl Followed {
     pub fn contains(&self, path: &Path) -> bool {
         self.paths.contains(path)
     }
+}
+
+fn names(directory: &Path) -> io::Result<Vec<PathBuf>> {
+    fs::read_dir(directory)?.map(|entry| Ok(entry?.path())).collect()
 }
 
 /// Whether it is a directory of our own state.

@@ -6,6 +6,7 @@ use std::sync::{Arc, mpsc};
 use anyhow::{Context, anyhow};
 use tokio::sync::{Semaphore, mpsc as queue, watch};
 use tokio::task::{JoinError, JoinSet};
+use tracing::error;
 
 use super::message::{Captured, Lines, Mailbox, Message};
 use super::metrics::Metrics;
@@ -48,6 +49,8 @@ pub(super) struct Engine {
 struct Followed {
     mailbox: Mailbox,
     _companions: JoinSet<()>,
+    /// It came later. Whatever is wrong with it, the others go on.
+    late: bool,
     /// It is gone, and is to be followed no more.
     retired: bool,
 }
@@ -91,7 +94,7 @@ impl Engine {
             locked.push((options, state));
         }
         for (options, state) in locked {
-            self.begin(options, state)?;
+            self.begin(options, state, false)?;
         }
         Ok(())
     }
@@ -101,7 +104,7 @@ impl Engine {
         self.places.claim(&options)?;
         let path = options.path.clone();
         let state = StateDirectory::lock(&options.state_directory, &path);
-        let begun = state.and_then(|state| self.begin(options, state));
+        let begun = state.and_then(|state| self.begin(options, state, true));
         begun.inspect_err(|_| self.forget(&path))
     }
 
@@ -113,12 +116,17 @@ impl Engine {
         }
     }
 
-    fn begin(&mut self, options: DatabaseOptions, state: StateDirectory) -> anyhow::Result<()> {
+    fn begin(
+        &mut self,
+        options: DatabaseOptions,
+        state: StateDirectory,
+        late: bool,
+    ) -> anyhow::Result<()> {
         let path = options.path.clone();
         let companions = (self.companions)(&options);
         let mailbox =
             self.follow(options, state).with_context(|| format!("replicate {}", path.display()))?;
-        let followed = Followed { mailbox, _companions: companions, retired: false };
+        let followed = Followed { mailbox, _companions: companions, late, retired: false };
         self.followed.insert(path, followed);
         Ok(())
     }
@@ -190,7 +198,13 @@ impl Engine {
                         self.unreplicated.extend(missing);
                         self.forget(&path);
                     }
-                    Ok((_, Err(error))) => return error,
+                    Ok((path, Err(error))) => {
+                        if self.followed.get(&path).is_none_or(|followed| !followed.late) {
+                            return error;
+                        }
+                        error!(db = %path.display(), "no longer followed, will retry: {error:#}");
+                        self.forget(&path);
+                    }
                     Err(error) => return panicked(error),
                 },
                 // Without an error it ends together with its tail, which then says why.

@@ -120,11 +120,12 @@ pub async fn replicate(
     companions: Box<Companions>,
 ) -> anyhow::Result<Outcome> {
     let mut signals = Signals::listen()?;
+    open_files::allow();
     let mut engine = Engine::new(metrics, companions);
     engine.start(sources.databases)?;
     let mut directories = Directories::new(sources.directories, engine.watcher().clone());
     directories.follow_first(&mut engine).await?;
-    open_files::allow(engine.followed().count());
+    open_files::check(engine.followed().count());
     // Ends with the value.
     let mut watching = JoinSet::new();
     watching.spawn(engine.watchdog().run());

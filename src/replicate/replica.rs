@@ -20,7 +20,7 @@ use super::metrics::{Metrics, ReplicaMetrics};
 use super::options::ReplicaOptions;
 use super::staging::Staging;
 use crate::format::{Generation, Key, Link};
-use crate::store::{Access, Connections, FileStore, Store, StoreError, Turns};
+use crate::store::{Access, Connections, FileStore, Store, StoreError};
 use company::Company;
 use counted_store::CountedStore;
 use maintenance::Maintenance;
@@ -54,8 +54,6 @@ pub(super) struct Replica {
 struct Connected {
     replica: Replica,
     store: CountedStore,
-    /// Whose turn it is to store a snapshot.
-    turns: Turns,
     /// What the tail has for us.
     grants: mpsc::UnboundedReceiver<Grant>,
     /// The generation that it holds, and the link of its newest segment.
@@ -95,7 +93,6 @@ impl Replica {
         let store = CountedStore::new(store, self.root(), self.all_metrics.clone(), patience);
         let mut connected = Connected {
             maintenance: Maintenance::new(&self.options),
-            turns: self.connections.turns(&self.options.location),
             replica: self,
             store,
             grants,

@@ -34,7 +34,8 @@ impl Watcher {
 
     pub(super) fn watch(&self, database: PathBuf) -> Watch {
         let bell = self.bell();
-        Watch { watcher: self.clone(), database, bell }
+        let target = Mutex::new(database.clone());
+        Watch { watcher: self.clone(), database, target, bell }
     }
 
     /// A bell that rings for what [`Watcher::listen`] is asked to listen to.
@@ -78,6 +79,8 @@ fn ring(watches: &Weak<Shared>) {
 pub(super) struct Watch {
     watcher: Watcher,
     database: PathBuf,
+    /// The file that is watched.
+    target: Mutex<PathBuf>,
     bell: Arc<Bell>,
 }
 
@@ -88,15 +91,22 @@ impl Watch {
 
     /// Whether the bell will ring at any change from now on. Otherwise one has to look.
     pub(super) fn is_told(&self) -> bool {
-        let watches = self.watcher.watches.as_ref();
-        watches.is_some_and(|watches| locked(watches).add(&self.database, &self.bell))
+        let Some(watches) = &self.watcher.watches else { return false };
+        // Of a link, the log is beside what the link leads to.
+        let target = self.database.canonicalize().unwrap_or_else(|_| self.database.clone());
+        let mut before = locked(&self.target);
+        if *before != target {
+            // First: both names may be of the same directory.
+            locked(watches).remove(&std::mem::replace(&mut *before, target));
+        }
+        locked(watches).add(&before, &self.bell)
     }
 }
 
 impl Drop for Watch {
     fn drop(&mut self) {
         if let Some(watches) = &self.watcher.watches {
-            locked(watches).remove(&self.database);
+            locked(watches).remove(&locked(&self.target));
         }
     }
 }

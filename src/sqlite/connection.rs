@@ -14,9 +14,9 @@ pub(super) struct Outcome {
 }
 
 impl Outcome {
-    /// The whole log is in the database file.
+    /// The whole log is in the database file. Not known (-1) while somebody begins a new one.
     pub(super) fn complete(self) -> bool {
-        !self.busy && self.frames == self.backfilled
+        !self.busy && 0 <= self.frames && self.frames == self.backfilled
     }
 }
 

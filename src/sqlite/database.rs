@@ -134,6 +134,8 @@ pub struct Database {
     writer: Connection,
     file: Arc<File>,
     path: PathBuf,
+    /// The same without links.
+    target: PathBuf,
     id: FileId,
     page_size: PageSize,
     stalls: Vec<Duration>,
@@ -184,8 +186,8 @@ impl Database {
             .ok_or_else(|| OpenError::Unusable(format!("it has pages of {page_size} bytes")))?;
         reader.begin_read()?;
         let id = FileId::of(&file.metadata()?);
-        let (path, stalls) = (path.to_owned(), Vec::new());
-        Ok(Some(Self { reader, spare, writer, file, path, id, page_size, stalls }))
+        let (target, path, stalls) = (path.canonicalize()?, path.to_owned(), Vec::new());
+        Ok(Some(Self { reader, spare, writer, file, path, target, id, page_size, stalls }))
     }
 
     /// For how long nobody could write because of us, each time since this was asked last.
@@ -210,7 +212,8 @@ impl Database {
     /// The log, if there is one. An error if the database's name belongs to another file by now:
     /// then the log may be that of the other one.
     pub fn log(&self) -> io::Result<Option<LogFile>> {
-        let log = LogFile::open(&sidecar(&self.path, "-wal"), |page_size| {
+        // Of a link, SQLite keeps the log beside what the link leads to.
+        let log = LogFile::open(&sidecar(&self.target, "-wal"), |page_size| {
             Ok(page_size.wal_bytes(self.committed_frames()?))
         })?;
         if !self.is_in_place()? {
@@ -342,7 +345,10 @@ impl Database {
         // Whatever came of it: from here to the release of the write lock, and only then, there is
         // no read transaction, and nothing can have been appended to the log or restarted it.
         self.reader.begin_read()?;
-        Ok(outcome?.complete())
+        // Somebody else may have copied the rest meanwhile. Then our read transaction reads the
+        // file alone and does not keep the log: who took that for needed would read from another
+        // one. Looked at after it has begun, for from then on, if it is not so, the log is kept.
+        Ok(outcome?.complete() || self.spare.checkpoint("NOOP")?.complete())
     }
 
     /// Empties the log after a complete checkpoint, so that whatever is written next begins a new

@@ -133,10 +133,9 @@ impl<K: Clone> Watches<K> {
 
     /// The directory, which is watched from now on.
     fn directory(&mut self, path: &Path) -> Option<&mut Directory<K>> {
-        let watch = match self.numbers.get(path) {
-            Some(&watch) => watch,
-            None => self.watch(path)?,
-        };
+        // Asked for each time: the name may belong to another directory by now, when one above it
+        // was renamed.
+        let watch = self.watch(path)?;
         self.directories.get_mut(&watch)
     }
 

@@ -15,7 +15,7 @@ use std::io::Read;
 use std::ops::Range;
 use std::time::SystemTime;
 
-pub use connections::{Connections, Turns};
+pub use connections::Connections;
 pub use error::{Result, StoreError};
 pub use file::{Access, FileStore};
 pub use location::{Location, S3Location, Secret};

@@ -210,7 +210,6 @@ impl Connected {
             }
             self.check_newest(generation).await?;
         }
-        let _turn = self.turns.take().await;
         let began = Clock::now();
         let (db, name) = (self.replica.database.display(), &self.replica.options.name);
         let index = snapshot.seal.start.index;

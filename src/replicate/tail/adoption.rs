@@ -115,8 +115,8 @@ impl Tail {
     }
 }
 
-/// Whether more was acknowledged than the replica shows: its newest objects are gone, or it does not
-/// list them yet.
+/// Whether more was acknowledged than the replica shows: its newest objects are gone, or not listed
+/// yet.
 fn is_ahead(sent: &Sent, tip: &Tip) -> bool {
     tip.seal.is_some_and(|seal| seal.generation == sent.generation && seal.end < sent.end)
 }

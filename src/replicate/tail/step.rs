@@ -95,7 +95,7 @@ impl Tail {
         let waiting = self.slots.iter().any(|slot| slot.wants_snapshot.is_some() && !slot.storing);
         if self.stopping.is_some() {
             Duration::from_millis(20)
-        } else if self.schedule.changed && self.capture.is_some() {
+        } else if self.schedule.changed && self.capture.is_some() && self.database.is_some() {
             self.schedule.until_cut(now).min(interval)
         } else if waiting {
             Duration::from_millis(100).min(interval)

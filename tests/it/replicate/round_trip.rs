@@ -10,6 +10,27 @@ use rusqlite::Connection;
 
 use crate::support::{Background, Helper, Role, Site, Workload, eventually, open, settle};
 
+/// The path of the database was a link. SQLite keeps the log beside what that leads to, and we looked
+/// beside the link: nothing was ever captured, and all was said to be well.
+#[test]
+fn a_database_behind_a_link_is_replicated_too() {
+    let site = Site::new();
+    let real = site.path("volume");
+    fs::create_dir(&real).unwrap();
+    std::os::unix::fs::symlink(real.join("real.db"), site.database()).unwrap();
+    site.write(1, 20);
+    let connection = open(&site.database());
+    let mut daemon = site.replicate();
+    daemon.wait_for("snapshot written");
+    connection.execute_batch("CREATE TABLE linked (i); INSERT INTO linked VALUES (1)").unwrap();
+    eventually("a segment", || {
+        site.listing().generations.iter().any(|found| !found.segments.is_empty())
+    });
+    daemon.stop();
+    drop(connection);
+    site.check();
+}
+
 #[test]
 fn every_page_size_comes_back() {
     for page_size in [512, 1024, 2048, 4096, 8192, 16384, 32768, 65536] {
