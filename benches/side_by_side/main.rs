@@ -2,7 +2,7 @@
 //! the same S3 server, and prints a table of it:
 //!
 //! ```text
-//! cargo bench                          # everything, which takes an hour
+//! cargo bench                          # everything, which takes long
 //! cargo bench -- restore --mib 64      # one measurement, and smaller
 //! cargo bench -- --plots               # draws docs/restore.svg
 //! ```
