@@ -4,6 +4,7 @@ use std::io;
 
 use anyhow::{Context, bail};
 
+use super::cancellation::Cancellation;
 use super::continuity::{Break, Continuity, Found, continuity};
 use super::cursor::{Cursor, Place, Saved};
 use super::durable::Durability;
@@ -36,6 +37,7 @@ pub(super) struct Capture {
     evidence: Evidence,
     file: String,
     boot: String,
+    cancellation: Cancellation,
 }
 
 /// How we know what is before the cursor in the log.
@@ -68,6 +70,7 @@ impl Capture {
             evidence: Evidence::Seen,
             file,
             boot: boot(),
+            cancellation: Cancellation::default(),
         }
     }
 
@@ -113,7 +116,13 @@ impl Capture {
             evidence: Evidence::Hearsay,
             file,
             boot,
+            cancellation: Cancellation::default(),
         }))
+    }
+
+    /// Cuts segments until that is cancelled. One that is being cut then is not finished.
+    pub(super) fn until(self, cancellation: &Cancellation) -> Self {
+        Self { cancellation: cancellation.clone(), ..self }
     }
 
     /// Whether the table of pages is not known to be that of the cursor: a cut was not finished, or

@@ -1,6 +1,5 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, mpsc};
 
 use anyhow::{Context, anyhow};
@@ -8,6 +7,7 @@ use tokio::sync::{Semaphore, mpsc as queue, watch};
 use tokio::task::{JoinError, JoinSet};
 use tracing::error;
 
+use super::cancellation::Cancellation;
 use super::message::{Captured, Lines, Mailbox, Message};
 use super::metrics::Metrics;
 use super::options::{DatabaseOptions, OnDivergence};
@@ -153,8 +153,8 @@ impl Engine {
         take_up_restoration(&options.path, &state, &staging)?;
         let watch = self.watcher.watch(options.path.clone());
         let (sender, inbox) = mpsc::channel();
-        let cancelled = Arc::new(AtomicBool::new(false));
-        let mailbox = Mailbox { cancelled: Arc::clone(&cancelled), sender, bell: watch.bell() };
+        let cancellation = Cancellation::default();
+        let mailbox = Mailbox { cancellation: cancellation.clone(), sender, bell: watch.bell() };
         let (captured, _) = watch::channel(Captured::default());
         let lineage = state.lineage();
         let mut slots = Vec::new();
@@ -179,8 +179,14 @@ impl Engine {
             self.replicas.spawn(replica.run(granted));
         }
         let path = options.path.clone();
-        let tail =
-            Tail::new(options, state, slots, Lines { inbox, captured, cancelled }, watch, metrics)?;
+        let tail = Tail::new(
+            options,
+            state,
+            slots,
+            Lines { inbox, captured, cancellation },
+            watch,
+            metrics,
+        )?;
         let threads = Arc::clone(&self.threads);
         self.tails.spawn(async move { (path, follow(tail, threads).await) });
         Ok(mailbox)

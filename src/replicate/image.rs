@@ -3,8 +3,8 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
+use super::cancellation::Cancellation;
 use crate::sqlite::LogFile;
 use crate::wal::{PageSize, WalHeader};
 
@@ -23,8 +23,7 @@ pub(super) struct Image {
     page_size: PageSize,
     pages: u32,
     log: Option<LogPages>,
-    /// Somebody wants it to be read no further.
-    cancelled: Arc<AtomicBool>,
+    cancellation: Cancellation,
 }
 
 /// The newest version of each page in a log: where its content begins.
@@ -37,7 +36,7 @@ struct LogPages {
 impl Image {
     /// The database file alone.
     pub(super) fn of_file(file: Arc<File>, page_size: PageSize, pages: u32) -> Self {
-        Self { file, page_size, pages, log: None, cancelled: Arc::default() }
+        Self { file, page_size, pages, log: None, cancellation: Cancellation::default() }
     }
 
     /// The database file under `log`, whose last commit ends at `end`.
@@ -59,12 +58,12 @@ impl Image {
         }
         drop(frames);
         let log = Some(LogPages { file: log.into_file(), offsets });
-        Ok(Self { file, page_size, pages, log, cancelled: Arc::default() })
+        Ok(Self { file, page_size, pages, log, cancellation: Cancellation::default() })
     }
 
-    /// Can be read until `cancelled` is set.
-    pub(super) fn until(self, cancelled: &Arc<AtomicBool>) -> Self {
-        Self { cancelled: Arc::clone(cancelled), ..self }
+    /// Can be read until that is cancelled.
+    pub(super) fn until(self, cancellation: &Cancellation) -> Self {
+        Self { cancellation: cancellation.clone(), ..self }
     }
 
     pub(super) fn page_size(&self) -> PageSize {
@@ -101,9 +100,7 @@ impl Image {
     /// Reads the next run of pages into `run`. `next` is the first of them, and then the one after
     /// the last. The run is empty behind the end.
     pub(super) fn read_run(&self, next: &mut u32, run: &mut Vec<u8>) -> io::Result<()> {
-        if self.cancelled.load(Ordering::Relaxed) {
-            return Err(io::Error::other("it is no longer wanted"));
-        }
+        self.cancellation.check()?;
         let size = self.page_size.bytes();
         let left = u64::from(self.pages) + 1 - u64::from(*next);
         let count = left.min((RUN / size) as u64);

@@ -3,12 +3,12 @@
 //! All of it is hints: what there is to do is on disk, so a message that is lost or repeated
 //! changes nothing.
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
 
 use tokio::sync::watch;
 
 use super::bell::Bell;
+use super::cancellation::Cancellation;
 use super::snapshot::Snapshot;
 use super::tip::Tip;
 use crate::format::{Generation, Link, WalPos};
@@ -88,14 +88,14 @@ pub(super) enum Message {
 pub(super) struct Lines {
     pub(super) inbox: mpsc::Receiver<Message>,
     pub(super) captured: watch::Sender<Captured>,
-    pub(super) cancelled: Arc<AtomicBool>,
+    pub(super) cancellation: Cancellation,
 }
 
 /// The way to a tail.
 #[derive(Clone, Debug)]
 pub(super) struct Mailbox {
     /// Ends what takes long, from either side.
-    pub(super) cancelled: Arc<AtomicBool>,
+    pub(super) cancellation: Cancellation,
     pub(super) sender: mpsc::Sender<Message>,
     pub(super) bell: Arc<Bell>,
 }
@@ -104,7 +104,7 @@ impl Mailbox {
     /// Tells the tail. If it has ended there is nobody to care.
     pub(super) fn send(&self, message: Message) {
         if matches!(message, Message::Abort) {
-            self.cancelled.store(true, Ordering::Relaxed);
+            self.cancellation.cancel();
         }
         if self.sender.send(message).is_ok() {
             self.bell.call();

@@ -13,6 +13,7 @@
 
 mod backoff;
 mod bell;
+mod cancellation;
 mod capture;
 mod changes;
 mod checkpoint;

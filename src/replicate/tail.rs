@@ -263,7 +263,8 @@ impl Tail {
         self.moved = saved.is_some_and(|saved| {
             saved.file != identity && restored != Some(saved.cursor.generation)
         });
-        self.capture = Capture::resume(&self.state, database.page_size(), identity, &staging)?;
+        let capture = Capture::resume(&self.state, database.page_size(), identity, &staging)?;
+        self.capture = capture.map(|capture| capture.until(&self.lines.cancellation));
         if self.capture.as_ref().is_some_and(Capture::is_ahead) && !self.rebuild_pages()? {
             self.capture = None;
         }

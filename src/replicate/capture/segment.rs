@@ -117,6 +117,7 @@ impl Capture {
             };
             let mut page = vec![0; header.page_size.bytes()];
             for (at, &number) in changed.iter().enumerate() {
+                capture.cancellation.check()?;
                 content(number, &mut page)?;
                 let commit = (at + 1 == changed.len()).then_some(pages);
                 frames.write_frame(number, commit, &page)?;
@@ -234,6 +235,7 @@ impl Capture {
         let mut page = vec![0; self.cursor.page_size.bytes()];
         let mut frames = log.frames(offset, checksum);
         while offset < end {
+            self.cancellation.check()?;
             let Some(frame) = frames.next_frame(&mut page)? else {
                 bail!("a committed frame at {offset} of the log was altered while it was read");
             };

@@ -52,7 +52,7 @@ impl Tail {
         if database.page_size() != page_size || file.metadata()?.len() != bytes {
             return Ok(false);
         }
-        let image = Image::of_file(file, page_size, seal.pages).until(&self.lines.cancelled);
+        let image = Image::of_file(file, page_size, seal.pages).until(&self.lines.cancellation);
         let generation = seal.generation;
         let path = self.state.pages();
         let table = PageTable::build(&path, generation, page_size, seal.pages, image.reader())?;
@@ -80,7 +80,8 @@ impl Tail {
         }
         self.lineage.add(generation)?;
         let mut capture =
-            Capture::begin(cursor_at(seal, &first, page_size), table, identity, log_end);
+            Capture::begin(cursor_at(seal, &first, page_size), table, identity, log_end)
+                .until(&self.lines.cancellation);
         capture.fence(&self.state, &staging, &first)?;
         self.capture = Some(capture);
         self.join(tip);

@@ -65,7 +65,7 @@ impl Tail {
             }
             _ => return Ok(false),
         };
-        let image = image.until(&self.lines.cancelled);
+        let image = image.until(&self.lines.cancellation);
         let path = self.state.pages();
         let table = PageTable::build(&path, generation, page_size, pages, image.reader())?;
         Ok(capture.replace_pages(table))
@@ -156,12 +156,12 @@ impl Tail {
         let pages = database.pages()?;
         if checkpoint.complete {
             let emptied = end.is_none() || database.truncate_log()?;
-            let image = Image::of_file(file, page_size, pages).until(&self.lines.cancelled);
+            let image = Image::of_file(file, page_size, pages).until(&self.lines.cancellation);
             return Ok(Some(Frozen { image, log: end.filter(|_| !emptied) }));
         }
         let (Some(log), Some(end)) = (database.log()?, end) else { return Ok(None) };
-        let image =
-            Image::with_log(file, page_size, pages, log, end.offset)?.until(&self.lines.cancelled);
+        let image = Image::with_log(file, page_size, pages, log, end.offset)?
+            .until(&self.lines.cancellation);
         Ok(Some(Frozen { image, log: Some(LogEnd { needed: true, ..end }) }))
     }
 }

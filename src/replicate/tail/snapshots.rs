@@ -107,7 +107,8 @@ impl Tail {
             committed: SystemTime::now(),
         };
         let log_end = log.map(|log| (log.salt, log.offset));
-        let capture = Capture::begin(cursor, table, identity, log_end);
+        let capture =
+            Capture::begin(cursor, table, identity, log_end).until(&self.lines.cancellation);
         let seal = match log.filter(|log| log.needed) {
             None => {
                 capture.save(&self.state, Durability::Process, false)?;
@@ -145,7 +146,7 @@ impl Tail {
         capture.save(&self.state, Durability::Process, false)?;
         let image =
             Image::of_file(database.file().clone(), database.page_size(), database.pages()?)
-                .until(&self.lines.cancelled);
+                .until(&self.lines.cancellation);
         let seal = capture.snapshot_seal();
         debug!(pos = %seal.start, "snapshot taken");
         Ok(Some(Snapshot { image: Arc::new(image), seal }))

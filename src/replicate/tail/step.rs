@@ -73,6 +73,8 @@ impl Tail {
                 }
                 self.pause(told, Instant::now())
             }
+            // We were told to abort meanwhile, and there is nothing wrong.
+            Err(_) if self.lines.cancellation.is_cancelled() => Duration::ZERO,
             Err(error) if error.is::<Diverged>() => return Err(error),
             Err(error) if !self.opened && is_unusable(&error) => return Err(error),
             Err(error) => {

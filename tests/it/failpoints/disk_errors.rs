@@ -175,6 +175,26 @@ fn a_slow_disk_disturbs_nobody() {
     site.check();
 }
 
+/// A daemon that was told to end at once went on with the segment that it was cutting: for half a
+/// minute, when the transaction was large and the disk slow.
+#[test]
+fn a_large_transaction_and_a_slow_disk_keep_nobody_from_ending_it() {
+    let (site, mut daemon) = quiet();
+    site.arm(&format!("{} = slow 1s", Failpoint::PagesWriting.name()));
+    let sql = "CREATE TABLE large (x); INSERT INTO large VALUES (randomblob(4000000))";
+    open(&site.database()).execute_batch(sql).unwrap();
+    let segment = site.state().join("segment.partial");
+    eventually("a segment that is being cut", || segment.exists());
+    daemon.signal(Signal::TERM);
+    eventually("the signal is heard", || daemon.says("signal received"));
+    daemon.signal(Signal::TERM);
+    assert_eq!(daemon.wait(), 130, "{}", daemon.log());
+    assert!(!daemon.says("interrupted"), "{}", daemon.log());
+    site.disarm();
+    site.replicate().stop();
+    site.check();
+}
+
 /// Until it was said once, and not each time.
 #[test]
 fn a_failure_that_goes_on_is_not_said_each_time() {
