@@ -41,6 +41,14 @@ impl Key {
         format!("generations/{generation}/wal/")
     }
 
+    /// Where its content begins.
+    pub fn start(self) -> WalPos {
+        match self {
+            Self::Snapshot { index, .. } => WalPos::start_of(index),
+            Self::Segment { pos, .. } => pos,
+        }
+    }
+
     pub fn generation(self) -> Generation {
         match self {
             Self::Snapshot { generation, .. } | Self::Segment { generation, .. } => generation,

@@ -5,7 +5,7 @@
 
 use super::sent::Sent;
 use super::tip::Tip;
-use crate::format::{Content, Generation, Key, WalPos};
+use crate::format::{Content, Generation, Key};
 
 /// What there is to tell a database's descent by.
 #[derive(Clone, Debug, Default)]
@@ -43,27 +43,20 @@ fn is_ours(tip: &Tip, sent: Option<&Sent>) -> bool {
         // Stored just before the end of an earlier process.
         (Some(seal), None) => seal.content == Content::Snapshot,
         // It is damaged.
-        (None, Some(sent)) => start(tip.key) < sent.end,
+        (None, Some(sent)) => tip.key.start() < sent.end,
         (None, None) => false,
     }
 }
 
 /// Whether one replica has no more than another one from which the database was restored.
 fn is_up_to(tip: Key, newest: Key) -> bool {
-    tip == newest || (tip.generation() == newest.generation() && start(tip) < start(newest))
-}
-
-fn start(key: Key) -> WalPos {
-    match key {
-        Key::Snapshot { index, .. } => WalPos::start_of(index),
-        Key::Segment { pos, .. } => pos,
-    }
+    tip == newest || (tip.generation() == newest.generation() && tip.start() < newest.start())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::format::{Digest, Link, Seal};
+    use crate::format::{Digest, Link, Seal, WalPos};
     use std::time::SystemTime;
 
     fn seal(generation: u64, end: &str, digest: u128) -> Seal {

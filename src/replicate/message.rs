@@ -47,6 +47,9 @@ pub(super) enum Report {
     SnapshotFailed(Generation, bool),
     /// A segment was stored.
     SegmentStored,
+    /// We are to end, and up to the segment of that link what was stored is in its place: nobody has
+    /// taken the replica over.
+    Settled(Link),
     /// It cannot be used until somebody changes something.
     Rejected(String),
 }
@@ -127,6 +130,7 @@ mod tests {
             (Report::SnapshotStored(generation), true),
             (Report::SegmentStored, true),
             // It may be readable and not writable.
+            (Report::Settled(Link::default()), false),
             (Report::WantsSnapshot(None), false),
             (Report::WantsAnother(generation), false),
             (Report::Diverged(generation, String::new()), false),

@@ -21,7 +21,7 @@ use super::options::ReplicaOptions;
 use super::staging::Staging;
 use crate::format::{Generation, Key, Link};
 use crate::store::{Access, Connections, FileStore, Store, StoreError};
-use company::Company;
+use company::{Before, Company};
 use counted_store::CountedStore;
 use maintenance::Maintenance;
 use patience::Patience;
@@ -58,8 +58,8 @@ struct Connected {
     grants: mpsc::UnboundedReceiver<Grant>,
     /// The generation that it holds, and the link of its newest segment.
     tip: Option<(Generation, Link)>,
-    /// The generations that were there when the first snapshot of a generation was asked for.
-    known: Option<Vec<Generation>>,
+    /// What was there when the first snapshot of a generation was asked for.
+    before: Option<Before>,
     company: Company,
     /// What was asked for and did not come yet.
     asked: Option<Asked>,
@@ -97,7 +97,7 @@ impl Replica {
             store,
             grants,
             tip: None,
-            known: None,
+            before: None,
             company: Company::default(),
             asked: None,
             last_sent: None,
@@ -179,6 +179,9 @@ impl Connected {
             return true;
         }
         self.staging_pause = Backoff::new(PAUSE_MAX);
+        if captured.stopping {
+            self.settle().await;
+        }
         let due = self.maintenance.due();
         tokio::select! {
             changed = self.replica.captured.changed() => match changed {
@@ -239,7 +242,7 @@ impl Connected {
         let tip = Some((generation, captured.link));
         if captured.generation == Some(generation) && nothing_staged && self.tip != tip {
             self.tip = None;
-            self.known = None;
+            self.before = None;
             self.ask_for_another(generation);
         } else {
             self.replica.metrics.set_oldest_unreplicated(None);

@@ -1,7 +1,7 @@
 use std::collections::HashSet;
 
 use super::replica::Replica;
-use crate::format::{Key, WalPos};
+use crate::format::Key;
 
 /// Whether a second listing shows that the first was no picture of the replica: something has
 /// expired since, or something is there that was stored before what the first has.
@@ -12,17 +12,10 @@ pub(super) fn has_changed<S>(before: &[Replica<S>], now: &[Replica<S>]) -> bool 
         .map(|replicas| replicas.iter().flat_map(Replica::keys).collect::<HashSet<_>>());
     let is_late = |(replica, key): &(&str, Key)| {
         before.iter().any(|(of, other)| {
-            of == replica && other.generation() == key.generation() && pos(*key) < pos(*other)
+            of == replica && other.generation() == key.generation() && key.start() < other.start()
         })
     };
     before.iter().any(|key| !now.contains(key)) || now.difference(&before).any(is_late)
-}
-
-fn pos(key: Key) -> WalPos {
-    match key {
-        Key::Snapshot { index, .. } => WalPos::start_of(index),
-        Key::Segment { pos, .. } => pos,
-    }
 }
 
 #[cfg(test)]
@@ -31,7 +24,7 @@ mod tests {
     use std::time::SystemTime;
 
     use super::*;
-    use crate::format::{Generation, History};
+    use crate::format::{Generation, History, WalPos};
 
     fn replica(segments: &[u64]) -> [Replica<()>; 1] {
         let generation = Generation::from_bits(7);

@@ -1,32 +1,47 @@
 //! Others who write to the replica, and how soon they are noticed.
 //!
 //! A segment has one of two names: behind the last one, or at the beginning of the next WAL. Who
-//! goes on with a generation of an earlier process takes the first name before the second one, and
-//! both at once if it did not write the generation itself (see `Capture::fence`). So each of two
-//! that go on from the same state finds out with its next segment. What is left open:
+//! did not write the generation itself takes both at once (see `Capture::fence`), and who compared
+//! its database with the replica the first one before the second. So of two that go on from the
+//! same state, one finds its name taken.
 //!
-//! * One that has been running all the time, and whose log is restarted just before another one
-//!   begins with a copy of its state of that very moment: it takes the second name, and the other
-//!   one the first. Then the other one goes on in a fork, and until the next snapshot the
-//!   generation cannot be restored beyond the first name, because what is there does not lead to
-//!   the second: the restore says so, and `verify` names the two.
-//! * Who begins a new generation takes no name of the old one. Who writes to that looks for it
-//!   every [`ALONE`], and before the first segment after such a pause. What it has sent until then
-//!   is in the old generation, and not in what is restored by default; then it goes on in a fork,
-//!   which begins with all of its database.
+//! Unless the log goes on for the one, and was restarted for the other. That is possible when one
+//! begins with a copy of the other's state of that very moment. So each looks for the other's name
+//! after it has stored the first segment of a WAL, or its own first one; at least one comes after
+//! both, takes its segment back, and goes elsewhere. What is left open:
+//!
+//! * One that dies before it has taken its segment back, and does not come again. The generation
+//!   cannot be restored beyond that until the next snapshot: the restore says so, and `verify`
+//!   names the two.
+//! * Who only goes on with its log looks for the beginning of the next one every [`ALONE`], and
+//!   before the first segment after such a pause. What it has sent until then is left where it is,
+//!   with the same consequence.
+//! * Who begins a new generation takes no name of the old one. It looks whether that went on
+//!   meanwhile, and takes its snapshot back if so; who writes to the old one looks for the new one
+//!   as often as above, and before it ends. What was sent by one that was killed in between is in
+//!   the old generation, and not in what is restored by default.
+//!
+//! Who goes elsewhere goes on in a fork, which begins with all of its database.
 
 use std::collections::HashSet;
 use std::time::Duration;
 
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use super::{Connected, Failures};
-use crate::format::{Generation, History};
+use crate::format::{Generation, History, Key, Seal, WalPos};
 use crate::replicate::lineage::Lineage;
-use crate::store::StoreError;
+use crate::replicate::message::Report;
+use crate::replicate::sent::Sent;
+use crate::replicate::staging::Staged;
+use crate::replicate::tip::Tip;
+use crate::store::{ObjectStore, StoreError};
 
 /// How long nobody needs to look whether another daemon has begun a generation.
 const ALONE: Duration = Duration::from_secs(15);
+
+/// How long the last look may take.
+const SETTLE_MAX: Duration = Duration::from_secs(2);
 
 /// Whoever else writes to the replica.
 #[derive(Debug, Default)]
@@ -35,6 +50,53 @@ pub(super) struct Company {
     looked: Option<Instant>,
     /// Generations that are no successors: they were there before ours.
     others: HashSet<Generation>,
+    /// The generation that nobody else had gone on with when our first segment was stored, since it
+    /// was last looked what the replica holds.
+    pub(super) alone_in: Option<Generation>,
+}
+
+/// What a replica held when the first snapshot of a generation was asked for.
+#[derive(Debug)]
+pub(super) struct Before {
+    /// Those that have begun: one without a snapshot is about to.
+    generations: Vec<Generation>,
+    tip: Option<Tip>,
+}
+
+impl Before {
+    pub(super) fn new(histories: &[History], tip: Option<Tip>) -> Self {
+        Self { generations: begun(histories).collect(), tip }
+    }
+
+    /// A generation that somebody else has begun since, or gone on with. `sent`: what was sent by
+    /// us last.
+    fn touched(&self, now: &[History], ours: Generation, sent: Option<Sent>) -> Option<Generation> {
+        let is_new = |of: &Generation| *of != ours && !self.generations.contains(of);
+        let went_on = || {
+            let tip = self.tip?.key;
+            let generation = tip.generation();
+            let (newest, _) = now.iter().find(|now| now.generation == generation)?.newest()?;
+            let end = sent.filter(|sent| sent.generation == generation).map(|sent| sent.end);
+            let is_foreign = newest.start() > tip.start() && Some(newest.start()) >= end;
+            is_foreign.then_some(generation)
+        };
+        begun(now).find(is_new).or_else(went_on)
+    }
+}
+
+fn begun(histories: &[History]) -> impl Iterator<Item = Generation> {
+    histories.iter().filter(|of| !of.snapshots.is_empty()).map(|of| of.generation)
+}
+
+/// The name that another daemon uses next which goes on from the same state as we do, but in the
+/// other log, if that has to be looked for: we have just stored the segment at `pos`, behind one
+/// that ends at `end`, if that is known. `first`: that was the first one.
+fn rival(pos: WalPos, end: Option<WalPos>, first: bool) -> Option<WalPos> {
+    if pos.offset == 0 {
+        return end.filter(|end| end.offset > 0 && end.index.next() == Some(pos.index));
+    }
+    // Later on it would have to begin behind what we have taken.
+    pos.index.next().map(WalPos::start_of).filter(|_| first)
 }
 
 /// The generation that another daemon began after ours, with a database that continues ours: from
@@ -52,17 +114,16 @@ pub(super) fn successor<'a>(histories: &'a [History], ours: &[Generation]) -> Op
 }
 
 impl Connected {
-    /// Whether nobody has taken the replica over. Looks from time to time while there is something
-    /// to send, and always after a pause in which much may have happened. Otherwise the tail is
-    /// told that it has to go elsewhere.
-    pub(super) async fn is_alone(&mut self, generation: Generation) -> bool {
+    /// Whether nobody has taken the replica over, to which the segment at `next` is to be sent.
+    /// Looks from time to time while there is something to send, and always after a pause in which
+    /// much may have happened. Otherwise the tail is told that it has to go elsewhere.
+    pub(super) async fn is_alone(&mut self, generation: Generation, next: WalPos) -> bool {
         let mut failures = Failures::new("looking at the replica");
         loop {
-            match self.check_alone(generation).await {
+            match self.check_alone(generation, next).await {
                 Ok(()) => return true,
                 Err(StoreError::Exists { key }) => {
-                    let reason = format!("another daemon has taken it over, with {key}");
-                    self.diverged(generation, reason).await;
+                    self.diverged(generation, taken_over(&key)).await;
                     return false;
                 }
                 Err(error) => {
@@ -73,10 +134,18 @@ impl Connected {
         }
     }
 
-    /// Fails as [`StoreError::Exists`] if there is a successor.
-    pub(super) async fn check_alone(&mut self, generation: Generation) -> Result<(), StoreError> {
+    /// Fails as [`StoreError::Exists`] if there is a successor, or somebody who goes on with the
+    /// generation behind what we send `next`.
+    pub(super) async fn check_alone(
+        &mut self,
+        generation: Generation,
+        next: WalPos,
+    ) -> Result<(), StoreError> {
         if self.company.looked.is_some_and(|looked| looked.elapsed() < ALONE) {
             return Ok(());
+        }
+        if let Some(pos) = rival(next, None, true) {
+            self.check_free(Key::Segment { generation, pos }).await?;
         }
         let ours = self.lineage()?;
         let unknown = |other: &Generation| {
@@ -102,6 +171,86 @@ impl Connected {
         Ok(())
     }
 
+    /// Whether another daemon goes on from the same state as the segment that we have just stored.
+    /// Then that is taken back, unless it is what the other one goes on from.
+    pub(super) async fn has_rival(
+        &mut self,
+        staged: &Staged,
+        seal: &Seal,
+    ) -> Result<bool, StoreError> {
+        let generation = staged.generation;
+        let first = self.company.alone_in != Some(generation);
+        let Some(pos) = rival(staged.pos, self.end_of(generation)?, first) else {
+            return Ok(false);
+        };
+        let key = Key::Segment { generation, pos };
+        match self.check_free(key).await {
+            Ok(()) => {
+                self.company.alone_in = Some(generation);
+                Ok(false)
+            }
+            Err(StoreError::Exists { .. }) => {
+                let other = self.seal_in_place(key).await?;
+                if matches!(other, Ok(Some(other)) if other.previous == seal.previous) {
+                    self.store.delete(&[staged.key().to_string()]).await?;
+                }
+                Ok(true)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Fails as [`StoreError::Exists`] if there is an object of that name.
+    async fn check_free(&self, key: Key) -> Result<(), StoreError> {
+        let key = key.to_string();
+        match self.store.get(&key, 0..1).await {
+            Ok(_) => Err(StoreError::Exists { key }),
+            Err(StoreError::NotFound { .. }) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn sent(&self) -> Result<Option<Sent>, StoreError> {
+        self.replica.staging.sent().map_err(|error| StoreError::Unavailable(error.into()))
+    }
+
+    /// Where the last segment of a generation ends that was sent, if that is known.
+    fn end_of(&self, generation: Generation) -> Result<Option<WalPos>, StoreError> {
+        Ok(self.sent()?.filter(|sent| sent.generation == generation).map(|sent| sent.end))
+    }
+
+    /// Takes the first snapshot of a generation back if another daemon has begun one meanwhile, or
+    /// gone on with what was there: at least one of two sees the other, and each is to have a
+    /// history that nobody writes into.
+    pub(super) async fn yield_to_others(
+        &self,
+        generation: Generation,
+        key: &str,
+    ) -> Result<(), StoreError> {
+        let Some(before) = &self.before else { return Ok(()) };
+        let (histories, sent) = (self.histories().await?, self.sent()?);
+        let Some(other) = before.touched(&histories, generation, sent) else { return Ok(()) };
+        self.store.delete(&[key.to_owned()]).await?;
+        Err(StoreError::Unavailable(anyhow::anyhow!(
+            "another daemon writes to the generation {other} here at the same time"
+        )))
+    }
+
+    /// Before the end, looks once more whether what was sent since the last look is in its place,
+    /// and says so. A store that does not answer keeps nobody from ending.
+    pub(super) async fn settle(&mut self) {
+        let Some((generation, link)) = self.tip else { return };
+        if self.company.looked < self.last_sent {
+            self.company.looked = None;
+            let end = self.end_of(generation).ok().flatten().unwrap_or_default();
+            let look = self.check_alone(generation, end);
+            if let Ok(Err(StoreError::Exists { key })) = timeout(SETTLE_MAX, look).await {
+                return self.diverged(generation, taken_over(&key)).await;
+            }
+        }
+        self.replica.report(Report::Settled(link));
+    }
+
     /// The generations that are ours.
     pub(super) fn lineage(&self) -> Result<Lineage, StoreError> {
         Lineage::load(self.replica.lineage.clone())
@@ -115,11 +264,59 @@ impl Connected {
     }
 }
 
+fn taken_over(key: &str) -> String {
+    format!("another daemon has taken it over, with {key}")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::format::{Key, WalIndex};
+    use crate::format::{Link, WalIndex};
     use std::time::SystemTime;
+
+    #[test]
+    fn the_name_of_a_rival_is_in_the_other_log() {
+        let rival = |pos: &str, end: &str, first| {
+            let found = rival(pos.parse().unwrap(), Some(end.parse().unwrap()), first);
+            found.map(|pos| pos.to_string())
+        };
+        let (end, next) = ("00000001_00001038", "00000002_00000000");
+        for first in [true, false] {
+            assert_eq!(rival(next, end, first).as_deref(), Some(end), "its log goes on");
+        }
+        assert_eq!(rival(end, end, true).as_deref(), Some(next), "it has begun the next one");
+        assert_eq!(rival(end, end, false), None, "it would have to take the name before that");
+        let begin = "00000000_00000000";
+        assert_eq!(rival(begin, begin, true), None, "of that there is one name only");
+    }
+
+    #[test]
+    fn who_goes_on_with_what_was_there_is_seen() {
+        let [ours, theirs, new] = [1, 2, 3].map(Generation::from_bits);
+        let history = |generation, segments: &[&str]| {
+            let snapshot = Key::Snapshot { generation, index: WalIndex::default() };
+            let segments =
+                segments.iter().map(|pos| Key::Segment { generation, pos: pos.parse().unwrap() });
+            let keys = std::iter::once(snapshot).chain(segments);
+            History::new(generation, keys.map(|key| (key, 1, SystemTime::UNIX_EPOCH)))
+        };
+        let [first, second] = ["00000000_00000000", "00000000_00001038"];
+        let before = [history(theirs, &[first])];
+        let tip = before[0].newest().map(|(key, _)| Tip { key, seal: None });
+        let before = Before::new(&before, tip);
+        let touched = |now: &[History], sent| before.touched(now, ours, sent);
+        assert_eq!(touched(&[history(ours, &[]), history(theirs, &[first])], None), None);
+        assert_eq!(touched(&[history(ours, &[])], None), None, "it has expired");
+        assert_eq!(touched(&[history(ours, &[]), history(new, &[])], None), Some(new));
+        let went_on = [history(ours, &[]), history(theirs, &[first, second])];
+        assert_eq!(touched(&went_on, None), Some(theirs));
+        let sent = |end: &str| {
+            let end = end.parse().unwrap();
+            Some(Sent { generation: theirs, link: Link::default(), end })
+        };
+        assert_eq!(touched(&went_on, sent(second)), Some(theirs));
+        assert_eq!(touched(&went_on, sent("00000000_00002070")), None, "that was sent by us");
+    }
 
     #[test]
     fn a_successor_began_after_ours_and_is_none_of_ours() {

@@ -6,7 +6,7 @@ use std::io::{self, Read, Seek, SeekFrom};
 use std::path::Path;
 use std::time::SystemTime;
 
-use super::company::successor;
+use super::company::{Before, successor};
 use super::{Connected, Failures};
 use crate::format::{Generation, History, Key, Link, Seal};
 use crate::replicate::staging::Staged;
@@ -74,6 +74,7 @@ impl Connected {
             }
         };
         let Some((newest, snapshot_created)) = newest else { return Ok(Standing::Lacks) };
+        self.company.alone_in = None;
         self.maintenance.snapshot_found(&newest, snapshot_created, SystemTime::now());
         let staged = self.replica.staging.segments(generation)?;
         let next = match staged.first() {
@@ -101,16 +102,18 @@ impl Connected {
     /// The newest object of what the replica holds, by which it is known whose it is.
     pub(super) async fn newest_object(&mut self) -> Result<Option<Tip>, StoreError> {
         let histories = self.histories().await?;
-        // One without a snapshot is about to begin.
-        let begun = histories.iter().filter(|history| !history.snapshots.is_empty());
-        self.known = Some(begun.map(|history| history.generation).collect());
         // Who has taken it over comes first, though we may have written to it since.
         let ours = self.lineage()?;
         let successor = successor(&histories, ours.generations());
         let newest = successor.or(History::latest(&histories)).and_then(History::newest);
-        let Some((key, size)) = newest else { return Ok(None) };
-        let seal = self.seal(key, size).await?.ok().flatten();
-        Ok(Some(Tip { key, seal }))
+        let tip = match newest {
+            Some((key, size)) => {
+                Some(Tip { key, seal: self.seal(key, size).await?.ok().flatten() })
+            }
+            None => None,
+        };
+        self.before = Some(Before::new(&histories, tip));
+        Ok(tip)
     }
 
     /// The seal of a stored object of that size.

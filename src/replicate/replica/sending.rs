@@ -59,7 +59,7 @@ impl Connected {
             Err(error) => return Err(error).context("read a staged segment"),
         };
         self.replica.metrics.set_oldest_unreplicated(Some(staged.since));
-        if !self.is_alone(staged.generation).await {
+        if !self.is_alone(staged.generation, staged.pos).await {
             return Ok(false);
         }
         let began = Clock::now();
@@ -102,23 +102,25 @@ impl Connected {
         Ok(true)
     }
 
-    /// Creates the object of a segment. Some: why it cannot be, because there is another one.
+    /// Creates the object of a segment. Some: why it cannot be there, because there is another one.
     async fn create_segment(
-        &self,
+        &mut self,
         staged: &Staged,
         seal: &Seal,
         file: File,
     ) -> Result<Option<&'static str>, StoreError> {
         let key = staged.key();
         match self.store.create(&key.to_string(), Box::new(file), staged.bytes).await {
-            Ok(()) => Ok(None),
+            Ok(()) => (),
             Err(StoreError::Exists { .. }) => match self.seal_in_place(key).await? {
                 // It is ours: it was stored, and the answer was lost.
-                Ok(Some(found)) if found == *seal => Ok(None),
-                _ => Ok(Some("another daemon writes to it")),
+                Ok(Some(found)) if found == *seal => (),
+                _ => return Ok(Some("another daemon writes to it")),
             },
-            Err(error) => Err(error),
+            Err(error) => return Err(error),
         }
+        let has_rival = self.has_rival(staged, seal).await?;
+        Ok(has_rival.then_some("another daemon goes on with it"))
     }
 
     /// Finds out, once, whether the store creates what is there already, and says so: then a second
@@ -186,6 +188,7 @@ impl Connected {
     /// The replica has begun with a generation.
     fn joined(&mut self, seal: &Seal) {
         self.tip = Some((seal.generation, seal.link()));
+        self.company.alone_in = Some(seal.generation);
         // Without this note the generation is still known to be ours.
         if let Err(error) = self.replica.staging.note_sent(Sent::of(seal), Durability::Power) {
             warn!(name = self.replica.options.name, "cannot take note of what was sent: {error}");
@@ -196,9 +199,9 @@ impl Connected {
         let generation = snapshot.seal.generation;
         let held = self.tip.is_some_and(|(of, _)| of == generation);
         if held {
-            self.check_alone(generation).await?;
-            // A snapshot must not be there before the segments that it follows.
             let start = snapshot.seal.start;
+            self.check_alone(generation, start).await?;
+            // A snapshot must not be there before the segments that it follows.
             self.send_segments(generation, Some(start)).await.map_err(StoreError::Unavailable)?;
             let staged = self.replica.staging.segments(generation);
             let first = staged.map_err(|error| StoreError::Unavailable(error.into()))?;
@@ -234,23 +237,6 @@ impl Connected {
             }
             _ => Ok(()),
         }
-    }
-
-    /// Takes the first snapshot of a generation back if another daemon has begun one meanwhile: of
-    /// two at least one sees the other, and each is to have a history that nobody writes into.
-    async fn yield_to_others(&self, generation: Generation, key: &str) -> Result<(), StoreError> {
-        let Some(known) = &self.known else { return Ok(()) };
-        let histories = self.histories().await?;
-        let known = |other: &Generation| *other == generation || known.contains(other);
-        let begun = histories.iter().filter(|history| !history.snapshots.is_empty());
-        let Some(other) = begun.map(|history| history.generation).find(|other| !known(other))
-        else {
-            return Ok(());
-        };
-        self.store.delete(&[key.to_owned()]).await?;
-        Err(StoreError::Unavailable(anyhow::anyhow!(
-            "another daemon has begun the generation {other} here at the same time"
-        )))
     }
 
     /// Waits until the store answers.

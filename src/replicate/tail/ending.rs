@@ -2,7 +2,7 @@ use std::time::{Duration, Instant};
 
 use tracing::warn;
 
-use super::{Standing, Tail};
+use super::{Slot, Standing, Tail};
 use crate::replicate::outcome::Unreplicated;
 use crate::sqlite::Database;
 
@@ -28,18 +28,21 @@ impl Tail {
         now - last < QUIET && now - since < LINGER && self.database.as_ref().is_some_and(open)
     }
 
-    /// Whether every replica has everything that was committed.
+    /// Whether every replica has everything that was committed, in its place.
     pub(super) fn is_complete(&self) -> bool {
         let sent = self.slots.iter().all(|slot| slot.staging.is_empty().unwrap_or(false));
         if self.database.is_none() {
             let metadata = std::fs::metadata(self.path());
             return sent && metadata.map_or(true, |metadata| metadata.len() == 0);
         }
-        let inside = self.slots.iter().all(|slot| slot.standing == Standing::Inside);
+        let Some(capture) = &self.capture else { return false };
+        let settled = |slot: &Slot| slot.settled == Some(capture.cursor().link);
+        let inside =
+            self.slots.iter().all(|slot| slot.standing == Standing::Inside && settled(slot));
         // The log may have been restarted between being compared and being looked at.
         let idle = self.schedule.last_look_was_idle && !self.lags_behind();
         let captured = idle || self.is_closing(Instant::now());
-        self.capture.is_some() && captured && inside && sent
+        captured && inside && sent
     }
 
     /// The application has gone on writing for so long since we are to end that it will not stop.

@@ -84,6 +84,7 @@ impl Tail {
                     self.abandon(&format!("replica {}: {reason}", self.slots[replica].name));
                 }
             }
+            Report::Settled(link) => slot.settled = Some(link),
             Report::Rejected(reason) => slot.rejected = Some(reason),
             _ => (),
         }

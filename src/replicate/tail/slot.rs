@@ -4,7 +4,7 @@ use tokio::sync::mpsc;
 use tracing::warn;
 
 use super::divergence::Destination;
-use crate::format::Generation;
+use crate::format::{Generation, Link};
 use crate::replicate::message::Grant;
 use crate::replicate::staging::Staging;
 use crate::replicate::tip::Tip;
@@ -28,6 +28,8 @@ pub(in crate::replicate) struct Slot {
     pub(in crate::replicate) storing: bool,
     /// It was found to hold, or has stored, something of ours.
     pub(in crate::replicate) reached: bool,
+    /// Up to which link it is known, at the end, that nobody has taken it over.
+    pub(in crate::replicate) settled: Option<Link>,
     /// Why its store refuses us.
     pub(in crate::replicate) rejected: Option<String>,
 }
@@ -62,6 +64,7 @@ impl Slot {
             destination: None,
             storing: false,
             reached: false,
+            settled: None,
             rejected: None,
         }
     }

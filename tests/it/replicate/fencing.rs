@@ -4,6 +4,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use litestream::failpoint::Failpoint;
+use rusqlite::Connection;
 use rustix::process::Signal;
 
 use crate::cli::litestream;
@@ -128,6 +130,94 @@ fn of_two_that_go_on_one_with_a_new_log_and_one_with_the_old_one_meets_the_other
     }
 }
 
+/// Which of two sends its segment first.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Order {
+    CopyFirst,
+    CopySecond,
+    /// The copy begins first, and the other one ends first.
+    Both,
+}
+
+/// A daemon whose log was about to be restarted, and another one that began with a copy of its state
+/// of that very moment, used different names: nothing behind the first of them could be restored.
+#[test]
+fn of_one_that_runs_and_its_copy_the_second_one_goes_elsewhere() {
+    for order in [Order::CopyFirst, Order::CopySecond, Order::Both] {
+        let one = Site::new();
+        let settings = "checkpoint-interval: 100ms, min-checkpoint-page-count: 1";
+        let replica = format!("path: {}, sync-interval: 20ms", one.replica().display());
+        one.configure(&format!("monitor-interval: 20ms, {settings}"), &[&replica]);
+        one.configure_also("logging: {level: debug}");
+        one.write(1, 50);
+        let connection = open(&one.database());
+        let daemon = one.replicate();
+        let insert = |connection: &Connection, number| {
+            connection.execute("INSERT INTO t (number) VALUES (?)", [number]).unwrap();
+        };
+        insert(&connection, 1);
+        let all_is_sent = |site: &Site| {
+            eventually("all is sent", || restored_rows(&one) == rows(&site.database()))
+        };
+        all_is_sent(&one);
+        let complete = || daemon.log().matches("complete=true").count();
+        let before = complete();
+        insert(&connection, 2);
+        eventually("the next write restarts the log", || complete() > before);
+        all_is_sent(&one);
+        daemon.pause();
+
+        let other = Site::new();
+        share_replica(&other, &one);
+        other.configure_also("logging: {level: debug}");
+        for suffix in ["", "-wal"] {
+            let [from, to] =
+                [&one, &other].map(|site| format!("{}{suffix}", site.database().display()));
+            fs::copy(from, to).unwrap();
+        }
+        copy_state(&one, &other);
+        // Its log goes on.
+        let reader = open(&other.database());
+        reader.execute_batch("BEGIN; SELECT count(*) FROM t").unwrap();
+        let copy = open(&other.database());
+        let mut copied = other.replicate();
+        copied.wait_for("replica goes on");
+        let meets = match order {
+            Order::CopyFirst => {
+                insert(&copy, 3);
+                all_is_sent(&other);
+                daemon.signal(Signal::CONT);
+                insert(&connection, 4);
+                &daemon
+            }
+            Order::CopySecond => {
+                daemon.signal(Signal::CONT);
+                insert(&connection, 4);
+                all_is_sent(&one);
+                insert(&copy, 3);
+                &copied
+            }
+            Order::Both => {
+                other.arm(&format!("{} = slow 2s", Failpoint::ObjectWriting.name()));
+                insert(&copy, 3);
+                eventually("it looks, and sends", || copied.says("segment cut"));
+                daemon.signal(Signal::CONT);
+                insert(&connection, 4);
+                all_is_sent(&one);
+                &copied
+            }
+        };
+        eventually("it has met the other", || meets.says("DIVERGED"));
+        other.disarm();
+        let takes_back = meets.says("another daemon goes on with it");
+        assert!(takes_back || order == Order::CopySecond, "{}", meets.log());
+        drop((connection, copy, reader));
+        stop_all(vec![daemon, copied]);
+        assert_eq!(one.forks().len(), 1);
+        check_all(&one, &[&one, &other]);
+    }
+}
+
 #[test]
 fn of_two_that_begin_at_the_same_time_none_hides_the_other() {
     for round in 0..5 {
@@ -219,6 +309,36 @@ fn who_was_succeeded_goes_elsewhere() {
     assert!(!successor.stop().contains("DIVERGED"));
     settle(&other.database());
     assert_same(&other.database(), &restored(&one, &one.replica()));
+    check_all(&one, &[&one, &other]);
+}
+
+/// A daemon that was told to end had sent what nobody would find: a new generation had begun since it
+/// had looked for that last.
+#[test]
+fn who_was_succeeded_goes_elsewhere_before_it_ends() {
+    let one = Site::new();
+    one.write(1, 50);
+    let connection = open(&one.database());
+    let former = one.replicate();
+    connection.execute_batch("INSERT INTO t DEFAULT VALUES").unwrap();
+    eventually("all is sent", || restored_rows(&one) == rows(&one.database()));
+
+    let other = Site::new();
+    share_replica(&other, &one);
+    let database = other.database();
+    let arguments = ["restore", database.to_str().unwrap()];
+    other.start(&mut other.command(&arguments)).finish();
+    other.write(2, 5);
+    settle(&other.database());
+    let successor = other.replicate();
+    eventually("a generation", || one.listing().snapshots() == 2);
+
+    connection.execute_batch("INSERT INTO t DEFAULT VALUES").unwrap();
+    drop(connection);
+    let log = former.stop();
+    assert!(log.contains("another daemon has taken it over"), "{log}");
+    assert!(!successor.stop().contains("DIVERGED"));
+    assert_eq!(one.forks().len(), 1);
     check_all(&one, &[&one, &other]);
 }
 
