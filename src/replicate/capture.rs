@@ -138,6 +138,13 @@ impl Capture {
         !self.ahead
     }
 
+    /// Goes on with the file that is under the name of the database by now. `false` if that is
+    /// another one.
+    pub(super) fn is_of(&mut self, file: String) -> bool {
+        let before = std::mem::replace(&mut self.file, file);
+        before == self.file
+    }
+
     pub(super) fn cursor(&self) -> &Cursor {
         &self.cursor
     }

@@ -86,6 +86,8 @@ impl Directories {
             self.files.extend(file);
         }
         self.options.retain(|directory| directory.watch);
+        // One that has come back by then can be followed again.
+        engine.tell_of_ends(Arc::clone(&self.bell));
         let watched = look.databases.iter().map(|database| database.path.clone());
         self.found = watched
             .filter(|path| self.options.iter().any(|directory| directory.database(path).is_some()))

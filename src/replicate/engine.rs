@@ -7,6 +7,7 @@ use tokio::sync::{Semaphore, mpsc as queue, watch};
 use tokio::task::{JoinError, JoinSet};
 use tracing::error;
 
+use super::bell::Bell;
 use super::cancellation::Cancellation;
 use super::message::{Captured, Lines, Mailbox, Message};
 use super::metrics::Metrics;
@@ -43,6 +44,8 @@ pub(super) struct Engine {
     companions: Box<Companions>,
     unreplicated: Vec<Unreplicated>,
     failure: Option<anyhow::Error>,
+    /// Is called when a place is free again.
+    released: Option<Arc<Bell>>,
 }
 
 /// A database that is followed.
@@ -70,7 +73,13 @@ impl Engine {
             companions,
             unreplicated: Vec::new(),
             failure: None,
+            released: None,
         }
+    }
+
+    /// Calls `bell` whenever a database is followed no more.
+    pub(super) fn tell_of_ends(&mut self, bell: Arc<Bell>) {
+        self.released = Some(bell);
     }
 
     pub(super) fn watcher(&self) -> &Watcher {
@@ -136,6 +145,9 @@ impl Engine {
         self.places.release(path);
         self.watchdog.remove(path);
         self.metrics.forget(path);
+        if let Some(bell) = &self.released {
+            bell.call();
+        }
     }
 
     fn follow(

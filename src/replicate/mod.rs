@@ -121,7 +121,8 @@ pub async fn replicate(
     companions: Box<Companions>,
 ) -> anyhow::Result<Outcome> {
     let mut signals = Signals::listen()?;
-    open_files::allow();
+    let databases = sources.databases.len();
+    open_files::allow(sources.directories.is_empty().then_some(databases));
     let mut engine = Engine::new(metrics, companions);
     engine.start(sources.databases)?;
     let mut directories = Directories::new(sources.directories, engine.watcher().clone());

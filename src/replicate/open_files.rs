@@ -8,18 +8,28 @@ const PER_DATABASE: u64 = 9;
 /// What everything else takes, with requests to stores under way.
 const OTHERS: u64 = 200;
 
-/// Takes all of the open files that the system lets us have.
-pub(super) fn allow() {
+/// Takes all of the open files that the system lets us have, if so many databases need more than
+/// we were given; `None`: nobody knows how many they will be. An application that is our child
+/// inherits the limit, and may be made for the usual one.
+pub(super) fn allow(databases: Option<usize>) {
     let limit = getrlimit(Resource::Nofile);
+    let enough = |allowed| databases.is_some_and(|databases| needed(databases) <= allowed);
+    if limit.current.is_none_or(enough) {
+        return;
+    }
     let raised = Rlimit { current: limit.maximum, ..limit };
     if let Err(error) = setrlimit(Resource::Nofile, raised) {
         debug!("cannot raise the limit of open files: {error}");
     }
 }
 
+fn needed(databases: usize) -> u64 {
+    OTHERS + PER_DATABASE * databases as u64
+}
+
 /// Says so if there are too few of them.
 pub(super) fn check(databases: usize) {
-    let needed = OTHERS + PER_DATABASE * databases as u64;
+    let needed = needed(databases);
     let current = getrlimit(Resource::Nofile).current;
     if let Some(allowed) = current.filter(|allowed| *allowed < needed) {
         warn!(

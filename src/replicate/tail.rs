@@ -214,9 +214,20 @@ impl Tail {
                 return Err(error);
             }
             self.opened = true;
+        } else {
+            self.recognize()?;
         }
         self.publish();
         Ok(true)
+    }
+
+    /// The database was closed after an error. It may be another file by now.
+    fn recognize(&mut self) -> anyhow::Result<()> {
+        let (Some(database), Some(capture)) = (&self.database, &mut self.capture) else {
+            return Ok(());
+        };
+        self.moved |= !capture.is_of(database.identity()?);
+        Ok(())
     }
 
     /// There is no database to go on with, and we are told to stop: what is staged is the rest of

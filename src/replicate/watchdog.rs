@@ -26,7 +26,6 @@ pub(super) struct Watchdog(Arc<Mutex<BTreeMap<PathBuf, Vec<Watched>>>>);
 #[derive(Debug)]
 struct Watched {
     database: PathBuf,
-    log: PathBuf,
     name: String,
     interval: Duration,
     database_metrics: DatabaseMetrics,
@@ -38,7 +37,6 @@ impl Watchdog {
     pub(super) fn add(&self, database: &DatabaseOptions, database_metrics: &DatabaseMetrics) {
         let watched = |replica: &ReplicaOptions| Watched {
             database: database.path.clone(),
-            log: sidecar(&database.path, "-wal"),
             name: replica.name.clone(),
             interval: replica.sync_interval,
             database_metrics: database_metrics.clone(),
@@ -58,23 +56,30 @@ impl Watchdog {
         let mut last = None;
         loop {
             tokio::time::sleep(INTERVAL).await;
-            last = self.look_behind(last, SystemTime::now());
+            let (databases, is_all) = self.next_behind(last);
+            last = databases.last().cloned().filter(|_| !is_all);
+            // A disk that hangs is to keep nobody else from his work.
+            let times = tokio::task::spawn_blocking(move || {
+                let written = |path: PathBuf| (written(&path), path);
+                databases.into_iter().map(written).collect::<Vec<_>>()
+            });
+            let Ok(times) = times.await else { continue };
+            let now = SystemTime::now();
+            for (written, path) in times {
+                for watched in self.locked().get_mut(&path).into_iter().flatten() {
+                    watched.look(written, now);
+                }
+            }
         }
     }
 
-    /// Looks at some databases, and says which was the last: none when there is no other.
-    fn look_behind(&self, last: Option<PathBuf>, now: SystemTime) -> Option<PathBuf> {
-        let mut databases = self.locked();
+    /// The databases to look at next, and whether there are no others.
+    fn next_behind(&self, last: Option<PathBuf>) -> (Vec<PathBuf>, bool) {
+        let databases = self.locked();
         let behind = last.map_or(Bound::Unbounded, Bound::Excluded);
-        let mut next = databases.range_mut((behind, Bound::Unbounded));
-        let mut last = None;
-        for (path, replicas) in next.by_ref().take(LOOKS_MAX) {
-            for watched in replicas {
-                watched.look(now);
-            }
-            last = Some(path.clone());
-        }
-        next.next().and(last)
+        let mut next = databases.range((behind, Bound::Unbounded)).map(|(path, _)| path.clone());
+        let some = next.by_ref().take(LOOKS_MAX).collect();
+        (some, next.next().is_none())
     }
 
     fn locked(&self) -> MutexGuard<'_, BTreeMap<PathBuf, Vec<Watched>>> {
@@ -82,12 +87,18 @@ impl Watchdog {
     }
 }
 
+/// When the log of a database was written to last.
+fn written(database: &Path) -> Option<SystemTime> {
+    std::fs::metadata(sidecar(database, "-wal")).and_then(|log| log.modified()).ok()
+}
+
 impl Watched {
-    fn look(&mut self, now: SystemTime) {
+    /// `written`: when the log was written to last.
+    fn look(&mut self, written: Option<SystemTime>, now: SystemTime) {
         let age = |since: SystemTime| now.duration_since(since).unwrap_or_default();
         let signs = Signs {
             unacknowledged: self.metrics.oldest_unreplicated().map(age),
-            unseen: self.unseen_since().map(age),
+            unseen: self.unseen_since(written).map(age),
             ..self.metrics.signs()
         };
         let (health, reason) = diagnose(&signs, self.interval);
@@ -99,10 +110,9 @@ impl Watched {
     }
 
     /// When the log was written to, unless it was looked at since then.
-    fn unseen_since(&self) -> Option<SystemTime> {
-        let written = std::fs::metadata(&self.log).and_then(|log| log.modified()).ok()?;
+    fn unseen_since(&self, written: Option<SystemTime>) -> Option<SystemTime> {
         let looked_at = self.database_metrics.looked_at()?;
-        (looked_at < written).then_some(written)
+        written.filter(|written| looked_at < *written)
     }
 
     fn say(&self, health: Health, reason: &str, behind: Option<Duration>) {

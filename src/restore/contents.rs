@@ -63,6 +63,7 @@ impl Contents {
             consumed: 0,
             check: ContentCheck::default(),
             skipped: None,
+            failed: false,
         }
     }
 }
@@ -136,11 +137,16 @@ pub(super) struct ContentReader<'a> {
     check: ContentCheck,
     /// Its skippable frames, once the end was reached.
     skipped: Option<Vec<Vec<u8>>>,
+    /// What comes then is not what follows.
+    failed: bool,
 }
 
 impl ContentReader<'_> {
     /// Goes on to the next block, if there is nothing left of the last one.
     fn advance(&mut self) -> io::Result<()> {
+        if self.failed {
+            return Err(io::Error::other("it could not be read to its end"));
+        }
         while self.rest().is_empty() && self.skipped.is_none() {
             if let Some(buffer) = self.content.take() {
                 // It fails where the threads have ended, and need none.
@@ -169,7 +175,9 @@ impl ContentReader<'_> {
 
 impl BufRead for ContentReader<'_> {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
-        self.advance()?;
+        let advanced = self.advance();
+        self.failed |= advanced.is_err();
+        advanced?;
         Ok(self.rest())
     }
 

@@ -39,7 +39,7 @@ impl Case {
             match self.random.u32(..6) {
                 // Where every store refuses it from the start, it ends: that is a mistake of
                 // somebody, and no outage.
-                0 if matches!(absence, Absence::ReadOnly) => (),
+                0 | 1 if matches!(absence, Absence::ReadOnly) => (),
                 0 => self.inject(Fault::KillDaemon)?,
                 1 => self.inject(Fault::StopDaemon)?,
                 2 => self.inject(Fault::RestartUsers)?,

@@ -19,7 +19,8 @@
 //! * Who begins a new generation takes no name of the old one. It looks whether that went on
 //!   meanwhile, and takes its snapshot back if so; who writes to the old one looks for the new one
 //!   as often as above, and before it ends. What was sent by one that was killed in between is in
-//!   the old generation, and not in what is restored by default.
+//!   the old generation, and not in what is restored by default; and as long as the new one is not
+//!   written to again, the old one is, whose last object is newer.
 //!
 //! Who goes elsewhere goes on in a fork, which begins with all of its database.
 
@@ -73,9 +74,11 @@ impl Before {
     fn touched(&self, now: &[History], ours: Generation, sent: Option<Sent>) -> Option<Generation> {
         let is_new = |of: &Generation| *of != ours && !self.generations.contains(of);
         let went_on = || {
+            // A snapshot of ours within it is no sign of anybody.
             let tip = self.tip?.key;
             let generation = tip.generation();
-            let (newest, _) = now.iter().find(|now| now.generation == generation)?.newest()?;
+            let is_it = |now: &&History| now.generation == generation && generation != ours;
+            let (newest, _) = now.iter().find(is_it)?.newest()?;
             let end = sent.filter(|sent| sent.generation == generation).map(|sent| sent.end);
             let is_foreign = newest.start() > tip.start() && Some(newest.start()) >= end;
             is_foreign.then_some(generation)
@@ -316,6 +319,8 @@ mod tests {
         };
         assert_eq!(touched(&went_on, sent(second)), Some(theirs));
         assert_eq!(touched(&went_on, sent("00000000_00002070")), None, "that was sent by us");
+        let joined = before.touched(&went_on, theirs, None);
+        assert_eq!(joined, Some(ours), "in the generation that goes on we are ourselves");
     }
 
     #[test]

@@ -337,6 +337,8 @@ fn who_was_succeeded_goes_elsewhere_before_it_ends() {
     drop(connection);
     let log = former.stop();
     assert!(log.contains("another daemon has taken it over"), "{log}");
+    // What was written last is restored by default.
+    other.write(3, 5);
     assert!(!successor.stop().contains("DIVERGED"));
     assert_eq!(one.forks().len(), 1);
     check_all(&one, &[&one, &other]);
