@@ -33,7 +33,7 @@ pub(super) struct Captured {
 #[derive(Clone, Debug)]
 pub(super) enum Report {
     /// It can be reached, and needs a snapshot to begin with. Its newest object is that.
-    WantsSnapshot(Option<Tip>),
+    WantsSnapshot(Option<Box<Tip>>),
     /// It holds the generation, and needs another snapshot of it. It was not looked what it holds,
     /// so this says nothing about any other generation.
     WantsAnother(Generation),
@@ -66,9 +66,9 @@ impl Report {
 #[derive(Debug)]
 pub(super) enum Grant {
     /// One to be stored in the replica.
-    Snapshot(Snapshot),
+    Snapshot(Box<Snapshot>),
     /// One to be stored in a fork, because the database does not continue what the replica holds.
-    Fork(Snapshot),
+    Fork(Box<Snapshot>),
     /// None: the database goes on where the replica ends.
     Continuation,
 }

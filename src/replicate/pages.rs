@@ -28,8 +28,7 @@ type Entry = [u8; 16];
 pub struct PageTable {
     file: File,
     generation: Generation,
-    /// The digest of a page of zeros depends on its number, so the page is kept.
-    zeros: Vec<u8>,
+    page_size: PageSize,
     /// Pages of the database.
     pages: u32,
     /// Pages that have an entry.
@@ -61,8 +60,7 @@ impl PageTable {
         entries.flush()?;
         drop(entries);
         Failpoint::PagesBuilt.pass()?;
-        let zeros = vec![0; page_size.bytes()];
-        Ok(Self { file, generation, zeros, pages, extent: pages, digest })
+        Ok(Self { file, generation, page_size, pages, extent: pages, digest })
     }
 
     /// Opens the table of `generation`. `None` if there is no such table, or a shorter one.
@@ -86,9 +84,8 @@ impl PageTable {
         {
             return Ok(None);
         }
-        let zeros = vec![0; page_size.bytes()];
         let digest = Digest::default();
-        let mut table = Self { file, generation, zeros, pages, extent, digest };
+        let mut table = Self { file, generation, page_size, pages, extent, digest };
         table.sum()?;
         Ok(Some(table))
     }
@@ -158,11 +155,15 @@ impl PageTable {
 
     /// Gives an entry to the pages up to `page` that have none: a file grows by zeros.
     fn extend(&mut self, page: u32) -> io::Result<()> {
+        if page <= self.extent {
+            return Ok(());
+        }
+        let zeros = vec![0; self.page_size.bytes()];
         for number in self.extent + 1..=page {
-            let entry = PageDigest::of(self.generation, number, &self.zeros);
+            let entry = PageDigest::of(self.generation, number, &zeros);
             self.file.write_all_at(&entry.0.to_le_bytes(), u64::from(number) * ENTRY)?;
         }
-        self.extent = self.extent.max(page);
+        self.extent = page;
         Ok(())
     }
 

@@ -301,7 +301,7 @@ impl Connected {
             self.replica.metrics.set_oldest_unreplicated(Some(SystemTime::now()));
             let newest = self.probe_newest().await;
             self.asked = Some(Asked::First);
-            self.replica.report(Report::WantsSnapshot(newest));
+            self.replica.report(Report::WantsSnapshot(newest.map(Box::new)));
         }
     }
 
@@ -322,7 +322,7 @@ impl Connected {
 
     async fn take(&mut self, grant: Grant) {
         match grant {
-            Grant::Snapshot(snapshot) => self.store_snapshot(snapshot).await,
+            Grant::Snapshot(snapshot) => self.store_snapshot(*snapshot).await,
             Grant::Fork(snapshot) => {
                 let generation = snapshot.seal.generation;
                 if let Err(error) = self.replica.staging.note_fork(generation) {
@@ -331,7 +331,7 @@ impl Connected {
                     return self.replica.report(Report::SnapshotFailed(generation, false));
                 }
                 self.store.move_to(self.replica.root());
-                self.store_snapshot(snapshot).await;
+                self.store_snapshot(*snapshot).await;
             }
             // What it holds is looked up before anything is sent.
             Grant::Continuation => (self.asked, self.tip) = (None, None),

@@ -207,16 +207,13 @@ impl Tail {
         self.schedule.locked_since = None;
         self.schedule.fresh = true;
         self.schedule.changed = true;
-        if !self.opened {
-            if let Err(error) = self.resume() {
-                // It is tried again as a whole.
-                self.database = None;
-                return Err(error);
-            }
-            self.opened = true;
-        } else {
-            self.recognize()?;
+        let taken_up = if self.opened { self.recognize() } else { self.resume() };
+        if let Err(error) = taken_up {
+            // It is tried again as a whole.
+            self.database = None;
+            return Err(error);
         }
+        self.opened = true;
         self.publish();
         Ok(true)
     }

@@ -83,6 +83,11 @@ impl Connection {
         })
     }
 
+    /// Forgets the pages that it keeps in memory, but for those that its transaction needs.
+    pub(super) fn forget_pages(&self) -> Result<()> {
+        self.0.execute_batch("PRAGMA shrink_memory")
+    }
+
     /// A number that SQLite knows of the database: `page_size`, `page_count`.
     pub(super) fn number(&self, pragma: &str) -> Result<u32> {
         self.0.pragma_query_value(None, pragma, |row| row.get(0))

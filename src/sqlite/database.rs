@@ -195,6 +195,11 @@ impl Database {
         std::mem::take(&mut self.stalls)
     }
 
+    /// Takes as little memory as it can until it is used again.
+    pub fn rest(&self) -> rusqlite::Result<()> {
+        [&self.reader, &self.spare, &self.writer].into_iter().try_for_each(Connection::forget_pages)
+    }
+
     pub fn page_size(&self) -> PageSize {
         self.page_size
     }

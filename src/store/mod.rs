@@ -94,42 +94,42 @@ impl ObjectStore for Store {
     async fn put(&self, key: &str, source: Box<dyn Read + Send>, size_max: u64) -> Result<()> {
         match self {
             Self::File(store) => store.put(key, source, size_max).await,
-            Self::S3(store) => store.put(key, source, size_max).await,
+            Self::S3(store) => Box::pin(store.put(key, source, size_max)).await,
         }
     }
 
     async fn create(&self, key: &str, source: Box<dyn Read + Send>, size_max: u64) -> Result<()> {
         match self {
             Self::File(store) => store.create(key, source, size_max).await,
-            Self::S3(store) => store.create(key, source, size_max).await,
+            Self::S3(store) => Box::pin(store.create(key, source, size_max)).await,
         }
     }
 
     async fn get(&self, key: &str, range: Range<u64>) -> Result<Vec<u8>> {
         match self {
             Self::File(store) => store.get(key, range).await,
-            Self::S3(store) => store.get(key, range).await,
+            Self::S3(store) => Box::pin(store.get(key, range)).await,
         }
     }
 
     async fn list(&self, prefix: &str) -> Result<Vec<Object>> {
         match self {
             Self::File(store) => store.list(prefix).await,
-            Self::S3(store) => store.list(prefix).await,
+            Self::S3(store) => Box::pin(store.list(prefix)).await,
         }
     }
 
     async fn list_directories(&self, prefix: &str) -> Result<Vec<String>> {
         match self {
             Self::File(store) => store.list_directories(prefix).await,
-            Self::S3(store) => store.list_directories(prefix).await,
+            Self::S3(store) => Box::pin(store.list_directories(prefix)).await,
         }
     }
 
     async fn delete(&self, keys: &[String]) -> Result<()> {
         match self {
             Self::File(store) => store.delete(keys).await,
-            Self::S3(store) => store.delete(keys).await,
+            Self::S3(store) => Box::pin(store.delete(keys)).await,
         }
     }
 }

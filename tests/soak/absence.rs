@@ -1,8 +1,11 @@
 use std::fs;
 use std::time::{Duration, Instant};
 
-use crate::case::Case;
+use anyhow::ensure;
+
+use crate::case::{Case, PATIENCE};
 use crate::fault::{Fault, exchange};
+use crate::process::Hang;
 use crate::rogue::Line;
 use crate::site::REPLICAS;
 
@@ -37,8 +40,7 @@ impl Case {
         while Instant::now() < end {
             self.pause(10_000);
             match self.random.u32(..6) {
-                // Where every store refuses it from the start, it ends: that is a mistake of
-                // somebody, and no outage.
+                // See [`Case::await_use`].
                 0 | 1 if matches!(absence, Absence::ReadOnly) => (),
                 0 => self.inject(Fault::KillDaemon)?,
                 1 => self.inject(Fault::StopDaemon)?,
@@ -59,6 +61,7 @@ impl Case {
         self.store_was_bad = Some(Instant::now());
         match absence {
             Absence::ReadOnly => {
+                self.await_use()?;
                 // It can be read all the time, but when everything is at rest it lacks something.
                 self.site.arm(READ_ONLY)?;
                 return Ok(());
@@ -76,6 +79,23 @@ impl Case {
             }
         }
         self.unreachable = Some(replica);
+        Ok(())
+    }
+
+    /// Waits until the daemon has used a replica. Where every one refuses it from the start, it
+    /// ends: that is a mistake of somebody, and no outage.
+    fn await_use(&mut self) -> anyhow::Result<()> {
+        let used = ["replica goes on", "snapshot written"];
+        let began = Instant::now();
+        while let Some(daemon) = &self.daemon {
+            let said = daemon.said();
+            if used.iter().any(|used| said.contains(used)) {
+                break;
+            }
+            ensure!(began.elapsed() < PATIENCE, Hang("no replica is used".to_owned()));
+            self.pause(100);
+            self.expect_everybody_alive()?;
+        }
         Ok(())
     }
 

@@ -32,7 +32,7 @@ impl Tail {
             Report::WantsSnapshot(tip) => {
                 slot.wants_snapshot.get_or_insert_with(Instant::now);
                 slot.wants_another = false;
-                slot.tip = tip;
+                slot.tip = tip.map(|tip| *tip);
                 slot.destination = None;
                 if slot.standing == Standing::Unknown {
                     slot.standing = Standing::Outside;

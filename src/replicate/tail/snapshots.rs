@@ -72,8 +72,8 @@ impl Tail {
                 slot.standing = Standing::Joining;
             }
             let grant = match slot.destination.take() {
-                Some(Destination::Fork) => Grant::Fork(snapshot.clone()),
-                _ => Grant::Snapshot(snapshot.clone()),
+                Some(Destination::Fork) => Grant::Fork(Box::new(snapshot.clone())),
+                _ => Grant::Snapshot(Box::new(snapshot.clone())),
             };
             // Its replica has ended if this fails, and so will we.
             let _ = slot.grants.send(grant);

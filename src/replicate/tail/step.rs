@@ -3,18 +3,21 @@ use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::Context;
 use tokio::sync::Semaphore;
-use tracing::error;
+use tracing::{debug, error};
 
 use super::Tail;
 use super::divergence::Diverged;
 use crate::replicate::outcome::Unreplicated;
-use crate::sqlite::OpenError;
+use crate::sqlite::{Database, OpenError};
 
 /// How often a database is looked at where the system tells us of changes, in case it did not.
 const SAFETY_INTERVAL: Duration = Duration::from_secs(30);
 
 /// How long after an error to try again.
 const RETRY_INTERVAL: Duration = Duration::from_secs(1);
+
+/// From what pause on it is worth to take less memory in it.
+const REST: Duration = Duration::from_secs(1);
 
 /// While something goes on failing, it is said so this often.
 const LOG_INTERVAL: Duration = Duration::from_secs(30);
@@ -71,7 +74,13 @@ impl Tail {
                 if self.capture.is_some() {
                     self.metrics.set_looked_at(looked_at);
                 }
-                self.pause(told, Instant::now())
+                let pause = self.pause(told, Instant::now());
+                if pause >= REST
+                    && let Some(Err(error)) = self.database.as_ref().map(Database::rest)
+                {
+                    debug!(db = %self.path().display(), "cannot take less memory: {error}");
+                }
+                pause
             }
             // We were told to abort meanwhile, and there is nothing wrong.
             Err(_) if self.lines.cancellation.is_cancelled() => Duration::ZERO,

@@ -157,7 +157,7 @@ fn of_one_that_runs_and_its_copy_the_second_one_goes_elsewhere() {
         };
         insert(&connection, 1);
         let all_is_sent = |site: &Site| {
-            eventually("all is sent", || restored_rows(&one) == rows(&site.database()))
+            eventually("all is sent", || restored_rows(&one) == rows(&site.database()));
         };
         all_is_sent(&one);
         let complete = || daemon.log().matches("complete=true").count();
