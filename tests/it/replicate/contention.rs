@@ -3,6 +3,8 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
+use litestream::failpoint::Failpoint;
+
 use crate::support::{Helper, Role, Site, Workload, eventually, open};
 
 /// Settings under which we checkpoint all the time, too.
@@ -101,6 +103,53 @@ fn readers_that_come_and_go_lose_nothing() {
 }
 
 /// A forgotten read transaction filled the disk with the log, and nobody knew whose it was.
+/// Another process copied the rest of the log just when ours was at it. We took the log for one that
+/// our read transaction keeps, and it does not: it reads the file alone.
+#[test]
+fn a_checkpoint_that_another_process_completes_is_complete() {
+    let site = Site::with(
+        "monitor-interval: 10ms, checkpoint-interval: 100ms, min-checkpoint-page-count: 1",
+        "sync-interval: 10ms",
+    );
+    site.configure_also("logging: {level: debug}");
+    let connection = open(&site.database());
+    connection.execute_batch("PRAGMA wal_autocheckpoint = 0; CREATE TABLE t (i)").unwrap();
+    let mut daemon = site.replicate();
+    daemon.wait_for("snapshot written");
+    let reader = open(&site.database());
+    reader.execute_batch("BEGIN; SELECT count(*) FROM t").unwrap();
+    connection.execute_batch("INSERT INTO t VALUES (1)").unwrap();
+    daemon.wait_for("complete=false");
+
+    site.arm(&format!("{} = slow 3s @ 1", Failpoint::LogBackfilled.name()));
+    let writer = open(&site.database());
+    writer.busy_timeout(Duration::ZERO).unwrap();
+    let is_locked = || writer.execute_batch("BEGIN IMMEDIATE; ROLLBACK").is_err();
+    eventually("nobody can write for long", || {
+        (0..5).all(|_| {
+            thread::sleep(Duration::from_millis(50));
+            is_locked()
+        })
+    });
+    reader.execute_batch("ROLLBACK").unwrap();
+    let (log, copied): (i64, i64) = writer
+        .query_one("PRAGMA wal_checkpoint(PASSIVE)", [], |row| Ok((row.get(1)?, row.get(2)?)))
+        .unwrap();
+    assert!(log > 0 && log == copied, "{log} {copied}");
+    assert!(is_locked(), "the daemon is still at it");
+    eventually("the end of that checkpoint", || daemon.says("took=3."));
+    site.disarm();
+    let said = daemon.log();
+    let line = said.lines().find(|line| line.contains("took=3.")).unwrap();
+    assert!(line.contains("complete=true"), "{line}");
+
+    connection.execute_batch("INSERT INTO t VALUES (2)").unwrap();
+    drop((connection, reader, writer));
+    daemon.stop();
+    site.check();
+    assert_eq!(site.listing().snapshots(), 1, "continuity was lost");
+}
+
 #[test]
 fn who_keeps_the_log_from_being_emptied_is_named() {
     let site = Site::with(
