@@ -1,3 +1,5 @@
+#[cfg(test)]
+use std::time::Duration;
 use std::time::SystemTime;
 
 use super::{Generation, Key, WalIndex, WalPos};
@@ -90,9 +92,27 @@ impl History {
 }
 
 #[cfg(test)]
+impl History {
+    /// A generation of objects `name@created`, in seconds since some days after time began.
+    pub(crate) fn of_names(generation: u64, objects: &[&str]) -> Self {
+        let generation = Generation::from_bits(generation);
+        let listed = objects.iter().map(|object| {
+            let (name, created) = object.split_once('@').unwrap();
+            let key = if name.contains('_') {
+                Key::Segment { generation, pos: name.parse().unwrap() }
+            } else {
+                Key::Snapshot { generation, index: name.parse().unwrap() }
+            };
+            let created: u64 = created.parse().unwrap();
+            (key, 1, SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000 + created))
+        });
+        Self::new(generation, listed)
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
 
     #[test]
     fn sorts_by_position_whatever_the_order_of_the_listing() {

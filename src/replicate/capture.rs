@@ -32,13 +32,17 @@ pub(super) struct Capture {
     held_end: Option<(Salt, u64)>,
     /// Nothing of the log up to the cursor is missing in the database file.
     drained: bool,
-    /// The page table may be ahead of the cursor: a cut was begun and not finished.
-    ahead: bool,
+    /// The page table may be ahead of the cursor: a cut of the log with that salt was begun and not
+    /// finished. What it saw is seen again only there.
+    ahead: Option<Salt>,
     evidence: Evidence,
     file: String,
     boot: String,
     cancellation: Cancellation,
 }
+
+/// The salt of a log of which nothing is known: none has it.
+const UNKNOWN: Salt = Salt([0; 8]);
 
 /// How we know what is before the cursor in the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,7 +70,7 @@ impl Capture {
             held: true,
             held_end: log_end,
             drained: false,
-            ahead: false,
+            ahead: None,
             evidence: Evidence::Seen,
             file,
             boot: boot(),
@@ -112,7 +116,7 @@ impl Capture {
             held: false,
             held_end: None,
             drained: false,
-            ahead,
+            ahead: ahead.then_some(UNKNOWN),
             evidence: Evidence::Hearsay,
             file,
             boot,
@@ -128,14 +132,15 @@ impl Capture {
     /// Whether the table of pages is not known to be that of the cursor: a cut was not finished, or
     /// something has damaged it.
     pub(super) fn is_ahead(&self) -> bool {
-        self.ahead
+        self.ahead.is_some()
     }
 
     /// Goes on with a table that was made anew. `false` if it is not that of the cursor.
     pub(super) fn replace_pages(&mut self, pages: PageTable) -> bool {
-        self.ahead = pages.digest() != self.cursor.digest;
+        let is_ahead = pages.digest() != self.cursor.digest;
+        self.ahead = is_ahead.then_some(UNKNOWN);
         self.pages = pages;
-        !self.ahead
+        !is_ahead
     }
 
     /// Goes on with the file that is under the name of the database by now. `false` if that is
@@ -183,7 +188,7 @@ impl Capture {
     /// while a snapshot with a part of the log in it waits for all of that log.
     pub(super) fn can_ship_changes(&self) -> bool {
         let awaits_log = self.cursor.place == Place::Start && self.held_end.is_some();
-        !self.ahead && !awaits_log
+        self.ahead.is_none() && !awaits_log
     }
 
     /// Whether the file was overwritten since the cursor, by an earlier state of the database or by
@@ -217,11 +222,19 @@ impl Capture {
             },
         };
         self.evidence = Evidence::Seen;
+        if log.is_some_and(|log| self.is_ahead_on_another(log.header.salt)) {
+            return Ok(Err(Break::Unfinished));
+        }
         match continuity(self.cursor.place, self.held, found) {
             Continuity::Same => Ok(Ok(())),
             Continuity::Next => self.next_index().map(Ok),
             Continuity::Broken(reason) => Ok(Err(reason)),
         }
+    }
+
+    /// Whether the table has pages of a log that a segment was begun of, and this is another one.
+    fn is_ahead_on_another(&self, salt: Salt) -> bool {
+        self.ahead.is_some_and(|begun| begun != salt)
     }
 
     /// Whether there is a commit behind the cursor.

@@ -43,6 +43,7 @@ pub(super) enum Break {
     FrameOverwritten,
     LogRestarted,
     LogReplaced,
+    Unfinished,
 }
 
 impl fmt::Display for Break {
@@ -53,6 +54,7 @@ impl fmt::Display for Break {
             Self::FrameOverwritten => "the last frame that was read is not there any more",
             Self::LogRestarted => "the log was restarted by another process",
             Self::LogReplaced => "the log was replaced by another one",
+            Self::Unfinished => "the log was restarted after a segment of it could not be finished",
         })
     }
 }

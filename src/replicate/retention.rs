@@ -77,21 +77,6 @@ mod tests {
         SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000 + seconds)
     }
 
-    /// A generation of objects `name@created`.
-    fn history(generation: u64, objects: &[&str]) -> History {
-        let generation = Generation::from_bits(generation);
-        let listed = objects.iter().map(|object| {
-            let (name, created) = object.split_once('@').unwrap();
-            let key = if name.contains('_') {
-                Key::Segment { generation, pos: name.parse().unwrap() }
-            } else {
-                Key::Snapshot { generation, index: name.parse().unwrap() }
-            };
-            (key, 1, at(created.parse().unwrap()))
-        });
-        History::new(generation, listed)
-    }
-
     fn check(histories: &[History], now: u64, expected: &[&str]) {
         let batches = expired(histories, None, at(now), RETENTION);
         let names: Vec<String> = batches
@@ -104,7 +89,7 @@ mod tests {
 
     #[test]
     fn keeps_the_snapshot_that_the_oldest_moment_needs() {
-        let histories = [history(
+        let histories = [History::of_names(
             1,
             &[
                 "00000000@0",
@@ -130,13 +115,15 @@ mod tests {
 
     #[test]
     fn never_deletes_the_last_snapshot_however_old() {
-        check(&[history(1, &["00000000@0", "00000000_00000000@1"])], 1_000_000, &[]);
+        check(&[History::of_names(1, &["00000000@0", "00000000_00000000@1"])], 1_000_000, &[]);
     }
 
     #[test]
     fn keeps_a_generation_until_another_covers_every_moment() {
-        let histories =
-            [history(1, &["00000000@0", "00000000_00000000@40"]), history(2, &["00000000@50"])];
+        let histories = [
+            History::of_names(1, &["00000000@0", "00000000_00000000@40"]),
+            History::of_names(2, &["00000000@50"]),
+        ];
         check(&histories, 149, &[]);
         check(
             &histories,
@@ -144,8 +131,10 @@ mod tests {
             &["1/snapshots/00000000.snapshot.lz4", "1/wal/00000000_00000000.wal.lz4"],
         );
         // Two daemons at once: neither generation ended before the other began.
-        let histories =
-            [history(1, &["00000000@0", "00000000_00000000@60"]), history(2, &["00000000@50"])];
+        let histories = [
+            History::of_names(1, &["00000000@0", "00000000_00000000@60"]),
+            History::of_names(2, &["00000000@50"]),
+        ];
         check(&histories, 1000, &[]);
     }
 
@@ -153,7 +142,8 @@ mod tests {
     /// generation beside it: the next segment must not be the only object of its generation.
     #[test]
     fn never_deletes_the_current_generation() {
-        let histories = [history(1, &["00000000@0"]), history(2, &["00000000@50"])];
+        let histories =
+            [History::of_names(1, &["00000000@0"]), History::of_names(2, &["00000000@50"])];
         let current = Some(histories[0].generation);
         assert_eq!(expired(&histories, current, at(1000), RETENTION), [const { Vec::new() }; 3]);
         assert_eq!(expired(&histories, None, at(1000), RETENTION)[0].len(), 1);
@@ -161,7 +151,8 @@ mod tests {
 
     #[test]
     fn a_clock_that_is_ahead_of_the_store_lets_nothing_expire() {
-        let histories = [history(1, &["00000000@0", "00000001@90", "00000001_00000000@95"])];
+        let histories =
+            [History::of_names(1, &["00000000@0", "00000001@90", "00000001_00000000@95"])];
         assert_eq!(present(&histories, at(10_000)), at(95));
         assert_eq!(present(&histories, at(94)), at(94));
         assert_eq!(present(&[], at(7)), at(7));
@@ -170,7 +161,7 @@ mod tests {
 
     #[test]
     fn wants_a_snapshot_when_the_newest_has_expired() {
-        let history = history(1, &["00000000@0", "00000001@10"]);
+        let history = History::of_names(1, &["00000000@0", "00000001@10"]);
         assert!(!needs_snapshot(&history, at(109), RETENTION));
         assert!(needs_snapshot(&history, at(110), RETENTION));
     }

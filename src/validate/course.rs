@@ -60,23 +60,6 @@ fn is_altered(proven: &History, now: &History, expired: impl Fn(WalIndex) -> boo
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::format::{Generation, Key};
-    use std::time::{Duration, SystemTime};
-
-    /// A generation of objects `name@created`.
-    fn history(generation: u64, objects: &[&str]) -> History {
-        let generation = Generation::from_bits(generation);
-        let listed = objects.iter().map(|object| {
-            let (name, created) = object.split_once('@').unwrap();
-            let key = if name.contains('_') {
-                Key::Segment { generation, pos: name.parse().unwrap() }
-            } else {
-                Key::Snapshot { generation, index: name.parse().unwrap() }
-            };
-            (key, 1, SystemTime::UNIX_EPOCH + Duration::from_secs(created.parse().unwrap()))
-        });
-        History::new(generation, listed)
-    }
 
     const PROVEN: [&str; 4] =
         ["00000000@0", "00000000_00000000@1", "00000001@2", "00000001_00000000@3"];
@@ -84,7 +67,7 @@ mod tests {
     /// The positions to read, whether something is altered, and whether to restore.
     fn check(listed: &[History], expected: (&[&str], bool, bool)) {
         let end = "00000001_00001038".parse().unwrap();
-        let course = course(&history(1, &PROVEN), end, listed);
+        let course = course(&History::of_names(1, &PROVEN), end, listed);
         let read: Vec<String> =
             course.segments.iter().map(|segment| segment.pos.to_string()).collect();
         let read: Vec<&str> = read.iter().map(String::as_str).collect();
@@ -92,7 +75,7 @@ mod tests {
     }
 
     fn with(others: &[&'static str]) -> History {
-        history(1, &[&PROVEN[..], others].concat())
+        History::of_names(1, &[&PROVEN[..], others].concat())
     }
 
     #[test]
@@ -108,7 +91,7 @@ mod tests {
 
     #[test]
     fn restores_from_another_generation_after_the_rest_of_the_old_one() {
-        let other = history(2, &["00000000@9"]);
+        let other = History::of_names(2, &["00000000@9"]);
         let old = with(&["00000001_00001038@4"]);
         check(&[old, other.clone()], (&["00000001_00001038"], false, true));
         check(&[other], (&[], false, true));
@@ -117,14 +100,14 @@ mod tests {
 
     #[test]
     fn knows_what_has_expired_from_what_is_missing() {
-        check(&[history(1, &PROVEN[2..])], (&[], false, false));
-        check(&[history(1, &PROVEN[1..])], (&[], false, false));
-        check(&[history(1, &PROVEN[..3])], (&[], true, true));
-        check(&[history(1, &[PROVEN[0], PROVEN[2], PROVEN[3]])], (&[], true, true));
+        check(&[History::of_names(1, &PROVEN[2..])], (&[], false, false));
+        check(&[History::of_names(1, &PROVEN[1..])], (&[], false, false));
+        check(&[History::of_names(1, &PROVEN[..3])], (&[], true, true));
+        check(&[History::of_names(1, &[PROVEN[0], PROVEN[2], PROVEN[3]])], (&[], true, true));
         let replaced = [PROVEN[0], PROVEN[1], PROVEN[2], "00000001_00000000@7"];
-        check(&[history(1, &replaced)], (&[], true, true));
-        let overtaken = history(1, &["00000004@9", "00000004_00000000@9"]);
+        check(&[History::of_names(1, &replaced)], (&[], true, true));
+        let overtaken = History::of_names(1, &["00000004@9", "00000004_00000000@9"]);
         check(&[overtaken], (&[], false, true));
-        check(&[history(1, &["00000001_00001038@4"])], (&[], false, true));
+        check(&[History::of_names(1, &["00000001_00001038@4"])], (&[], false, true));
     }
 }

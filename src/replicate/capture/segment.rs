@@ -35,7 +35,6 @@ pub(in crate::replicate) struct Look {
 /// Where a segment ends.
 struct Progress {
     end: u64,
-    salt: Salt,
     checksum: Checksum,
     pages: u32,
     committed: SystemTime,
@@ -61,23 +60,26 @@ impl Capture {
             // The log was restarted since it was compared with the cursor.
             Place::Within { .. } => return Ok(Look::default()),
         };
+        if self.is_ahead_on_another(log.header.salt) {
+            return Ok(Look::default());
+        }
         if log.header.page_size != self.cursor.page_size {
             bail!("the log has pages of another size than the database");
         }
         let view = log.view(start.0, start.1)?;
         let unsettled = view.more;
         let Some(pages) = view.pages else { return Ok(Look { cut: None, unsettled }) };
-        let seal = self.stage(state, staging, view.end - start.0, |capture, target| {
+        let (salt, bytes) = (log.header.salt, view.end - start.0);
+        let seal = self.stage(state, staging, salt, bytes, |capture, target| {
             capture.copy_frames(&log, start, view.end, target)?;
             Ok(Progress {
                 end: view.end,
-                salt: log.header.salt,
                 checksum: view.checksum,
                 pages,
                 committed: log.modified.min(SystemTime::now()),
             })
         })?;
-        if self.held_end != Some((log.header.salt, view.end)) {
+        if self.held_end != Some((salt, view.end)) {
             self.held = false;
             self.drained = false;
         }
@@ -110,7 +112,7 @@ impl Capture {
             None => header.page_size.wal_bytes(count),
             Some(_) => start + count * header.page_size.frame_bytes(),
         };
-        self.stage(state, staging, end - start, |capture, target| {
+        self.stage(state, staging, salt, end - start, |capture, target| {
             let mut frames = match before {
                 None => FrameWriter::new(target, &header)?,
                 Some(checksum) => FrameWriter::resume(target, &header, checksum),
@@ -125,7 +127,7 @@ impl Capture {
             }
             capture.pages.commit(pages)?;
             let checksum = frames.checksum();
-            Ok(Progress { end, salt, checksum, pages, committed: SystemTime::now() })
+            Ok(Progress { end, checksum, pages, committed: SystemTime::now() })
         })?;
         Ok(())
     }
@@ -161,11 +163,12 @@ impl Capture {
         self.next_index()
     }
 
-    /// Writes a segment from the cursor on, gives it to the replicas, and moves the cursor.
+    /// Writes a segment of the log with that salt from the cursor on, gives it to the replicas, and moves the cursor.
     fn stage(
         &mut self,
         state: &StateDirectory,
         staging: &[Staging],
+        salt: Salt,
         size: u64,
         fill: impl FnOnce(&mut Self, &mut SegmentWriter) -> anyhow::Result<Progress>,
     ) -> anyhow::Result<Seal> {
@@ -176,8 +179,8 @@ impl Capture {
         Failpoint::SegmentCreating.pass().with_context(context)?;
         let file = File::create_new(&partial).with_context(context)?;
         let mut encoder = lz4::Encoder::new(BufWriter::with_capacity(1 << 16, file), size);
-        let in_order = !self.ahead;
-        self.ahead = true;
+        let in_order = self.ahead.is_none();
+        self.ahead = Some(salt);
         let progress = fill(self, &mut encoder).with_context(context)?;
         if !in_order {
             // A cut before this one was not finished; by now its pages were all seen again.
@@ -185,7 +188,7 @@ impl Capture {
         }
         let cursor = Cursor {
             pos: WalPos { offset: progress.end, ..self.cursor.pos },
-            place: Place::Within { salt: progress.salt, checksum: progress.checksum },
+            place: Place::Within { salt, checksum: progress.checksum },
             pages: progress.pages,
             digest: self.pages.digest(),
             committed: progress.committed.max(self.cursor.committed),
@@ -207,7 +210,7 @@ impl Capture {
         // If that fails the segment does not count, and is cut again.
         self.save_as(cursor.clone(), state, Durability::Process, false)?;
         self.cursor = cursor;
-        self.ahead = false;
+        self.ahead = None;
         // Last of all: as long as it is there, the page table may be ahead of the cursor.
         remove(&partial)?;
         Ok(seal)

@@ -263,6 +263,38 @@ fn a_segment_that_could_not_be_staged_is_cut_again() {
     site.check();
 }
 
+/// The first segment of a generation could not be finished, and then its log was restarted, which is
+/// allowed where all of it is in the database file. What had been seen of the old log was not seen
+/// again, and from then on the digests were wrong: nothing could be restored.
+#[test]
+fn a_log_that_is_restarted_after_a_segment_failed_ends_the_generation() {
+    let site = Site::new();
+    let connection = open(&site.database());
+    let schema = "PRAGMA wal_autocheckpoint = 0; CREATE TABLE a (x); CREATE TABLE b (x)";
+    connection.execute_batch(schema).unwrap();
+    for number in 0..20 {
+        connection.execute("INSERT INTO a VALUES (?)", [number]).unwrap();
+    }
+    // The log can be copied, but not emptied.
+    let reader = open(&site.database());
+    reader.execute_batch("BEGIN; SELECT count(*) FROM a").unwrap();
+    site.arm(&format!("{} = eio @ 10..1000", Failpoint::PagesWriting.name()));
+    let mut daemon = site.replicate();
+    daemon.wait_for("Input/output error");
+    drop(reader);
+    connection.execute("INSERT INTO b VALUES (1)", ()).unwrap();
+    site.disarm();
+    eventually("the new log is sent", || {
+        site.listing().generations.iter().any(|found| !found.segments.is_empty())
+            || site.listing().snapshots() > 1
+    });
+    connection.execute("INSERT INTO b VALUES (2)", ()).unwrap();
+    drop(connection);
+    let log = daemon.stop();
+    assert!(log.contains("a segment of it could not be finished"), "{log}");
+    site.check();
+}
+
 /// The cursor could not be written, and yet was moved: its segment was not sent before another one
 /// was cut, however long that took.
 #[test]

@@ -59,6 +59,29 @@ fn copy_of(owner: &Site) -> Site {
     copy
 }
 
+/// The same while the database is in use, and nobody writes.
+fn copy_with_log(owner: &Site) -> Site {
+    let copy = Site::new();
+    share_replica(&copy, owner);
+    for suffix in ["", "-wal"] {
+        let [from, to] =
+            [owner, &copy].map(|site| format!("{}{suffix}", site.database().display()));
+        fs::copy(from, to).unwrap();
+    }
+    copy_state(owner, &copy);
+    copy
+}
+
+/// Another machine, which goes on with what the replica holds.
+fn restored_from(owner: &Site) -> Site {
+    let other = Site::new();
+    share_replica(&other, owner);
+    let database = other.database();
+    let arguments = ["restore", database.to_str().unwrap()];
+    other.start(&mut other.command(&arguments)).finish();
+    other
+}
+
 fn copy_state(from: &Site, to: &Site) {
     let mut copy = std::process::Command::new("cp");
     let status = copy.arg("-r").args([from.state(), to.state()]).status().unwrap();
@@ -105,14 +128,7 @@ fn of_two_that_go_on_one_with_a_new_log_and_one_with_the_old_one_meets_the_other
             one.listing().generations.iter().any(|found| !found.segments.is_empty())
         });
         daemon.stop();
-        let other = Site::new();
-        share_replica(&other, &one);
-        for suffix in ["", "-wal"] {
-            let [from, to] =
-                [&one, &other].map(|site| format!("{}{suffix}", site.database().display()));
-            fs::copy(from, to).unwrap();
-        }
-        copy_state(&one, &other);
+        let other = copy_with_log(&one);
         drop(connection);
 
         let [first, second] = if one_is_first { [&one, &other] } else { [&other, &one] };
@@ -167,15 +183,8 @@ fn of_one_that_runs_and_its_copy_the_second_one_goes_elsewhere() {
         all_is_sent(&one);
         daemon.pause();
 
-        let other = Site::new();
-        share_replica(&other, &one);
+        let other = copy_with_log(&one);
         other.configure_also("logging: {level: debug}");
-        for suffix in ["", "-wal"] {
-            let [from, to] =
-                [&one, &other].map(|site| format!("{}{suffix}", site.database().display()));
-            fs::copy(from, to).unwrap();
-        }
-        copy_state(&one, &other);
         // Its log goes on.
         let reader = open(&other.database());
         reader.execute_batch("BEGIN; SELECT count(*) FROM t").unwrap();
@@ -247,11 +256,7 @@ fn who_was_stopped_for_long_does_not_spoil_what_others_wrote() {
         eventually("all is sent", || restored_rows(&one) == rows(&one.database()));
         sleeper.pause();
 
-        let other = Site::new();
-        share_replica(&other, &one);
-        let database = other.database();
-        let arguments = ["restore", database.to_str().unwrap()];
-        other.start(&mut other.command(&arguments)).finish();
+        let other = restored_from(&one);
         let mut successor = other.replicate();
         successor.wait_for("the generation goes on");
         other.write(2, 5);
@@ -287,11 +292,7 @@ fn who_was_succeeded_goes_elsewhere() {
     connection.execute_batch("INSERT INTO t DEFAULT VALUES").unwrap();
     eventually("all is sent", || restored_rows(&one) == rows(&one.database()));
 
-    let other = Site::new();
-    share_replica(&other, &one);
-    let database = other.database();
-    let arguments = ["restore", database.to_str().unwrap()];
-    other.start(&mut other.command(&arguments)).finish();
+    let other = restored_from(&one);
     // After that it is not what was restored, and has to begin a generation.
     other.write(2, 5);
     settle(&other.database());
@@ -323,11 +324,7 @@ fn who_was_succeeded_goes_elsewhere_before_it_ends() {
     connection.execute_batch("INSERT INTO t DEFAULT VALUES").unwrap();
     eventually("all is sent", || restored_rows(&one) == rows(&one.database()));
 
-    let other = Site::new();
-    share_replica(&other, &one);
-    let database = other.database();
-    let arguments = ["restore", database.to_str().unwrap()];
-    other.start(&mut other.command(&arguments)).finish();
+    let other = restored_from(&one);
     other.write(2, 5);
     settle(&other.database());
     let successor = other.replicate();
@@ -364,11 +361,7 @@ fn who_waits_for_a_snapshot_when_it_was_succeeded_goes_elsewhere() {
     connection.execute_batch("INSERT INTO t DEFAULT VALUES").unwrap();
     eventually("all is sent", || restored_rows(&one) == rows(&one.database()));
 
-    let other = Site::new();
-    share_replica(&other, &one);
-    let database = other.database();
-    let arguments = ["restore", database.to_str().unwrap()];
-    other.start(&mut other.command(&arguments)).finish();
+    let other = restored_from(&one);
     other.write(2, 5);
     settle(&other.database());
     let mut successor = other.replicate();
