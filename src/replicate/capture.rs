@@ -143,11 +143,9 @@ impl Capture {
         !is_ahead
     }
 
-    /// Goes on with the file that is under the name of the database by now. `false` if that is
-    /// another one.
-    pub(super) fn is_of(&mut self, file: String) -> bool {
-        let before = std::mem::replace(&mut self.file, file);
-        before == self.file
+    /// Goes on with another file, which is under the name of the database by now.
+    pub(super) fn set_file(&mut self, file: String) {
+        self.file = file;
     }
 
     pub(super) fn cursor(&self) -> &Cursor {

@@ -44,7 +44,7 @@ pub(super) struct Engine {
     companions: Box<Companions>,
     unreplicated: Vec<Unreplicated>,
     failure: Option<anyhow::Error>,
-    /// Is called when a place is free again.
+    /// Is called when what was gone is followed no more.
     released: Option<Arc<Bell>>,
 }
 
@@ -77,7 +77,7 @@ impl Engine {
         }
     }
 
-    /// Calls `bell` whenever a database is followed no more.
+    /// Calls `bell` whenever a database that was gone is followed no more.
     pub(super) fn tell_of_ends(&mut self, bell: Arc<Bell>) {
         self.released = Some(bell);
     }
@@ -145,9 +145,6 @@ impl Engine {
         self.places.release(path);
         self.watchdog.remove(path);
         self.metrics.forget(path);
-        if let Some(bell) = &self.released {
-            bell.call();
-        }
     }
 
     fn follow(
@@ -183,6 +180,7 @@ impl Engine {
                 connections: self.connections.clone(),
                 staging,
                 lineage: lineage.clone(),
+                forced: options.on_divergence == OnDivergence::Continue,
                 captured: captured.subscribe(),
                 tail: mailbox.clone(),
                 metrics: metrics.replica(&replica.name),
@@ -215,6 +213,9 @@ impl Engine {
                         }
                         self.unreplicated.extend(missing);
                         self.forget(&path);
+                        if let Some(bell) = &self.released {
+                            bell.call();
+                        }
                     }
                     Ok((path, Err(error))) => {
                         if self.followed.get(&path).is_none_or(|followed| !followed.late) {

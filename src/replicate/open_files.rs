@@ -2,8 +2,9 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tracing::{debug, warn};
 
 /// Files that are open for each database: three connections to it and its log, their shared memory,
-/// the file itself and its lock.
-const PER_DATABASE: u64 = 9;
+/// the file itself, its lock and the table of its pages; and two that come and go, for what is
+/// staged and sent.
+const PER_DATABASE: u64 = 12;
 
 /// What everything else takes, with requests to stores under way.
 const OTHERS: u64 = 200;

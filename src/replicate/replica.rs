@@ -2,6 +2,7 @@
 
 mod company;
 mod counted_store;
+mod failures;
 mod maintenance;
 mod patience;
 mod reconcile;
@@ -12,7 +13,7 @@ use std::time::{Duration, SystemTime};
 
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
-use tracing::{debug, error, warn};
+use tracing::{debug, error};
 
 use super::backoff::Backoff;
 use super::message::{Captured, Grant, Mailbox, Message, Report};
@@ -20,9 +21,10 @@ use super::metrics::{Metrics, ReplicaMetrics};
 use super::options::ReplicaOptions;
 use super::staging::Staging;
 use crate::format::{Generation, Key, Link};
-use crate::store::{Access, Connections, FileStore, Store, StoreError};
+use crate::store::{Access, Connections, FileStore, Store};
 use company::{Before, Company};
 use counted_store::CountedStore;
+use failures::Failures;
 use maintenance::Maintenance;
 use patience::Patience;
 use reconcile::Standing;
@@ -43,6 +45,8 @@ pub(super) struct Replica {
     pub(super) staging: Staging,
     /// The file with the generations that are ours.
     pub(super) lineage: PathBuf,
+    /// The database takes the place of whatever the replica holds.
+    pub(super) forced: bool,
     pub(super) captured: watch::Receiver<Captured>,
     pub(super) tail: Mailbox,
     pub(super) metrics: ReplicaMetrics,
@@ -85,6 +89,15 @@ enum Asked {
 impl Replica {
     /// Runs until the tail has ended.
     pub(super) async fn run(self, grants: mpsc::UnboundedReceiver<Grant>) {
+        let mut captured = self.captured.clone();
+        tokio::select! {
+            () = self.work(grants) => (),
+            // Whatever it waits for.
+            () = async { while captured.changed().await.is_ok() {} } => (),
+        }
+    }
+
+    async fn work(self, grants: mpsc::UnboundedReceiver<Grant>) {
         // Until it was reached, nobody knows what it lacks.
         self.metrics.set_oldest_unreplicated(Some(SystemTime::now()));
         let store = self.connect().await;
@@ -192,7 +205,13 @@ impl Connected {
                 Some(grant) => self.take(grant).await,
                 None => return false,
             },
-            () = sleep_until(due) => self.maintain(captured).await,
+            () = sleep_until(due) => {
+                let stopping = stopping(&self.replica);
+                tokio::select! {
+                    () = self.maintain(captured) => (),
+                    () = stopping => (),
+                }
+            }
         }
         true
     }
@@ -322,6 +341,9 @@ impl Connected {
 
     async fn take(&mut self, grant: Grant) {
         match grant {
+            Grant::Snapshot(snapshot) if self.holds(snapshot.seal.generation) => {
+                self.store_unless_stopping(*snapshot).await;
+            }
             Grant::Snapshot(snapshot) => self.store_snapshot(*snapshot).await,
             Grant::Fork(snapshot) => {
                 let generation = snapshot.seal.generation;
@@ -339,46 +361,10 @@ impl Connected {
     }
 }
 
-/// How often something failed, and what was said about it.
-struct Failures {
-    what: &'static str,
-    backoff: Backoff,
-    count: u32,
-    logged: Option<Instant>,
-}
-
-/// While something goes on failing, it is said so this often.
-const LOG_INTERVAL: Duration = Duration::from_secs(30);
-
-impl Failures {
-    /// Begins to count failures of one thing that is tried until it succeeds.
-    fn new(what: &'static str) -> Self {
-        Self { what, backoff: Backoff::new(PAUSE_MAX), count: 0, logged: None }
-    }
-
-    /// Says what went wrong, though not every time, and waits before the next attempt.
-    async fn wait(&mut self, replica: &Replica, error: &StoreError) {
-        self.count += 1;
-        if self.logged.is_none_or(|logged| logged.elapsed() >= LOG_INTERVAL) {
-            self.logged = Some(Instant::now());
-            self.say(replica, error);
-        }
-        if let (1, StoreError::Rejected(_)) = (self.count, error) {
-            replica.report(Report::Rejected(error.to_string()));
-        }
-        tokio::time::sleep(self.backoff.pause(fastrand::f64())).await;
-    }
-
-    fn say(&self, replica: &Replica, error: &StoreError) {
-        let Replica { database, options, staging, .. } = replica;
-        let staged = staging.all().unwrap_or_default();
-        let oldest = staged.iter().map(|staged| staged.since).min();
-        let behind = oldest.map(|since| since.elapsed().unwrap_or_default().as_secs());
-        let (db, name, what, failures) = (database.display(), &options.name, self.what, self.count);
-        if matches!(error, StoreError::Unavailable(_)) {
-            warn!(%db, name, failures, seconds_behind = behind, "{what} failed, will retry: {error}");
-        } else {
-            error!(%db, name, failures, seconds_behind = behind, "{what} failed: {error}");
-        }
+/// Waits until all that matters is to end.
+fn stopping(replica: &Replica) -> impl Future<Output = ()> + use<> {
+    let mut captured = replica.captured.clone();
+    async move {
+        let _ = captured.wait_for(|captured| captured.stopping).await;
     }
 }

@@ -63,6 +63,8 @@ pub(super) struct Tail {
     /// It is not proven yet that the database is still the one that was captured by an earlier
     /// process: the file is another one, or was overwritten.
     moved: bool,
+    /// Which file it was when it was opened last.
+    identity: String,
     /// The database could be opened once, and what an earlier process left was taken up.
     opened: bool,
     /// Since when every attempt fails.
@@ -97,6 +99,7 @@ impl Tail {
             lineage,
             parent: Link::default(),
             moved: false,
+            identity: String::new(),
             opened: false,
             failing: None,
             stopping: None,
@@ -207,8 +210,7 @@ impl Tail {
         self.schedule.locked_since = None;
         self.schedule.fresh = true;
         self.schedule.changed = true;
-        let taken_up = if self.opened { self.recognize() } else { self.resume() };
-        if let Err(error) = taken_up {
+        if let Err(error) = self.take_up() {
             // It is tried again as a whole.
             self.database = None;
             return Err(error);
@@ -218,13 +220,31 @@ impl Tail {
         Ok(true)
     }
 
-    /// The database was closed after an error. It may be another file by now.
-    fn recognize(&mut self) -> anyhow::Result<()> {
-        let (Some(database), Some(capture)) = (&self.database, &mut self.capture) else {
-            return Ok(());
-        };
-        self.moved |= !capture.is_of(database.identity()?);
+    /// Goes on with what there is of the database that was opened.
+    fn take_up(&mut self) -> anyhow::Result<()> {
+        let Some(database) = &self.database else { return Ok(()) };
+        let identity = database.identity()?;
+        if self.opened {
+            self.recognize(identity.clone());
+        } else {
+            self.resume(identity.clone())?;
+        }
+        self.identity = identity;
         Ok(())
+    }
+
+    /// The database was closed after an error. It may be another file by now.
+    fn recognize(&mut self, identity: String) {
+        if self.identity.is_empty() || self.identity == identity {
+            return;
+        }
+        match &mut self.capture {
+            Some(capture) => {
+                capture.set_file(identity);
+                self.moved = true;
+            }
+            None => self.end_lineage(),
+        }
     }
 
     /// There is no database to go on with, and we are told to stop: what is staged is the rest of
@@ -262,10 +282,9 @@ impl Tail {
     }
 
     /// Takes up what an earlier process left.
-    fn resume(&mut self) -> anyhow::Result<()> {
+    fn resume(&mut self, identity: String) -> anyhow::Result<()> {
         let Some(database) = &self.database else { return Ok(()) };
         let staging = self.staging(|_| true);
-        let identity = database.identity()?;
         let saved = Saved::load(&self.state.cursor())?;
         let restored = Provenance::of(self.path()).map(|restored| restored.0.generation());
         self.moved = saved.is_some_and(|saved| {

@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
 use tracing::{error, info, warn};
 
 use super::health::{Health, Signs, diagnose};
@@ -18,6 +20,9 @@ const INTERVAL: Duration = Duration::from_secs(1);
 
 /// How many databases are looked at in an interval, so that very many cost no more.
 const LOOKS_MAX: usize = 100;
+
+/// How long looking at their files may take.
+const LOOK_MAX: Duration = Duration::from_secs(2);
 
 /// Watches all replicas of all databases.
 #[derive(Clone, Debug, Default)]
@@ -53,20 +58,15 @@ impl Watchdog {
 
     /// Watches for ever.
     pub(super) async fn run(self) {
-        let mut last = None;
+        let (mut last, mut times) = (None, Times::default());
         loop {
             tokio::time::sleep(INTERVAL).await;
             let (databases, is_all) = self.next_behind(last);
             last = databases.last().cloned().filter(|_| !is_all);
-            // A disk that hangs is to keep nobody else from his work.
-            let times = tokio::task::spawn_blocking(move || {
-                let written = |path: PathBuf| (written(&path), path);
-                databases.into_iter().map(written).collect::<Vec<_>>()
-            });
-            let Ok(times) = times.await else { continue };
+            let written = times.written(&databases).await;
             let now = SystemTime::now();
-            for (written, path) in times {
-                for watched in self.locked().get_mut(&path).into_iter().flatten() {
+            for (path, written) in databases.iter().zip(written) {
+                for watched in self.locked().get_mut(path).into_iter().flatten() {
                     watched.look(written, now);
                 }
             }
@@ -84,6 +84,29 @@ impl Watchdog {
 
     fn locked(&self) -> MutexGuard<'_, BTreeMap<PathBuf, Vec<Watched>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Looks when files were written to. A disk that hangs is to keep nobody from anything else: then
+/// that is not known.
+#[derive(Debug, Default)]
+struct Times {
+    looking: Option<JoinHandle<Vec<Option<SystemTime>>>>,
+}
+
+impl Times {
+    /// When the logs of databases were written to last.
+    async fn written(&mut self, databases: &[PathBuf]) -> Vec<Option<SystemTime>> {
+        if self.looking.as_ref().is_none_or(JoinHandle::is_finished) {
+            let databases = databases.to_vec();
+            let look = move || databases.iter().map(|database| written(database)).collect();
+            let mut looking = tokio::task::spawn_blocking(look);
+            if let Ok(Ok(written)) = timeout(LOOK_MAX, &mut looking).await {
+                return written;
+            }
+            self.looking = Some(looking);
+        }
+        vec![None; databases.len()]
     }
 }
 

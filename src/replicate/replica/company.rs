@@ -10,7 +10,7 @@
 //! after it has stored the first segment of a WAL, or its own first one; at least one comes after
 //! both, takes its segment back, and goes elsewhere. What is left open:
 //!
-//! * One that dies before it has taken its segment back, and does not come again. The generation
+//! * One that dies before it has taken its segment back. The generation
 //!   cannot be restored beyond that until the next snapshot: the restore says so, and `verify`
 //!   names the two.
 //! * Who only goes on with its log looks for the beginning of the next one every [`ALONE`], and
@@ -28,6 +28,7 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use tokio::time::{Instant, timeout};
+use tracing::warn;
 
 use super::{Connected, Failures};
 use crate::format::{Generation, History, Key, Seal, WalPos};
@@ -193,13 +194,30 @@ impl Connected {
                 Ok(false)
             }
             Err(StoreError::Exists { .. }) => {
-                let other = self.seal_in_place(key).await?;
-                if matches!(other, Ok(Some(other)) if other.previous == seal.previous) {
-                    self.store.delete(&[staged.key().to_string()]).await?;
+                let other = self.seal_in_place(key).await?.ok().flatten();
+                if other.is_some_and(|other| other.link() == seal.previous) {
+                    // It is our own: the note of it was lost.
+                    return Ok(false);
+                }
+                if other.is_some_and(|other| other.previous == seal.previous) {
+                    self.take_back(staged).await?;
                 }
                 Ok(true)
             }
             Err(error) => Err(error),
+        }
+    }
+
+    /// Removes a segment that nobody can have gone on from.
+    async fn take_back(&self, staged: &Staged) -> Result<(), StoreError> {
+        let key = staged.key().to_string();
+        match self.store.delete(std::slice::from_ref(&key)).await {
+            Err(error @ StoreError::Rejected(_)) => {
+                // Where we may not delete, the fork is as good; only restores find it in their way.
+                warn!(name = self.replica.options.name, key, "cannot take a segment back: {error}");
+                Ok(())
+            }
+            outcome => outcome,
         }
     }
 
@@ -208,7 +226,8 @@ impl Connected {
         let key = key.to_string();
         match self.store.get(&key, 0..1).await {
             Ok(_) => Err(StoreError::Exists { key }),
-            Err(StoreError::NotFound { .. }) => Ok(()),
+            // What may be read if it is there, but not listed everywhere, is forbidden if it is not.
+            Err(StoreError::NotFound { .. } | StoreError::Rejected(_)) => Ok(()),
             Err(error) => Err(error),
         }
     }
@@ -230,7 +249,9 @@ impl Connected {
         generation: Generation,
         key: &str,
     ) -> Result<(), StoreError> {
-        let Some(before) = &self.before else { return Ok(()) };
+        // Who forces it knows that there was another one, which will notice.
+        let before = self.before.as_ref().filter(|_| !self.replica.forced);
+        let Some(before) = before else { return Ok(()) };
         let (histories, sent) = (self.histories().await?, self.sent()?);
         let Some(other) = before.touched(&histories, generation, sent) else { return Ok(()) };
         self.store.delete(&[key.to_owned()]).await?;

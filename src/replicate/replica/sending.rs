@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use tracing::{debug, error, info, warn};
 
 use super::reconcile::follows;
-use super::{Connected, Failures, PAUSE_MAX};
+use super::{Connected, Failures, PAUSE_MAX, stopping};
 use crate::failpoint::Failpoint;
 use crate::format::{Generation, Key, Link, Seal, WalPos};
 use crate::replicate::backoff::Backoff;
@@ -146,6 +146,25 @@ impl Connected {
         Ok(())
     }
 
+    /// Stores another snapshot of a generation that the replica holds. There is no need of it at the
+    /// end.
+    pub(super) async fn store_unless_stopping(&mut self, snapshot: Snapshot) {
+        let (stopping, generation) = (stopping(&self.replica), snapshot.seal.generation);
+        let stored = tokio::select! {
+            () = self.store_snapshot(snapshot) => true,
+            () = stopping => false,
+        };
+        if !stored {
+            self.replica.metrics.set_joining(false);
+            self.replica.report(Report::SnapshotFailed(generation, false));
+        }
+    }
+
+    /// Whether the replica holds something of a generation.
+    pub(super) fn holds(&self, generation: Generation) -> bool {
+        self.tip.is_some_and(|(of, _)| of == generation)
+    }
+
     /// Stores a snapshot, after every segment that was cut before it.
     ///
     /// When the answer to the first one of a generation is lost, it may be there, and another
@@ -164,7 +183,7 @@ impl Connected {
         let report = match &outcome {
             Ok(()) => {
                 self.snapshot_pause = Backoff::new(PAUSE_MAX);
-                if self.tip.is_none_or(|(of, _)| of != generation) {
+                if !self.holds(generation) {
                     self.joined(&snapshot.seal);
                 }
                 self.maintenance.snapshot_stored(&snapshot.seal);
@@ -197,7 +216,7 @@ impl Connected {
 
     async fn try_store_snapshot(&mut self, snapshot: &Snapshot) -> Result<(), StoreError> {
         let generation = snapshot.seal.generation;
-        let held = self.tip.is_some_and(|(of, _)| of == generation);
+        let held = self.holds(generation);
         if held {
             let start = snapshot.seal.start;
             self.check_alone(generation, start).await?;
@@ -205,8 +224,7 @@ impl Connected {
             self.send_segments(generation, Some(start)).await.map_err(StoreError::Unavailable)?;
             let staged = self.replica.staging.segments(generation);
             let first = staged.map_err(|error| StoreError::Unavailable(error.into()))?;
-            let held = self.tip.is_some_and(|(of, _)| of == generation);
-            if !held || first.first().is_some_and(|staged| staged.pos < start) {
+            if !self.holds(generation) || first.first().is_some_and(|staged| staged.pos < start) {
                 return Err(StoreError::Unavailable(anyhow::anyhow!(
                     "segments before it are missing"
                 )));

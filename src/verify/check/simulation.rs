@@ -133,7 +133,9 @@ proptest! {
             }
         }
         // Of one object alone nobody can tell that it had a seal.
-        prop_assume!(seals[&one] != was && (how > 0 || keys.len() > 1));
+        if seals[&one] == was || (how == 0 && keys.len() == 1) {
+            return Ok(());
+        }
         let named: Vec<Key> = defects(&seals).iter().map(|defect| defect.object).collect();
         prop_assert!(named.contains(&one), "{one} is not among {named:?}");
     }

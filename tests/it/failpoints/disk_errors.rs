@@ -195,6 +195,23 @@ fn a_large_transaction_and_a_slow_disk_keep_nobody_from_ending_it() {
     site.check();
 }
 
+/// Everything was on the replica, and yet the end waited for one more snapshot of it.
+#[test]
+fn a_snapshot_that_nobody_needs_at_the_end_is_not_waited_for() {
+    let site = Site::with("monitor-interval: 20ms", "sync-interval: 20ms, snapshot-interval: 1s");
+    site.write(1, 20);
+    let mut daemon = site.replicate();
+    daemon.wait_for("snapshot written");
+    site.arm(&format!("{} = slow 3s", Failpoint::SnapshotReading.name()));
+    open(&site.database()).execute_batch("INSERT INTO t (number) VALUES (1)").unwrap();
+    let written = |daemon: &Process| daemon.log().matches("write snapshot").count();
+    eventually("another snapshot", || written(&daemon) == 2);
+    let log = daemon.stop();
+    assert_eq!(log.matches("snapshot written").count(), 1, "{log}");
+    site.disarm();
+    site.check();
+}
+
 /// Until it was said once, and not each time.
 #[test]
 fn a_failure_that_goes_on_is_not_said_each_time() {

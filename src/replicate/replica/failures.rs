@@ -1,0 +1,53 @@
+use std::time::Duration;
+
+use tokio::time::Instant;
+use tracing::{error, warn};
+
+use super::{PAUSE_MAX, Replica};
+use crate::replicate::backoff::Backoff;
+use crate::replicate::message::Report;
+use crate::store::StoreError;
+
+/// How often something failed, and what was said about it.
+pub(super) struct Failures {
+    what: &'static str,
+    backoff: Backoff,
+    count: u32,
+    logged: Option<Instant>,
+}
+
+/// While something goes on failing, it is said so this often.
+const LOG_INTERVAL: Duration = Duration::from_secs(30);
+
+impl Failures {
+    /// Begins to count failures of one thing that is tried until it succeeds.
+    pub(super) fn new(what: &'static str) -> Self {
+        Self { what, backoff: Backoff::new(PAUSE_MAX), count: 0, logged: None }
+    }
+
+    /// Says what went wrong, though not every time, and waits before the next attempt.
+    pub(super) async fn wait(&mut self, replica: &Replica, error: &StoreError) {
+        self.count += 1;
+        if self.logged.is_none_or(|logged| logged.elapsed() >= LOG_INTERVAL) {
+            self.logged = Some(Instant::now());
+            self.say(replica, error);
+        }
+        if let (1, StoreError::Rejected(_)) = (self.count, error) {
+            replica.report(Report::Rejected(error.to_string()));
+        }
+        tokio::time::sleep(self.backoff.pause(fastrand::f64())).await;
+    }
+
+    fn say(&self, replica: &Replica, error: &StoreError) {
+        let Replica { database, options, staging, .. } = replica;
+        let staged = staging.all().unwrap_or_default();
+        let oldest = staged.iter().map(|staged| staged.since).min();
+        let behind = oldest.map(|since| since.elapsed().unwrap_or_default().as_secs());
+        let (db, name, what, failures) = (database.display(), &options.name, self.what, self.count);
+        if matches!(error, StoreError::Unavailable(_)) {
+            warn!(%db, name, failures, seconds_behind = behind, "{what} failed, will retry: {error}");
+        } else {
+            error!(%db, name, failures, seconds_behind = behind, "{what} failed: {error}");
+        }
+    }
+}
