@@ -67,6 +67,8 @@ pub(super) struct Tail {
     identity: String,
     /// The database could be opened once, and what an earlier process left was taken up.
     opened: bool,
+    /// Nothing was done since it takes as little memory as it can.
+    rested: bool,
     /// Since when every attempt fails.
     failing: Option<Instant>,
     /// Since when it is to end.
@@ -100,6 +102,7 @@ impl Tail {
             parent: Link::default(),
             moved: false,
             identity: String::new(),
+            rested: false,
             opened: false,
             failing: None,
             stopping: None,

@@ -138,6 +138,8 @@ impl Tail {
             return Ok(None);
         }
         database.backfill()?;
+        // What others wrote and nobody synced yet: the checkpoint syncs it, while nobody can write.
+        database.file().sync_data()?;
         let mut end = None;
         let checkpoint = database.checkpoint(patience, |database| -> anyhow::Result<()> {
             if let Some(log) = database.log()? {

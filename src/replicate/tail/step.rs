@@ -75,11 +75,7 @@ impl Tail {
                     self.metrics.set_looked_at(looked_at);
                 }
                 let pause = self.pause(told, Instant::now());
-                if pause >= REST
-                    && let Some(Err(error)) = self.database.as_ref().map(Database::rest)
-                {
-                    debug!(db = %self.path().display(), "cannot take less memory: {error}");
-                }
+                self.rest(pause);
                 pause
             }
             // We were told to abort meanwhile, and there is nothing wrong.
@@ -98,6 +94,19 @@ impl Tail {
             }
         };
         Ok(Next::Step { after, for_changes: !self.schedule.changed && self.failing.is_none() })
+    }
+
+    /// Takes less memory in a pause that is long enough, once: another idle look changes nothing.
+    fn rest(&mut self, pause: Duration) {
+        let idle = self.schedule.last_look_was_idle;
+        if pause >= REST && !(idle && self.rested) {
+            if let Some(Err(error)) = self.database.as_ref().map(Database::rest) {
+                debug!(db = %self.path().display(), "cannot take less memory: {error}");
+            }
+            self.rested = idle;
+        } else if !idle {
+            self.rested = false;
+        }
     }
 
     /// How long there is nothing to do, unless something changes. `told`: that would be noticed.
