@@ -73,7 +73,6 @@ pub(super) struct Tail {
     failing: Option<Instant>,
     /// Since when it is to end.
     stopping: Option<Instant>,
-    aborted: bool,
 }
 
 impl Tail {
@@ -106,7 +105,6 @@ impl Tail {
             opened: false,
             failing: None,
             stopping: None,
-            aborted: false,
         })
     }
 

@@ -18,7 +18,8 @@ impl Tail {
                     self.schedule.changed = true;
                     self.publish();
                 }
-                Message::Abort => self.aborted = true,
+                // It was cancelled as well.
+                Message::Abort => (),
             }
         }
         Ok(())

@@ -62,7 +62,8 @@ impl Tail {
     /// Does what there is to do now.
     fn step(&mut self) -> anyhow::Result<Next> {
         self.receive()?;
-        if self.aborted || (self.failing.is_none() && self.may_end(Instant::now())) {
+        let aborted = self.lines.cancellation.is_cancelled();
+        if aborted || (self.failing.is_none() && self.may_end(Instant::now())) {
             return Ok(Next::End(self.end()));
         }
         // Before the database is looked at: what changes in between would be missed.
