@@ -47,8 +47,8 @@ pub(super) enum Report {
     SnapshotFailed(Generation, bool),
     /// A segment was stored.
     SegmentStored,
-    /// We are to end, and up to the segment of that link what was stored is in its place: nobody has
-    /// taken the replica over.
+    /// We are to end, and up to the segment of that link what was stored is in its place: nobody
+    /// has taken the replica over.
     Settled(Link),
     /// It cannot be used until somebody changes something.
     Rejected(String),

@@ -298,8 +298,13 @@ impl Database {
 
     /// Copies what it can of the log into the database file, while the application goes on writing:
     /// what is up to our read transaction.
+    ///
+    /// All of it is on the disk then. SQLite leaves that to the checkpoint that copies the last
+    /// frame (`walCheckpoint` in wal.c), which is made while nobody can write.
     pub fn backfill(&mut self) -> rusqlite::Result<()> {
         self.spare.checkpoint("PASSIVE")?;
+        // An error is met again by that checkpoint.
+        let _ = self.file.sync_data();
         Ok(())
     }
 

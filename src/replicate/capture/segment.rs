@@ -163,7 +163,8 @@ impl Capture {
         self.next_index()
     }
 
-    /// Writes a segment of the log with that salt from the cursor on, gives it to the replicas, and moves the cursor.
+    /// Writes a segment of the log with that salt from the cursor on, gives it to the replicas, and
+    /// moves the cursor.
     fn stage(
         &mut self,
         state: &StateDirectory,

@@ -10,9 +10,8 @@
 //! after it has stored the first segment of a WAL, or its own first one; at least one comes after
 //! both, takes its segment back, and goes elsewhere. What is left open:
 //!
-//! * One that dies before it has taken its segment back. The generation
-//!   cannot be restored beyond that until the next snapshot: the restore says so, and `verify`
-//!   names the two.
+//! * One that dies before it has taken its segment back. The generation cannot be restored beyond
+//!   that until the next snapshot: the restore says so, and `verify` names the two.
 //! * Who only goes on with its log looks for the beginning of the next one every [`ALONE`], and
 //!   before the first segment after such a pause. What it has sent until then is left where it is,
 //!   with the same consequence.
@@ -226,7 +225,7 @@ impl Connected {
         let key = key.to_string();
         match self.store.get(&key, 0..1).await {
             Ok(_) => Err(StoreError::Exists { key }),
-            // What may be read if it is there, but not listed everywhere, is forbidden if it is not.
+            // What may be read if it is there, and not listed, is forbidden if it is not.
             Err(StoreError::NotFound { .. } | StoreError::Rejected(_)) => Ok(()),
             Err(error) => Err(error),
         }

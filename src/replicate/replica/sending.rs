@@ -146,8 +146,8 @@ impl Connected {
         Ok(())
     }
 
-    /// Stores another snapshot of a generation that the replica holds. There is no need of it at the
-    /// end.
+    /// Stores another snapshot of a generation that the replica holds. There is no need of it at
+    /// the end.
     pub(super) async fn store_unless_stopping(&mut self, snapshot: Snapshot) {
         let (stopping, generation) = (stopping(&self.replica), snapshot.seal.generation);
         let stored = tokio::select! {

@@ -10,7 +10,14 @@ use crate::replicate::cursor::Place;
 use crate::replicate::durable::Durability;
 use crate::replicate::image::Image;
 use crate::replicate::pages::PageTable;
+use crate::sqlite::Database;
 use crate::wal::{Checksum, Salt, WalHeader};
+
+/// How much of the log, in bytes, may be left to be read and copied while nobody can write.
+const REST: u64 = 1 << 20;
+
+/// How often it is tried to get there. Each time less is left, unless the application is faster.
+const ROUNDS_MAX: u32 = 5;
 
 /// How long the application's writers are given way to at the start.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -134,23 +141,20 @@ impl Tail {
     /// that end is. `None` if a writer did not let us in.
     pub(super) fn freeze(&mut self, patience: Duration) -> anyhow::Result<Option<Frozen>> {
         let Some(database) = &mut self.database else { return Ok(None) };
-        if !database.advance(patience, |_| Ok::<_, anyhow::Error>(()))? {
-            return Ok(None);
-        }
-        database.backfill()?;
-        // What others wrote and nobody synced yet: the checkpoint syncs it, while nobody can write.
-        database.file().sync_data()?;
         let mut end = None;
-        let checkpoint = database.checkpoint(patience, |database| -> anyhow::Result<()> {
-            if let Some(log) = database.log()? {
-                let view = log.view(WalHeader::SIZE as u64, log.header.checksum)?;
-                end = view.pages.map(|_| LogEnd {
-                    offset: view.end,
-                    salt: log.header.salt,
-                    checksum: view.checksum,
-                    needed: false,
-                });
+        for _ in 0..ROUNDS_MAX {
+            if !database.advance(patience, |_| Ok::<_, anyhow::Error>(()))? {
+                return Ok(None);
             }
+            database.backfill()?;
+            let before = bytes(end);
+            end = find_end(database, end)?;
+            if bytes(end).saturating_sub(before) <= REST {
+                break;
+            }
+        }
+        let checkpoint = database.checkpoint(patience, |database| -> anyhow::Result<()> {
+            end = find_end(database, end)?;
             Ok(())
         })?;
         let Some(checkpoint) = checkpoint else { return Ok(None) };
@@ -166,4 +170,21 @@ impl Tail {
             .until(&self.lines.cancellation);
         Ok(Some(Frozen { image, log: Some(LogEnd { needed: true, ..end }) }))
     }
+}
+
+fn bytes(end: Option<LogEnd>) -> u64 {
+    end.map_or(0, |end| end.offset)
+}
+
+/// The end of the log, if there is a commit in it. What is before `known` is not read again: nobody
+/// shall wait for that.
+fn find_end(database: &Database, known: Option<LogEnd>) -> anyhow::Result<Option<LogEnd>> {
+    let Some(log) = database.log()? else { return Ok(None) };
+    let salt = log.header.salt;
+    let known = known.filter(|known| known.salt == salt);
+    let begin = (WalHeader::SIZE as u64, log.header.checksum);
+    let (offset, checksum) = known.map_or(begin, |known| (known.offset, known.checksum));
+    let view = log.view(offset, checksum)?;
+    let found = LogEnd { offset: view.end, salt, checksum: view.checksum, needed: false };
+    Ok(view.pages.map(|_| found).or(known))
 }
