@@ -308,8 +308,8 @@ fn a_log_that_is_restarted_after_a_segment_failed_ends_the_generation() {
     connection.execute("INSERT INTO b VALUES (2)", ()).unwrap();
     drop(connection);
     let log = daemon.stop();
-    assert!(log.contains("a segment of it could not be finished"), "{log}");
     site.check();
+    assert!(log.contains("a segment of it could not be finished"), "{log}");
 }
 
 /// The cursor could not be written, and yet was moved: its segment was not sent before another one
