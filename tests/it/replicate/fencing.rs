@@ -281,14 +281,21 @@ fn who_was_stopped_for_long_does_not_spoil_what_others_wrote() {
     }
 }
 
-/// Two histories of the same replica went on side by side, and a restore gave now the one and now
-/// the other.
-#[test]
-fn who_was_succeeded_goes_elsewhere() {
+/// A daemon, and another one that has just begun a generation in its replica.
+struct Succession {
+    one: Site,
+    /// Of the application that the former daemon replicates.
+    connection: Connection,
+    former: Process,
+    other: Site,
+    successor: Process,
+}
+
+fn succession() -> Succession {
     let one = Site::new();
     one.write(1, 50);
     let connection = open(&one.database());
-    let mut former = one.replicate();
+    let former = one.replicate();
     connection.execute_batch("INSERT INTO t DEFAULT VALUES").unwrap();
     eventually("all is sent", || restored_rows(&one) == rows(&one.database()));
 
@@ -298,6 +305,14 @@ fn who_was_succeeded_goes_elsewhere() {
     settle(&other.database());
     let successor = other.replicate();
     eventually("a generation", || one.listing().snapshots() == 2);
+    Succession { one, connection, former, other, successor }
+}
+
+/// Two histories of the same replica went on side by side, and a restore gave now the one and now
+/// the other.
+#[test]
+fn who_was_succeeded_goes_elsewhere() {
+    let Succession { one, connection, mut former, other, successor } = succession();
 
     eventually("the former one has a fork", || {
         connection.execute_batch("INSERT INTO t DEFAULT VALUES").unwrap();
@@ -317,18 +332,7 @@ fn who_was_succeeded_goes_elsewhere() {
 /// had looked for that last.
 #[test]
 fn who_was_succeeded_goes_elsewhere_before_it_ends() {
-    let one = Site::new();
-    one.write(1, 50);
-    let connection = open(&one.database());
-    let former = one.replicate();
-    connection.execute_batch("INSERT INTO t DEFAULT VALUES").unwrap();
-    eventually("all is sent", || restored_rows(&one) == rows(&one.database()));
-
-    let other = restored_from(&one);
-    other.write(2, 5);
-    settle(&other.database());
-    let successor = other.replicate();
-    eventually("a generation", || one.listing().snapshots() == 2);
+    let Succession { one, connection, former, other, successor } = succession();
 
     connection.execute_batch("INSERT INTO t DEFAULT VALUES").unwrap();
     drop(connection);
