@@ -47,6 +47,7 @@ mod signals;
 mod snapshot;
 mod staging;
 mod state_directory;
+mod tables;
 mod tail;
 mod tip;
 mod watchdog;

@@ -16,6 +16,7 @@ use crate::format::Generation;
 /// cursor            how far the database was captured
 /// pages             the digest of each page
 /// lineage           the generations that were captured from this database file
+/// tables            which tables it has, by the hashes of their names
 /// restored          what the file was restored from, and which file that was
 /// staging/          segments that some replica does not have yet
 /// segment.partial   the segment that is being cut
@@ -69,6 +70,10 @@ impl StateDirectory {
 
     pub(super) fn lineage(&self) -> PathBuf {
         self.path.join("lineage")
+    }
+
+    pub(super) fn tables(&self) -> PathBuf {
+        self.path.join("tables")
     }
 
     /// The restore that was taken note of last.

@@ -1,6 +1,7 @@
 //! Follows one database: captures its log, checkpoints it, and takes its snapshots.
 
 mod adoption;
+mod application;
 mod backlog;
 mod checkpoints;
 mod divergence;
@@ -63,6 +64,8 @@ pub(super) struct Tail {
     /// It is not proven yet that the database is still the one that was captured by an earlier
     /// process: the file is another one, or was overwritten.
     moved: bool,
+    /// The schema cookie when it was last noted which tables there are.
+    tables_noted_at: Option<u32>,
     /// Which file it was when it was opened last.
     identity: String,
     /// The database could be opened once, and what an earlier process left was taken up.
@@ -100,6 +103,7 @@ impl Tail {
             lineage,
             parent: Link::default(),
             moved: false,
+            tables_noted_at: None,
             identity: String::new(),
             rested: false,
             opened: false,
@@ -139,6 +143,7 @@ impl Tail {
     /// The database is another one from now on.
     fn end_lineage(&mut self) {
         self.moved = false;
+        self.tables_noted_at = None;
         self.parent = Link::default();
         if let Err(error) = self.lineage.end() {
             warn!(db = %self.path().display(), "cannot forget the history of another file: {error}");
@@ -179,6 +184,7 @@ impl Tail {
         if let Some(effort) = self.checkpoint_effort(now)? {
             self.checkpoint(effort, now)?;
         }
+        self.note_tables();
         Ok(())
     }
 
@@ -288,7 +294,7 @@ impl Tail {
         let staging = self.staging(|_| true);
         let saved = Saved::load(&self.state.cursor())?;
         let restored = Provenance::of(self.path()).map(|restored| restored.0.generation());
-        self.moved = saved.is_some_and(|saved| {
+        self.moved = saved.as_ref().is_some_and(|saved| {
             saved.file != identity && restored != Some(saved.cursor.generation)
         });
         let capture = Capture::resume(&self.state, database.page_size(), identity, &staging)?;
@@ -301,6 +307,9 @@ impl Tail {
             self.lineage.add(capture.cursor().generation)?;
         }
         if self.capture.is_none() {
+            if saved.is_some() {
+                self.recognize_application();
+            }
             if self.moved {
                 self.end_lineage();
             }

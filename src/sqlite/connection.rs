@@ -88,6 +88,12 @@ impl Connection {
         self.0.execute_batch("PRAGMA shrink_memory")
     }
 
+    /// The names of all tables. An error also if it is a schema that SQLite cannot read.
+    pub(super) fn tables(&self) -> Result<Vec<String>> {
+        let mut names = self.0.prepare("SELECT name FROM sqlite_schema WHERE type = 'table'")?;
+        names.query_map((), |row| row.get(0))?.collect()
+    }
+
     /// A number that SQLite knows of the database: `page_size`, `page_count`.
     pub(super) fn number(&self, pragma: &str) -> Result<u32> {
         self.0.pragma_query_value(None, pragma, |row| row.get(0))

@@ -204,6 +204,12 @@ impl Database {
         self.page_size
     }
 
+    /// The names of its tables, as they are now.
+    pub fn tables(&self) -> rusqlite::Result<Vec<String>> {
+        // A connection that reads the schema keeps it in memory.
+        Connection::open(&self.path, BUSY_TIMEOUT)?.tables()
+    }
+
     /// The database file. It must be read with `read_at` only.
     pub fn file(&self) -> &Arc<File> {
         &self.file

@@ -7,6 +7,7 @@ mod divergence;
 mod fencing;
 mod health;
 mod history;
+mod overwriting;
 mod power_loss;
 mod refusals;
 mod replicas;

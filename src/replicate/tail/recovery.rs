@@ -51,6 +51,9 @@ impl Tail {
                 Err(error) => debug!("cannot compare the database with its replicas: {error:#}"),
             }
         }
+        if self.schedule.fresh {
+            self.recognize_application();
+        }
         self.abandon(&reason.to_string());
     }
 

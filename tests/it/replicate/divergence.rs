@@ -317,34 +317,3 @@ fn without_what_is_kept_beside_it_a_database_is_known_by_what_it_holds() {
     site.replicate().stop();
     site.check_fork();
 }
-
-/// A file that was overwritten in place, while no daemon ran, was taken for the database that it
-/// had been: `restore` gave the other one.
-#[test]
-fn a_file_that_was_overwritten_in_place_goes_on_in_a_fork() {
-    for with_older_state in [true, false] {
-        let site = Site::new();
-        site.write(1, 20);
-        let mut other = site.keep_copy();
-        let daemon = site.replicate();
-        site.write(2, 20);
-        daemon.stop();
-        let before = site.keep_copy();
-        if !with_older_state {
-            other = site.fresh("other");
-            open(&other)
-                .execute_batch("CREATE TABLE another (x); INSERT INTO another VALUES (1)")
-                .unwrap();
-            settle(&other);
-        }
-        // The same file, with another content.
-        fs::copy(&other, site.database()).unwrap();
-        let mut daemon = site.replicate();
-        daemon.wait_for("overwritten in place");
-        daemon.wait_for("DIVERGED");
-        eventually("a fork", || !site.forks().is_empty());
-        daemon.stop();
-        site.check_restore(&[], &before);
-        site.check_fork();
-    }
-}

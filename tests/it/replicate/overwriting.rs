@@ -1,0 +1,94 @@
+//! Another database under the name of the one that was replicated, and what only looks like that.
+
+use std::fs;
+use std::os::unix::fs::FileExt;
+
+use rustix::process::Signal;
+
+use crate::support::{Site, eventually, open, settle};
+
+/// A file that was overwritten in place, while no daemon ran, was taken for the database that it
+/// had been: `restore` gave the other one.
+#[test]
+fn a_file_that_was_overwritten_in_place_goes_on_in_a_fork() {
+    let fresh = "CREATE TABLE another (x); INSERT INTO another VALUES (1)";
+    // As often changed as the one of before, and more often: the header does not tell.
+    let older = format!("{fresh}; {}", "CREATE TABLE more (x); DROP TABLE more; ".repeat(100));
+    let other_pages =
+        format!("{older} PRAGMA journal_mode = delete; PRAGMA page_size = 8192; VACUUM");
+    for other in [None, Some(fresh), Some(&older), Some(&other_pages)] {
+        let site = Site::new();
+        site.write(1, 20);
+        let mut copied = site.keep_copy();
+        let daemon = site.replicate();
+        site.write(2, 20);
+        daemon.stop();
+        let before = site.keep_copy();
+        if let Some(statements) = other {
+            copied = site.fresh("other");
+            open(&copied).execute_batch(statements).unwrap();
+            settle(&copied);
+        }
+        // The same file, with another content.
+        fs::copy(&copied, site.database()).unwrap();
+        let mut daemon = site.replicate();
+        daemon.wait_for("overwritten in place");
+        daemon.wait_for("DIVERGED");
+        eventually("a fork", || !site.forks().is_empty());
+        daemon.stop();
+        site.check_restore(&[], &before);
+        site.check_fork();
+    }
+}
+
+/// What an application does while no daemon runs is not to be taken for that.
+#[test]
+fn an_application_may_change_everything_while_nobody_watches() {
+    let rename = "ALTER TABLE t RENAME TO renamed; CREATE TABLE t (x); INSERT INTO t VALUES (1)";
+    for statements in ["DELETE FROM t; VACUUM", "PRAGMA journal_mode = delete; VACUUM", rename] {
+        let site = Site::new();
+        site.write(1, 100);
+        site.replicate().stop();
+        open(&site.database()).execute_batch(statements).unwrap();
+        settle(&site.database());
+        let log = site.replicate().stop();
+        assert!(!log.contains("DIVERGED"), "{log}");
+        site.check();
+    }
+}
+
+/// While the database could not be read, nobody saw that another file took its place.
+#[test]
+fn a_file_that_comes_back_as_another_one_goes_on_in_a_fork() {
+    let site = Site::new();
+    let replica = format!("path: {}, sync-interval: 50ms", site.replica().display());
+    site.configure("monitor-interval: 50ms, min-checkpoint-page-count: 1", &[&replica]);
+    site.write(1, 50);
+    let connection = open(&site.database());
+    connection.execute_batch("CREATE TABLE u (x); INSERT INTO u VALUES (1)").unwrap();
+    let other = site.fresh("other");
+    open(&other).execute_batch("CREATE TABLE u (x); INSERT INTO u VALUES (3)").unwrap();
+    settle(&other);
+    let mut daemon = site.replicate();
+    daemon.wait_for("snapshot written");
+
+    // The connection has the first page in memory, and does not see that.
+    connection.execute_batch("PRAGMA wal_checkpoint(TRUNCATE); SELECT * FROM u").unwrap();
+    let file = fs::File::options().read(true).write(true).open(site.database()).unwrap();
+    let mut header = [0; 100];
+    file.read_exact_at(&mut header, 0).unwrap();
+    file.write_all_at(&[0; 100], 0).unwrap();
+    connection.execute_batch("UPDATE u SET x = 2").unwrap();
+    daemon.wait_for("replication is interrupted");
+    daemon.pause();
+    file.write_all_at(&header, 0).unwrap();
+    drop((connection, file));
+    let before = site.keep_copy();
+    fs::rename(&other, site.database()).unwrap();
+    daemon.signal(Signal::CONT);
+    daemon.wait_for("DIVERGED");
+    eventually("a fork", || !site.forks().is_empty());
+    daemon.stop();
+    site.check_fork();
+    site.check_restore(&[], &before);
+}
