@@ -13,5 +13,6 @@ mod refusals;
 mod replicas;
 mod resume;
 mod round_trip;
+mod succession;
 mod uncommitted;
 mod validation;

@@ -7,8 +7,9 @@
 //!
 //! Unless the log goes on for the one, and was restarted for the other. That is possible when one
 //! begins with a copy of the other's state of that very moment. So each looks for the other's name
-//! after it has stored the first segment of a WAL, or its own first one; at least one comes after
-//! both, takes its segment back, and goes elsewhere. What is left open:
+//! after it has stored the first segment of a WAL, or the first one that it has cut itself: a copy
+//! has what was staged before as well. At least one comes after both, takes its segment back, and
+//! goes elsewhere. What is left open:
 //!
 //! * One that dies before it has taken its segment back. The generation cannot be restored beyond
 //!   that until the next snapshot: the restore says so, and `verify` names the two.
@@ -51,9 +52,20 @@ pub(super) struct Company {
     looked: Option<Instant>,
     /// Generations that are no successors: they were there before ours.
     others: HashSet<Generation>,
-    /// The generation that nobody else had gone on with when our first segment was stored, since it
-    /// was last looked what the replica holds.
+    /// The generation that nobody else had gone on with when the first segment was stored that we
+    /// alone have, since it was last looked what the replica holds.
     pub(super) alone_in: Option<Generation>,
+    /// The last of the segments that were staged when it was last looked what the replica holds.
+    /// Another daemon may have begun with a copy of them.
+    pub(super) inherited: Option<(Generation, WalPos)>,
+}
+
+impl Company {
+    /// Whether nobody but us can have cut a segment.
+    fn is_own(&self, staged: &Staged) -> bool {
+        let last = self.inherited.filter(|(generation, _)| *generation == staged.generation);
+        last.is_none_or(|(_, last)| staged.pos > last)
+    }
 }
 
 /// What a replica held when the first snapshot of a generation was asked for.
@@ -189,7 +201,9 @@ impl Connected {
         let key = Key::Segment { generation, pos };
         match self.check_free(key).await {
             Ok(()) => {
-                self.company.alone_in = Some(generation);
+                if self.company.is_own(staged) {
+                    self.company.alone_in = Some(generation);
+                }
                 Ok(false)
             }
             Err(StoreError::Exists { .. }) => {

@@ -1,0 +1,109 @@
+//! A daemon whose replica was taken over goes elsewhere, and hides nothing.
+
+use rusqlite::Connection;
+
+use super::fencing::{check_all, restored, restored_from, restored_rows, rows};
+use crate::support::{Process, Site, assert_same, eventually, open, settle};
+
+/// A daemon, and another one that has just begun a generation in its replica.
+struct Succession {
+    one: Site,
+    /// Of the application that the former daemon replicates.
+    connection: Connection,
+    former: Process,
+    other: Site,
+    successor: Process,
+}
+
+fn succession() -> Succession {
+    let one = Site::new();
+    one.write(1, 50);
+    let connection = open(&one.database());
+    let former = one.replicate();
+    connection.execute_batch("INSERT INTO t DEFAULT VALUES").unwrap();
+    eventually("all is sent", || restored_rows(&one) == rows(&one.database()));
+
+    let other = restored_from(&one);
+    // After that it is not what was restored, and has to begin a generation.
+    other.write(2, 5);
+    settle(&other.database());
+    let successor = other.replicate();
+    eventually("a generation", || one.listing().snapshots() == 2);
+    Succession { one, connection, former, other, successor }
+}
+
+/// Two histories of the same replica went on side by side, and a restore gave now the one and now
+/// the other.
+#[test]
+fn who_was_succeeded_goes_elsewhere() {
+    let Succession { one, connection, mut former, other, successor } = succession();
+
+    eventually("the former one has a fork", || {
+        connection.execute_batch("INSERT INTO t DEFAULT VALUES").unwrap();
+        one.forks().len() == 1
+    });
+    former.wait_for("another daemon has taken it over");
+    other.write(3, 5);
+    drop(connection);
+    former.stop();
+    assert!(!successor.stop().contains("DIVERGED"));
+    settle(&other.database());
+    assert_same(&other.database(), &restored(&one, &one.replica()));
+    check_all(&one, &[&one, &other]);
+}
+
+/// A daemon that was told to end had sent what nobody would find: a new generation had begun since it
+/// had looked for that last.
+#[test]
+fn who_was_succeeded_goes_elsewhere_before_it_ends() {
+    let Succession { one, connection, former, other, successor } = succession();
+
+    connection.execute_batch("INSERT INTO t DEFAULT VALUES").unwrap();
+    drop(connection);
+    let log = former.stop();
+    assert!(log.contains("another daemon has taken it over"), "{log}");
+    // What was written last is restored by default.
+    other.write(3, 5);
+    assert!(!successor.stop().contains("DIVERGED"));
+    assert_eq!(one.forks().len(), 1);
+    check_all(&one, &[&one, &other]);
+}
+
+/// A daemon that was about to store its next snapshot when it noticed that another one had taken the
+/// replica over went on there, with a generation that hid the other one's: it had asked for that
+/// snapshot before it looked, and so nobody knew what the replica held.
+#[test]
+fn who_waits_for_a_snapshot_when_it_was_succeeded_goes_elsewhere() {
+    let one = Site::new();
+    let path = one.replica();
+    let replica = format!("path: {}, sync-interval: 20ms, snapshot-interval: 50ms", path.display());
+    one.configure("monitor-interval: 20ms", &[&replica]);
+    one.write(1, 50);
+    let connection = open(&one.database());
+    let former = one.replicate();
+    connection.execute_batch("INSERT INTO t DEFAULT VALUES").unwrap();
+    eventually("all is sent", || restored_rows(&one) == rows(&one.database()));
+    // The log does not end any more, and the next snapshot has to wait for that.
+    let reader = open(&one.database());
+    reader.execute_batch("BEGIN; SELECT count(*) FROM t").unwrap();
+    connection.execute_batch("INSERT INTO t DEFAULT VALUES").unwrap();
+    eventually("all is sent", || restored_rows(&one) == rows(&one.database()));
+
+    let other = restored_from(&one);
+    other.write(2, 5);
+    settle(&other.database());
+    let mut successor = other.replicate();
+    successor.wait_for("snapshot written");
+
+    eventually("the former one has a fork", || {
+        connection.execute_batch("INSERT INTO t DEFAULT VALUES").unwrap();
+        one.forks().len() == 1
+    });
+    other.write(3, 5);
+    drop((reader, connection));
+    former.stop();
+    assert!(!successor.stop().contains("DIVERGED"));
+    settle(&other.database());
+    assert_same(&other.database(), &restored(&one, &one.replica()));
+    check_all(&one, &[&one, &other]);
+}
