@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use rusqlite::Connection;
+
 use super::{Remote, with_each};
 use crate::rogue::Habits;
 use crate::support::{assert_same, eventually, open};
@@ -55,21 +57,42 @@ fn who_is_shown_an_earlier_end_does_not_go_on_from_there() {
     let settings = "monitor-interval: 10ms, min-checkpoint-page-count: 20";
     let remote = Remote::with(settings, "sync-interval: 10ms");
     let daemon = remote.replicate();
-    let next_log = "/wal/00000001_";
-    let habits = Habits { unlisted: Some(next_log.to_owned()), ..Habits::default() };
-    remote.store.set_habits(habits);
-    // Keeps the log.
-    let connection = open(&remote.site.database());
+    let [connection, reader] = [(); 2].map(|()| open(&remote.site.database()));
     connection.execute_batch("CREATE TABLE logged (i)").unwrap();
-    eventually("a segment of the next log", || {
-        connection.execute_batch("INSERT INTO logged VALUES (1)").unwrap();
-        !remote.keys(next_log).is_empty()
+    let log = || -> (i64, i64) {
+        let look = "PRAGMA wal_checkpoint(NOOP)";
+        connection.query_row(look, (), |row| Ok((row.get(1)?, row.get(2)?))).unwrap()
+    };
+    eventually("a reader of the file alone, who lets nothing be copied to it", || {
+        reader.execute_batch("BEGIN; SELECT * FROM logged").unwrap();
+        let (frames, copied) = log();
+        let alone = frames > 0 && frames == copied;
+        if !alone {
+            reader.execute_batch("ROLLBACK").unwrap();
+            connection.execute_batch("INSERT INTO logged VALUES (1)").unwrap();
+        }
+        alone
     });
-    daemon.stop();
+    let logged = |connection: &Connection| -> u32 {
+        connection.query_row("SELECT count(*) FROM logged", (), |row| row.get(0)).unwrap()
+    };
+    eventually("the rest of the log in the store", || {
+        logged(&open(&remote.restored())) == logged(&connection)
+    });
+    let segments = remote.keys("/wal/");
+    let (_, newest) = segments.last().unwrap().split_once("/wal/").unwrap();
+    let index = u32::from_str_radix(&newest[..8], 16).unwrap();
+    let next_log = format!("/wal/{:08x}_", index + 1);
+    remote.store.set_habits(Habits { unlisted: Some(next_log.clone()), ..Habits::default() });
+    eventually("two segments of the next log", || {
+        connection.execute_batch("INSERT INTO logged VALUES (2)").unwrap();
+        remote.keys(&next_log).len() > 1
+    });
+    daemon.kill();
+
     let daemon = remote.site.replicate();
-    connection.execute_batch("INSERT INTO logged VALUES (2)").unwrap();
     eventually("a new generation", || remote.generations() == 2);
-    drop(connection);
+    drop((connection, reader));
     daemon.stop();
     remote.store.behave();
     remote.check();
