@@ -51,6 +51,8 @@ failpoints! {
     SegmentLinked "segment-linked"
     StateRenaming "state-renaming"
     StateRenamed "state-renamed"
+    /// What can be copied of the log is in the database file, and the application goes on writing.
+    LogCopied "log-copied"
     /// The log is captured to its end, and nobody can write.
     LogDrained "log-drained"
     /// The log is in the database file, nobody can write, and we are in no read transaction.

@@ -1,20 +1,23 @@
 use std::fs::{self, File, Metadata};
+use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant, UNIX_EPOCH};
-use std::{fmt, io};
 
 use rusqlite::ErrorCode;
 use rustix::process::{Flock, FlockOffsetType, FlockType, fcntl_getlk};
 
 use super::connection::Connection;
-use super::{LogFile, sidecar};
+use super::{LogFile, OpenError, sidecar};
 use crate::failpoint::Failpoint;
 use crate::wal::PageSize;
 
 /// How long we wait for a lock of somebody else, where waiting harms nobody.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// How often we look whether the write lock is free.
+const LOCK_INTERVAL: Duration = Duration::from_micros(200);
 
 /// The bytes of the shared lock, as `os.h` of SQLite has them.
 const SHARED_FIRST: u64 = 0x4000_0002;
@@ -44,68 +47,6 @@ pub fn identity(file: &File) -> io::Result<String> {
     let created = metadata.created().ok();
     let since = created.and_then(|created| created.duration_since(UNIX_EPOCH).ok());
     Ok(format!("{}@{}", metadata.ino(), since.unwrap_or_default().as_nanos()))
-}
-
-/// Why a database cannot be replicated.
-#[derive(Debug)]
-pub enum OpenError {
-    /// Somebody has locked it. That may pass.
-    Locked,
-    /// Trying again will not help: what it is, and what to do about it.
-    Unusable(String),
-    Io(io::Error),
-}
-
-impl OpenError {
-    fn not_a_database() -> Self {
-        Self::Unusable("it is not a SQLite database, or it is encrypted".to_owned())
-    }
-
-    fn not_permitted(reason: impl fmt::Display) -> Self {
-        Self::Unusable(format!(
-            "{reason}: the daemon must be able to read and write the database and its directory, \
-             because readers of a WAL database share locks with its writers"
-        ))
-    }
-}
-
-impl fmt::Display for OpenError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Locked => f.write_str(
-                "the database is locked by another process: is it in exclusive locking mode, or in \
-                 a long transaction? Replication needs `PRAGMA locking_mode = normal`",
-            ),
-            Self::Unusable(reason) => f.write_str(reason),
-            Self::Io(error) => write!(f, "{error}"),
-        }
-    }
-}
-
-impl std::error::Error for OpenError {}
-
-impl From<io::Error> for OpenError {
-    fn from(error: io::Error) -> Self {
-        match error.kind() {
-            io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
-                Self::not_permitted(error)
-            }
-            _ => Self::Io(error),
-        }
-    }
-}
-
-impl From<rusqlite::Error> for OpenError {
-    fn from(error: rusqlite::Error) -> Self {
-        match error.sqlite_error_code() {
-            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Self::Locked,
-            Some(ErrorCode::NotADatabase) => Self::not_a_database(),
-            Some(ErrorCode::ReadOnly | ErrorCode::CannotOpen | ErrorCode::PermissionDenied) => {
-                Self::not_permitted(error)
-            }
-            _ => Self::Io(io::Error::other(error)),
-        }
-    }
 }
 
 /// What a checkpoint achieved.
@@ -169,8 +110,9 @@ impl Database {
             Some(held) if FileId::of(&held.metadata()?) == FileId::of(&metadata) => held,
             _ => Arc::new(File::open(path)?),
         };
-        let connect = || Connection::open(path, BUSY_TIMEOUT);
-        let (reader, spare, writer) = (connect()?, connect()?, connect()?);
+        let connect = |busy_timeout| Connection::open(path, busy_timeout);
+        let (reader, spare) = (connect(BUSY_TIMEOUT)?, connect(BUSY_TIMEOUT)?);
+        let writer = connect(Duration::ZERO)?;
         if reader.is_read_only()? {
             // Otherwise we would make a log and locks which its application may not write.
             return Err(OpenError::not_permitted("it can be read, but not written"));
@@ -286,20 +228,22 @@ impl Database {
     ///
     /// As for [`Database::checkpoint`], `drain` must read the log to its end, while nobody can
     /// write: if all of the log was copied meanwhile by somebody else, the new transaction does not
-    /// keep it from being restarted. `false` if a writer did not let us in within `patience`.
+    /// keep it from being restarted, and this is a complete checkpoint. `None` if a writer did not
+    /// let us in within `patience`.
     pub fn advance<E: From<rusqlite::Error>>(
         &mut self,
         patience: Duration,
         drain: impl FnOnce(&Self) -> Result<(), E>,
-    ) -> Result<bool, E> {
-        let moved = self.while_nobody_writes(patience, |database| {
+    ) -> Result<Option<Checkpoint>, E> {
+        let began = Instant::now();
+        let complete = self.while_nobody_writes(patience, |database| {
             drain(database)?;
             database.spare.begin_read()?;
             std::mem::swap(&mut database.reader, &mut database.spare);
             database.spare.rollback()?;
-            Ok::<_, E>(())
+            Ok::<_, E>(database.spare.checkpoint("NOOP")?.complete())
         })?;
-        Ok(moved.is_some())
+        Ok(complete.map(|complete| Checkpoint { complete, took: began.elapsed() }))
     }
 
     /// Copies what it can of the log into the database file, while the application goes on writing:
@@ -309,9 +253,16 @@ impl Database {
     /// frame (`walCheckpoint` in wal.c), which is made while nobody can write.
     pub fn backfill(&mut self) -> rusqlite::Result<()> {
         self.spare.checkpoint("PASSIVE")?;
+        Failpoint::LogCopied.reach();
         // An error is met again by that checkpoint.
         let _ = self.file.sync_data();
         Ok(())
+    }
+
+    /// Brings the log to the disk. The next checkpoint does that before it copies anything, and
+    /// finds little left to be done then.
+    pub fn sync_log(&self) -> io::Result<()> {
+        self.log()?.map_or(Ok(()), |log| log.sync())
     }
 
     /// Checkpoints the log to its very end.
@@ -335,10 +286,8 @@ impl Database {
         patience: Duration,
         work: impl FnOnce(&mut Self) -> Result<T, E>,
     ) -> Result<Option<T>, E> {
-        self.writer.set_busy_timeout(patience)?;
-        match self.writer.begin_write() {
-            Err(error) if is_busy(&error) => return Ok(None),
-            outcome => outcome?,
+        if !self.begin_write(patience)? {
+            return Ok(None);
         }
         let began = Instant::now();
         let outcome = work(self);
@@ -348,6 +297,23 @@ impl Database {
         let value = outcome?;
         released?;
         Ok(Some(value))
+    }
+
+    /// Takes the write lock. `false` if a writer did not let us in.
+    ///
+    /// SQLite would look ten times a second. What a busy application writes in between would have
+    /// to be read while it waits.
+    fn begin_write(&self, patience: Duration) -> rusqlite::Result<bool> {
+        let began = Instant::now();
+        loop {
+            match self.writer.begin_write() {
+                Err(error) if is_busy(&error) && began.elapsed() < patience => {
+                    std::thread::sleep(LOCK_INTERVAL);
+                }
+                Err(error) if is_busy(&error) => return Ok(false),
+                outcome => return outcome.map(|()| true),
+            }
+        }
     }
 
     fn checkpoint_alone<E: From<rusqlite::Error>>(

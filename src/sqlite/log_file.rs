@@ -128,6 +128,11 @@ impl LogFile {
         Ok(view)
     }
 
+    /// Brings all that was written to the disk.
+    pub(super) fn sync(&self) -> io::Result<()> {
+        self.file.sync_data()
+    }
+
     /// The log as a file, for those who know what is where in it.
     pub fn into_file(self) -> File {
         self.file

@@ -19,15 +19,17 @@ mod database;
 mod file_from;
 mod integrity;
 mod log_file;
+mod open_error;
 mod paths;
 mod readers;
 mod watches;
 
 pub use claimed::{ClaimError, Claimed};
-pub use database::{Checkpoint, Database, FileId, OpenError, identity};
+pub use database::{Checkpoint, Database, FileId, identity};
 pub use file_from::FileFrom;
 pub use integrity::{integrity_check, quick_check};
 pub use log_file::{LogFile, LogView};
+pub use open_error::OpenError;
 pub use paths::{sidecar, state_directory};
 pub use readers::{Reader, readers};
 pub use rusqlite::Error as SqliteError;

@@ -15,12 +15,20 @@ use crate::sqlite::{Database, readers};
 const PATIENCE_GENTLE: Duration = Duration::from_millis(100);
 const PATIENCE_FIRM: Duration = Duration::from_secs(1);
 
-/// How much of the log, in bytes, may be left to be read while nobody can write.
-const REST_GENTLE: u64 = 1 << 20;
-const REST_FIRM: u64 = 16 << 20;
+/// How much of the log, in bytes, may be left to be read and copied while nobody can write.
+pub(super) const REST: u64 = 1 << 20;
+
+/// How much it may be when a long log could not be emptied again and again.
+const REST_MAX: u64 = 64 << 20;
+
+/// How much it may be when a log could not be emptied that is not long yet.
+const REST_MAX_GENTLE: u64 = 4 << 20;
 
 /// How often it is tried to get there. Each time less is left, unless the application is faster.
 const ROUNDS_MAX: u32 = 8;
+
+/// The same, where each time the log is copied and synced as well.
+const COPIES_MAX: u32 = 4;
 
 /// After how many firm checkpoints in vain, one in a second, it is said who is in the way.
 const READ_FOR_LONG: u32 = 5;
@@ -28,8 +36,9 @@ const READ_FOR_LONG: u32 = 5;
 /// How often that is said.
 const NAMING_INTERVAL: Duration = Duration::from_mins(1);
 
-/// From what size on a log that was fully copied is cut back to nothing: it had grown in an outage.
-const LOG_BYTES_KEPT: u64 = 64 << 20;
+/// From what size on a log that was fully copied is cut back to nothing once nobody writes: it had
+/// grown in an outage. For as long as that takes, a second for each gigabyte or two, nobody can.
+pub(super) const LOG_BYTES_KEPT: u64 = 64 << 20;
 
 /// How often the log is tried to be checkpointed until it was, once.
 const FRESH_INTERVAL: Duration = Duration::from_secs(1);
@@ -53,7 +62,8 @@ impl Tail {
         if schedule.fresh {
             // Until it was complete once, the log could be restarted as soon as we end.
             let due = schedule.checkpoint_failures == 0 || since_try >= FRESH_INTERVAL;
-            return Ok(due.then_some(Effort::Gentle));
+            let effort = schedule.policy.effort(self.log_age(capture, now));
+            return Ok(due.then_some(effort.unwrap_or(Effort::Gentle)));
         }
         Ok(schedule.policy.effort(self.log_age(capture, now)))
     }
@@ -103,10 +113,7 @@ impl Tail {
             Effort::Gentle => PATIENCE_GENTLE,
             Effort::Firm => PATIENCE_FIRM,
         };
-        let complete = self.catch_up(effort, now)? && self.advance(patience)? && {
-            self.follow()?;
-            self.catch_up(effort, now)? && self.checkpoint_alone(patience)?
-        };
+        let complete = self.approach(effort, patience, now)? && self.checkpoint_alone(patience)?;
         let metrics = self.metrics.checkpoint("PASSIVE");
         metrics.count.inc();
         metrics.seconds.inc_by(now.elapsed().as_secs_f64());
@@ -121,9 +128,6 @@ impl Tail {
         }
         for stall in self.database.as_mut().map(Database::take_stalls).unwrap_or_default() {
             self.metrics.stall_seconds.observe(stall.as_secs_f64());
-        }
-        if complete && self.database.as_ref().map_or(Ok(0), Database::log_bytes)? > LOG_BYTES_KEPT {
-            self.truncate_log()?;
         }
         Ok(())
     }
@@ -147,13 +151,42 @@ impl Tail {
         }
     }
 
-    /// Captures the log up to a rest that is read in an instant: nobody can write while it is.
-    /// `false` if the application writes faster than that.
-    fn catch_up(&mut self, effort: Effort, now: Instant) -> anyhow::Result<bool> {
-        let rest_max = match effort {
-            Effort::Gentle => REST_GENTLE,
-            Effort::Firm => REST_FIRM,
-        };
+    /// Captures the log and lets it be copied, up to a rest that is read and copied in an instant:
+    /// nobody can write while it is. `false` if the application writes faster than that.
+    fn approach(
+        &mut self,
+        effort: Effort,
+        patience: Duration,
+        now: Instant,
+    ) -> anyhow::Result<bool> {
+        let rest_max = rest_max(effort, self.schedule.checkpoint_failures);
+        for _ in 0..COPIES_MAX {
+            if !self.catch_up(rest_max, now)? || !self.advance(patience)? {
+                return Ok(false);
+            }
+            let copied = self.log_position();
+            self.follow()?;
+            if !self.catch_up(rest_max, now)? {
+                return Ok(false);
+            }
+            // What was written while it was copied and synced.
+            if self.log_position().saturating_sub(copied) <= rest_max {
+                // An error is met again by the checkpoint.
+                let _ = self.database.as_ref().map(Database::sync_log);
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Bytes of the log up to the cursor.
+    fn log_position(&self) -> u64 {
+        self.capture.as_ref().map_or(0, |capture| capture.cursor().pos.offset)
+    }
+
+    /// Captures the log up to a rest that is read in an instant. `false` if the application writes
+    /// faster than that.
+    fn catch_up(&mut self, rest_max: u64, now: Instant) -> anyhow::Result<bool> {
         is_caught_up(rest_max, || self.cut(now))
     }
 
@@ -165,14 +198,14 @@ impl Tail {
         let advanced = database.advance(patience, |database| {
             capture.as_mut().map_or(Ok(()), |capture| drain(capture, database, state, &staging))
         })?;
-        if advanced {
+        if advanced.is_some() {
             database.backfill()?;
             if let Some(capture) = capture {
                 capture.advanced();
             }
         }
         self.publish();
-        Ok(advanced)
+        Ok(advanced.is_some())
     }
 
     fn checkpoint_alone(&mut self, patience: Duration) -> anyhow::Result<bool> {
@@ -197,6 +230,16 @@ impl Tail {
         Ok(checkpoint.complete)
     }
 
+    /// Gives the disk back that a log had grown to in an outage, when nobody writes to it any more:
+    /// who did would have to wait.
+    pub(super) fn shorten_log(&mut self) -> anyhow::Result<()> {
+        let drained = self.capture.as_ref().is_some_and(Capture::is_drained);
+        if drained && self.database.as_ref().map_or(Ok(0), Database::log_bytes)? > LOG_BYTES_KEPT {
+            self.truncate_log()?;
+        }
+        Ok(())
+    }
+
     /// Empties a log that was drained, unless somebody is in the way.
     pub(super) fn truncate_log(&mut self) -> anyhow::Result<bool> {
         let Some(database) = &mut self.database else { return Ok(false) };
@@ -207,6 +250,17 @@ impl Tail {
         metrics.seconds.inc_by(began.elapsed().as_secs_f64());
         Ok(truncated)
     }
+}
+
+/// How much of the log may be left while nobody can write, after so many failures. An application
+/// that writes faster than the disk can be synced has to wait for it some time: a log that grows
+/// for ever would be worse.
+fn rest_max(effort: Effort, failures: u32) -> u64 {
+    let longest = match effort {
+        Effort::Gentle => REST_MAX_GENTLE,
+        Effort::Firm => REST_MAX,
+    };
+    (REST << failures.min(32)).min(longest)
 }
 
 /// Cuts again and again, until no more than `rest_max` bytes were left to be cut.
@@ -246,7 +300,7 @@ mod tests {
     /// hundred are cut, after an outage. `None`: it is given up.
     fn rounds(written: u64, outage: u64) -> Option<u32> {
         let (mut left, mut rounds) = (outage, 0);
-        let caught_up = is_caught_up(REST_GENTLE, || {
+        let caught_up = is_caught_up(REST, || {
             rounds += 1;
             let cut = left;
             left = cut * written / 100;
@@ -256,14 +310,21 @@ mod tests {
         caught_up.unwrap().then_some(rounds)
     }
 
+    #[test]
+    fn a_long_log_is_emptied_in_the_end_whatever_is_left() {
+        assert_eq!([0, 1, 9].map(|failures| rest_max(Effort::Gentle, failures) >> 20), [1, 2, 4]);
+        assert_eq!([0, 1, 4].map(|failures| rest_max(Effort::Firm, failures) >> 20), [1, 2, 16]);
+        assert_eq!([6, u32::MAX].map(|failures| rest_max(Effort::Firm, failures)), [REST_MAX; 2]);
+    }
+
     /// Writers were locked out for as long as it took to read what had been written in an outage,
     /// or by an application that is faster than we are.
     #[test]
     fn nobody_is_locked_out_before_little_is_left() {
-        assert_eq!(rounds(10, REST_GENTLE), Some(1));
+        assert_eq!(rounds(10, REST), Some(1));
         assert_eq!(rounds(10, 1 << 30), Some(5));
         assert_eq!(rounds(50, 1 << 30), None, "what is left is for the next time");
-        assert_eq!(rounds(100, REST_GENTLE + 1), None);
-        assert_eq!(rounds(300, REST_GENTLE + 1), None);
+        assert_eq!(rounds(100, REST + 1), None);
+        assert_eq!(rounds(300, REST + 1), None);
     }
 }

@@ -2,6 +2,7 @@ use std::time::Duration;
 
 use tracing::{debug, info, warn};
 
+use super::checkpoints::{LOG_BYTES_KEPT, REST};
 use super::{Standing, Tail};
 use crate::replicate::capture::Capture;
 use crate::replicate::changes::{Changes, changes};
@@ -12,9 +13,6 @@ use crate::replicate::image::Image;
 use crate::replicate::pages::PageTable;
 use crate::sqlite::Database;
 use crate::wal::{Checksum, Salt, WalHeader};
-
-/// How much of the log, in bytes, may be left to be read and copied while nobody can write.
-const REST: u64 = 1 << 20;
 
 /// How often it is tried to get there. Each time less is left, unless the application is faster.
 const ROUNDS_MAX: u32 = 5;
@@ -84,8 +82,10 @@ impl Tail {
     /// Compares the database, page by page, with what the replicas have, and stages the difference
     /// as the next WAL. Says whether the generation goes on.
     fn ship_changes(&mut self) -> anyhow::Result<bool> {
-        let frozen = self.freeze(PATIENCE)?.filter(|frozen| frozen.log.is_none());
-        let Some(Frozen { image, .. }) = frozen else { return Ok(false) };
+        let Some(Frozen { image, log }) = self.freeze(PATIENCE)? else { return Ok(false) };
+        if log.is_some_and(|log| log.needed) || (log.is_some() && !self.truncate_log()?) {
+            return Ok(false);
+        }
         let staging = self.staging(|standing| standing != Standing::Outside);
         let Some(capture) = &mut self.capture else { return Ok(false) };
         let mut first = vec![0; image.page_size().bytes()];
@@ -144,27 +144,40 @@ impl Tail {
     /// that end is. `None` if a writer did not let us in.
     pub(super) fn freeze(&mut self, patience: Duration) -> anyhow::Result<Option<Frozen>> {
         let Some(database) = &mut self.database else { return Ok(None) };
-        let mut end = None;
+        let (mut end, mut rest) = (None, u64::MAX);
         for _ in 0..ROUNDS_MAX {
-            if !database.advance(patience, |_| Ok::<_, anyhow::Error>(()))? {
+            if database.advance(patience, |_| Ok::<_, anyhow::Error>(()))?.is_none() {
                 return Ok(None);
             }
             database.backfill()?;
             let before = bytes(end);
             end = find_end(database, end)?;
-            if bytes(end).saturating_sub(before) <= REST {
+            rest = bytes(end).saturating_sub(before);
+            if rest <= REST {
                 break;
             }
         }
-        let checkpoint = database.checkpoint(patience, |database| -> anyhow::Result<()> {
+        let see = |database: &Database| -> anyhow::Result<()> {
             end = find_end(database, end)?;
             Ok(())
-        })?;
+        };
+        let checkpoint = if rest <= REST {
+            // An error is met again by the checkpoint.
+            let _ = database.sync_log();
+            database.checkpoint(patience, see)?
+        } else {
+            // The application is faster than the disk, and would have to wait for that.
+            database.advance(patience, see)?
+        };
         let Some(checkpoint) = checkpoint else { return Ok(None) };
         let (file, page_size) = (database.file().clone(), database.page_size());
         let pages = database.pages()?;
         if checkpoint.complete {
-            let emptied = end.is_none() || database.truncate_log()?;
+            let emptied = match end {
+                None => true,
+                // Who writes would have to wait for that, too: the log begins anew by itself.
+                Some(end) => end.offset <= LOG_BYTES_KEPT && database.truncate_log()?,
+            };
             let image = Image::of_file(file, page_size, pages).until(&self.lines.cancellation);
             return Ok(Some(Frozen { image, log: end.filter(|_| !emptied) }));
         }

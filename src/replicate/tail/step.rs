@@ -97,12 +97,16 @@ impl Tail {
         Ok(Next::Step { after, for_changes: !self.schedule.changed && self.failing.is_none() })
     }
 
-    /// Takes less memory in a pause that is long enough, once: another idle look changes nothing.
+    /// Takes less memory, and of the disk, in a pause that is long enough, once: another idle look
+    /// changes nothing.
     fn rest(&mut self, pause: Duration) {
         let idle = self.schedule.last_look_was_idle;
         if pause >= REST && !(idle && self.rested) {
             if let Some(Err(error)) = self.database.as_ref().map(Database::rest) {
                 debug!(db = %self.path().display(), "cannot take less memory: {error}");
+            }
+            if idle && let Err(error) = self.shorten_log() {
+                debug!(db = %self.path().display(), "cannot shorten the log: {error:#}");
             }
             self.rested = idle;
         } else if !idle {

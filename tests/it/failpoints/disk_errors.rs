@@ -33,7 +33,8 @@ fn site(failpoint: Failpoint) -> Site {
 fn is_met_while_running(failpoint: Failpoint) -> bool {
     match failpoint {
         // There nothing can fail; and what is met at the start and at the end.
-        Failpoint::LogBackfilled
+        Failpoint::LogCopied
+        | Failpoint::LogBackfilled
         | Failpoint::SnapshotStored
         | Failpoint::PagesBuilt
         | Failpoint::ObjectReading

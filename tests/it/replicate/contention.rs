@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use litestream::failpoint::Failpoint;
 
-use crate::support::{Helper, Role, Site, Workload, eventually, open};
+use crate::support::{Background, Helper, Role, Site, Workload, eventually, open};
 
 /// Settings under which we checkpoint all the time, too.
 fn site() -> Site {
@@ -102,7 +102,33 @@ fn readers_that_come_and_go_lose_nothing() {
     site.check();
 }
 
-/// A forgotten read transaction filled the disk with the log, and nobody knew whose it was.
+/// The first snapshot locked an application out for most of a second that wrote faster than its log
+/// could be copied and synced.
+#[test]
+fn an_application_that_is_faster_than_the_disk_gets_its_snapshot_and_its_checkpoints() {
+    let site = Site::with(
+        "monitor-interval: 10ms, min-checkpoint-page-count: 20, max-checkpoint-page-count: 100",
+        "sync-interval: 10ms",
+    );
+    site.configure_also("logging: {level: debug}");
+    site.arm(&format!("{} = slow 200ms", Failpoint::LogCopied.name()));
+    let connection = open(&site.database());
+    connection.execute_batch("CREATE TABLE t (x)").unwrap();
+    // Far more in that time than may be left to be copied.
+    let writer = Background::start(move |_| {
+        connection.execute_batch("INSERT INTO t VALUES (zeroblob(100000))").unwrap();
+        thread::sleep(Duration::from_millis(5));
+    });
+    let mut daemon = site.replicate();
+    daemon.wait_for("snapshot written");
+    daemon.wait_for("complete=true");
+    writer.finish();
+    site.disarm();
+    daemon.stop();
+    site.check();
+    assert_eq!(site.listing().snapshots(), 1, "continuity was lost");
+}
+
 /// Another process copied the rest of the log just when ours was at it. We took the log for one that
 /// our read transaction keeps, and it does not: it reads the file alone.
 #[test]
@@ -150,6 +176,7 @@ fn a_checkpoint_that_another_process_completes_is_complete() {
     assert_eq!(site.listing().snapshots(), 1, "continuity was lost");
 }
 
+/// A forgotten read transaction filled the disk with the log, and nobody knew whose it was.
 #[test]
 fn who_keeps_the_log_from_being_emptied_is_named() {
     let site = Site::with(
