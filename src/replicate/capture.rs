@@ -14,7 +14,7 @@ use super::staging::Staging;
 use super::state_directory::StateDirectory;
 use crate::format::{Content, Seal, WalPos};
 use crate::sqlite::Database;
-use crate::wal::{PageSize, Salt, WalHeader};
+use crate::wal::{ByteOrder, PageSize, Salt, WalHeader};
 pub(super) use segment::{Cut, Look};
 
 /// The capture of one generation: reads the log of a database and cuts it into segments.
@@ -220,8 +220,14 @@ impl Capture {
             },
         };
         self.evidence = Evidence::Seen;
-        if log.is_some_and(|log| self.is_ahead_on_another(log.header.salt)) {
-            return Ok(Err(Break::Unfinished));
+        if let Some(log) = log {
+            if self.is_ahead_on_another(log.header.salt) {
+                return Ok(Err(Break::Unfinished));
+            }
+            if log.header.order != ByteOrder::NATIVE {
+                // What is staged behind it one day could not be checked: a cursor knows no order.
+                return Ok(Err(Break::ByteOrder));
+            }
         }
         match continuity(self.cursor.place, self.held, found) {
             Continuity::Same => Ok(Ok(())),

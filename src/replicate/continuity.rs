@@ -44,6 +44,7 @@ pub(super) enum Break {
     LogRestarted,
     LogReplaced,
     Unfinished,
+    ByteOrder,
 }
 
 impl fmt::Display for Break {
@@ -55,6 +56,7 @@ impl fmt::Display for Break {
             Self::LogRestarted => "the log was restarted by another process",
             Self::LogReplaced => "the log was replaced by another one",
             Self::Unfinished => "the log was restarted after a segment of it could not be finished",
+            Self::ByteOrder => "the log was begun by a machine of the other byte order",
         })
     }
 }

@@ -110,7 +110,7 @@ impl WalHeader {
 
     /// A header with its checksum, in the byte order of this machine's SQLite.
     pub fn new(page_size: PageSize, salt: Salt) -> Self {
-        let order = ByteOrder::Little;
+        let order = ByteOrder::NATIVE;
         let header = Self { order, page_size, sequence: 0, salt, checksum: Checksum::default() };
         let checksum = Checksum::default().update(order, &header.to_bytes()[..24]);
         Self { checksum, ..header }

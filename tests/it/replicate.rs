@@ -1,6 +1,7 @@
 //! The binary replicates while others write, and restores what they wrote.
 
 mod application;
+mod byte_order;
 mod contention;
 mod directories;
 mod divergence;

@@ -1,5 +1,6 @@
 use std::time::Duration;
 
+use anyhow::bail;
 use tracing::{debug, info, warn};
 
 use super::checkpoints::{LOG_BYTES_KEPT, REST};
@@ -12,7 +13,7 @@ use crate::replicate::durable::Durability;
 use crate::replicate::image::Image;
 use crate::replicate::pages::PageTable;
 use crate::sqlite::Database;
-use crate::wal::{Checksum, Salt, WalHeader};
+use crate::wal::{ByteOrder, Checksum, Salt, WalHeader};
 
 /// How often it is tried to get there. Each time less is left, unless the application is faster.
 const ROUNDS_MAX: u32 = 5;
@@ -172,12 +173,22 @@ impl Tail {
         let Some(checkpoint) = checkpoint else { return Ok(None) };
         let (file, page_size) = (database.file().clone(), database.page_size());
         let pages = database.pages()?;
+        let foreign = database.log()?.is_some_and(|log| log.header.order != ByteOrder::NATIVE);
+        let emptied = match end {
+            None => true,
+            // Who writes would have to wait for that, too: the log begins anew by itself.
+            Some(end) => {
+                let short = end.offset <= LOG_BYTES_KEPT;
+                checkpoint.complete && (short || foreign) && database.truncate_log()?
+            }
+        };
+        if foreign && !emptied {
+            bail!(
+                "the log was begun by a machine of the other byte order, and another process keeps \
+                 it from being emptied: replication begins once that ends"
+            );
+        }
         if checkpoint.complete {
-            let emptied = match end {
-                None => true,
-                // Who writes would have to wait for that, too: the log begins anew by itself.
-                Some(end) => end.offset <= LOG_BYTES_KEPT && database.truncate_log()?,
-            };
             let image = Image::of_file(file, page_size, pages).until(&self.lines.cancellation);
             return Ok(Some(Frozen { image, log: end.filter(|_| !emptied) }));
         }
