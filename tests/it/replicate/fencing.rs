@@ -146,13 +146,16 @@ fn of_two_that_go_on_one_with_a_new_log_and_one_with_the_old_one_meets_the_other
     }
 }
 
+fn last_segment(owner: &Site) -> PathBuf {
+    let generation = owner.replica().join("generations").join(&owner.listing().only().name);
+    let segments = fs::read_dir(generation.join("wal")).unwrap();
+    segments.map(|entry| entry.unwrap().path()).max().unwrap()
+}
+
 /// Puts the last segment of a replica where it was before it was sent: in a copy it may be there.
 fn stage_last_segment(copy: &Site, owner: &Site) {
-    let generation = owner.listing().only().name.clone();
-    let segments = owner.replica().join("generations").join(&generation).join("wal");
-    let names = fs::read_dir(segments).unwrap().map(|entry| entry.unwrap().path());
-    let last = names.max().unwrap();
-    let staging = sent_by(copy).with_file_name(generation);
+    let last = last_segment(owner);
+    let staging = sent_by(copy).with_file_name(&owner.listing().only().name);
     fs::create_dir_all(&staging).unwrap();
     fs::copy(&last, staging.join(last.file_name().unwrap())).unwrap();
 }
@@ -173,6 +176,17 @@ enum Order {
     Both,
 }
 
+/// Its log is restarted whenever nobody reads from it.
+fn often_checkpointed() -> Site {
+    let site = Site::new();
+    let settings = "checkpoint-interval: 100ms, min-checkpoint-page-count: 1";
+    let replica = format!("path: {}, sync-interval: 20ms", site.replica().display());
+    site.configure(&format!("monitor-interval: 20ms, {settings}"), &[&replica]);
+    site.configure_also("logging: {level: debug}");
+    site.write(1, 50);
+    site
+}
+
 /// A daemon whose log was about to be restarted, and another one that began with a copy of its state
 /// of that very moment, used different names: nothing behind the first of them could be restored. The
 /// same when the copy had a segment to send first that was stored before: with that it had looked, and
@@ -181,12 +195,7 @@ enum Order {
 fn of_one_that_runs_and_its_copy_the_second_one_goes_elsewhere() {
     let second = [Order::CopySecond, Order::CopySecondWithRest];
     for order in [Order::CopyFirst, Order::Both].into_iter().chain(second) {
-        let one = Site::new();
-        let settings = "checkpoint-interval: 100ms, min-checkpoint-page-count: 1";
-        let replica = format!("path: {}, sync-interval: 20ms", one.replica().display());
-        one.configure(&format!("monitor-interval: 20ms, {settings}"), &[&replica]);
-        one.configure_also("logging: {level: debug}");
-        one.write(1, 50);
+        let one = often_checkpointed();
         let connection = open(&one.database());
         let mut daemon = one.replicate();
         daemon.wait_for("snapshot written");
@@ -256,6 +265,45 @@ fn of_one_that_runs_and_its_copy_the_second_one_goes_elsewhere() {
         assert_eq!(one.forks().len(), 1);
         check_all(&one, &[&one, &other]);
     }
+}
+
+/// What a replica has from us was taken for another daemon's when the note of it was lost: it begins
+/// where the other one's would, which goes on in the old log.
+#[test]
+fn who_has_forgotten_what_it_sent_meets_nobody() {
+    let site = often_checkpointed();
+    let [connection, reader] = [(); 2].map(|()| open(&site.database()));
+    let mut daemon = site.replicate();
+    daemon.wait_for("snapshot written");
+    let send = |number: u32| {
+        connection.execute("INSERT INTO t (number) VALUES (?)", [number]).unwrap();
+        eventually("all is sent", || restored_rows(&site) == rows(&site.database()));
+    };
+    send(1);
+    reader.execute_batch("BEGIN; SELECT count(*) FROM t").unwrap();
+    send(2);
+    let sent = fs::read(sent_by(&site)).unwrap();
+    let segments = site.listing().segments();
+    send(3);
+    assert_eq!(site.listing().segments(), segments + 1, "one for each");
+    let before = daemon.log().matches("complete=true").count();
+    drop(reader);
+    eventually("the next write restarts the log", || {
+        daemon.log().matches("complete=true").count() > before
+    });
+    send(4);
+    daemon.kill();
+    stage_last_segment(&site, &site);
+    fs::remove_file(last_segment(&site)).unwrap();
+    fs::write(sent_by(&site), &sent).unwrap();
+
+    let mut daemon = site.replicate();
+    daemon.wait_for("wal segment written");
+    send(5);
+    drop(connection);
+    let log = daemon.stop();
+    assert!(!log.contains("another daemon"), "{log}");
+    site.check();
 }
 
 #[test]
