@@ -107,25 +107,26 @@ impl LogFile {
         FrameReader::resume(source, &self.header, checksum)
     }
 
-    /// Looks for the last commit at or after `offset`.
+    /// Looks for the last commit behind `offset`, where `checksum` is that of the frame before it.
+    ///
+    /// What lies in between is not read: all of its frames lead to the checksum that is returned,
+    /// or were altered, and whoever reads them finds that out.
     pub fn view(&self, offset: u64, checksum: Checksum) -> io::Result<LogView> {
         let more = self.continues_at(offset.max(self.committed))?;
-        let mut view = LogView { end: offset, checksum, pages: None, more };
-        if self.committed <= offset || !self.continues_at(offset)? {
-            return Ok(view);
+        let nothing = LogView { end: offset, checksum, pages: None, more };
+        if self.committed <= offset {
+            return Ok(nothing);
         }
-        let mut end = offset;
-        let mut page = vec![0; self.header.page_size.bytes()];
-        let mut frames = self.frames(offset, checksum);
-        while end < self.committed
-            && let Some(frame) = frames.next_frame(&mut page)?
-        {
-            end += self.header.page_size.frame_bytes();
-            if frame.commit.is_some() {
-                (view.end, view.checksum, view.pages) = (end, frame.checksum, frame.commit);
-            }
+        let last = self.frame_header(self.committed - self.header.page_size.frame_bytes())?;
+        let Some(last) = last.filter(|last| last.salt == self.header.salt) else {
+            // The log was restarted since its header was read.
+            return Ok(nothing);
+        };
+        if last.commit.is_none() {
+            return Err(io::Error::other("the last committed frame of the log was altered"));
         }
-        Ok(view)
+        let LogFile { committed: end, .. } = *self;
+        Ok(LogView { end, checksum: last.checksum, pages: last.commit, more })
     }
 
     /// Brings all that was written to the disk.

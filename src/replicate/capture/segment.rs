@@ -68,16 +68,12 @@ impl Capture {
         }
         let view = log.view(start.0, start.1)?;
         let unsettled = view.more;
-        let Some(pages) = view.pages else { return Ok(Look { cut: None, unsettled }) };
+        if view.pages.is_none() {
+            return Ok(Look { cut: None, unsettled });
+        }
         let (salt, bytes) = (log.header.salt, view.end - start.0);
         let seal = self.stage(state, staging, salt, bytes, |capture, target| {
-            capture.copy_frames(&log, start, view.end, target)?;
-            Ok(Progress {
-                end: view.end,
-                checksum: view.checksum,
-                pages,
-                committed: log.modified.min(SystemTime::now()),
-            })
+            capture.copy_frames(&log, start, view.end, target)
         })?;
         if self.held_end != Some((salt, view.end)) {
             self.held = false;
@@ -188,6 +184,7 @@ impl Capture {
             // A cut before this one was not finished; by now its pages were all seen again.
             self.pages.sum()?;
         }
+        self.pages.flush()?;
         let cursor = Cursor {
             pos: WalPos { offset: progress.end, ..self.cursor.pos },
             place: Place::Within { salt, checksum: progress.checksum },
@@ -250,8 +247,13 @@ impl Capture {
             if let Some(pages) = frame.commit {
                 self.pages.commit(pages)?;
             }
+            committed = frame.commit;
             offset += self.cursor.page_size.frame_bytes();
         }
-        Ok(())
+        let Some(pages) = committed else {
+            bail!("the log was altered: there is no commit where it should end, at {end}");
+        };
+        let committed = log.modified.min(SystemTime::now());
+        Ok(Progress { end, checksum: frames.checksum(), pages, committed })
     }
 }
