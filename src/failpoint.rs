@@ -41,7 +41,7 @@ macro_rules! failpoints {
 
 failpoints! {
     SegmentCreating "segment-creating"
-    /// An entry of the page table, while a segment is being cut.
+    /// Some entries of the page table, while a segment is being cut.
     PagesWriting "pages-writing"
     /// The page table of a new generation is complete, and no cursor belongs to it yet.
     PagesBuilt "pages-built"

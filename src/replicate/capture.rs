@@ -197,9 +197,9 @@ impl Capture {
         Marks::of(first).is_before(self.cursor.marks)
     }
 
-    /// Whether `content` is what the replicas have as `page`.
-    pub(super) fn holds_page(&self, page: u32, content: &[u8]) -> io::Result<bool> {
-        self.pages.holds(page, content)
+    /// Which of the pages from `first` on are not what the replicas have.
+    pub(super) fn changed_pages(&mut self, first: u32, run: &[u8]) -> io::Result<Vec<u32>> {
+        self.pages.changed(first, run)
     }
 
     /// Compares the log with the cursor, and moves on to the next index if it was restarted.

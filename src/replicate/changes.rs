@@ -15,7 +15,7 @@ pub(super) enum Changes {
 }
 
 /// Compares every page of `image` with its digest at the cursor.
-pub(super) fn changes(capture: &Capture, image: &Image) -> std::io::Result<Changes> {
+pub(super) fn changes(capture: &mut Capture, image: &Image) -> std::io::Result<Changes> {
     // Less than half in common is another database rather than a changed one.
     let common_min = image.pages().max(capture.cursor().pages).div_ceil(2);
     let Some(changed_max) = image.pages().checked_sub(common_min) else {
@@ -29,11 +29,7 @@ pub(super) fn changes(capture: &Capture, image: &Image) -> std::io::Result<Chang
         if run.is_empty() {
             break;
         }
-        for (page, content) in (first..).zip(run.chunks(image.page_size().bytes())) {
-            if !capture.holds_page(page, content)? {
-                changed.push(page);
-            }
-        }
+        changed.extend(capture.changed_pages(first, &run)?);
         if changed.len() > changed_max as usize {
             return Ok(Changes::Most);
         }

@@ -1,32 +1,31 @@
+mod entries;
 #[cfg(test)]
 mod simulation;
 
-use std::fs::{File, OpenOptions};
-use std::io::{self, BufReader, BufWriter, Read, Write};
-use std::os::unix::fs::FileExt;
+use std::fs::OpenOptions;
+use std::io::{self, BufWriter, Read, Write};
 use std::path::Path;
+
+use entries::{ENTRY, Entries, Entry};
 
 use crate::failpoint::Failpoint;
 use crate::format::{Digest, Generation, PageDigest};
-use crate::sqlite::FileFrom;
 use crate::wal::PageSize;
-
-/// Bytes of an entry, and of the header, which fills the place of the page 0 that does not exist.
-const ENTRY: u64 = 16;
-type Entry = [u8; 16];
 
 /// The digest of every page of a database, as the replicas know it, in a file.
 ///
 /// With it the digest of the whole database follows from the frames alone, and after a stop the
 /// pages that changed while nobody watched can be told from those that did not. Sixteen bytes a
-/// page: 0.4 % of a database with pages of 4 KiB. It is a cache: without it, or when it does not
-/// match the cursor, a generation begins.
+/// page: 0.4 % of a database with pages of 4 KiB. A header fills the place of the page 0, which does
+/// not exist. It is a cache: without it, or when it does not match the cursor, a generation begins.
+///
+/// What changes is in the file once it is flushed.
 ///
 /// It follows the file that `restore` makes, which is cut to the size of the database at the end
 /// of each WAL: until then, pages beyond the end keep their content and may come back.
 #[derive(Debug)]
 pub struct PageTable {
-    file: File,
+    entries: Entries,
     generation: Generation,
     page_size: PageSize,
     /// Pages of the database.
@@ -60,7 +59,7 @@ impl PageTable {
         entries.flush()?;
         drop(entries);
         Failpoint::PagesBuilt.pass()?;
-        Ok(Self { file, generation, page_size, pages, extent: pages, digest })
+        Ok(Self { entries: Entries::new(file), generation, page_size, pages, extent: pages, digest })
     }
 
     /// Opens the table of `generation`. `None` if there is no such table, or a shorter one.
@@ -75,17 +74,14 @@ impl PageTable {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error),
         };
-        let mut found = Entry::default();
         let extent = (file.metadata()?.len() / ENTRY).saturating_sub(1);
         let extent = u32::try_from(extent).unwrap_or(u32::MAX);
-        if extent < pages
-            || file.read_exact_at(&mut found, 0).is_err()
-            || found != header(generation)
-        {
+        let mut entries = Entries::new(file);
+        if extent < pages || !entries.get(0).is_ok_and(|found| found == header(generation)) {
             return Ok(None);
         }
         let digest = Digest::default();
-        let mut table = Self { file, generation, page_size, pages, extent, digest };
+        let mut table = Self { entries, generation, page_size, pages, extent, digest };
         table.sum()?;
         Ok(Some(table))
     }
@@ -97,7 +93,7 @@ impl PageTable {
     /// Adds up all entries anew.
     pub fn sum(&mut self) -> io::Result<()> {
         self.digest = self.fold(Digest::default(), 1, self.pages, Digest::with)?;
-        Ok(())
+        self.flush()
     }
 
     /// Takes note of a page that was written.
@@ -107,13 +103,12 @@ impl PageTable {
 
     /// Takes note of a page that was written, and has that digest.
     pub fn set(&mut self, page: u32, entry: PageDigest) -> io::Result<()> {
-        Failpoint::PagesWriting.pass()?;
         self.extend(page - 1)?;
         if page <= self.pages {
             self.digest = self.digest.without(self.entry(page)?).with(entry);
         }
         self.extent = self.extent.max(page);
-        self.file.write_all_at(&entry.0.to_le_bytes(), u64::from(page) * ENTRY)
+        self.entries.set(page, entry.0.to_le_bytes())
     }
 
     /// Takes note of the size of the database at a commit.
@@ -131,26 +126,41 @@ impl PageTable {
     /// Forgets what is beyond the end of the database: the WAL is at its end.
     pub fn end_of_log(&mut self) -> io::Result<()> {
         self.extent = self.pages;
-        self.file.set_len((u64::from(self.pages) + 1) * ENTRY)
+        self.entries.truncate(self.pages + 1)
     }
 
     /// Whether `content` is what the replicas have as `page`. Beyond the end of the database they
     /// may have anything: zeros, or what was there earlier in the same log.
-    pub fn holds(&self, page: u32, content: &[u8]) -> io::Result<bool> {
+    pub fn holds(&mut self, page: u32, content: &[u8]) -> io::Result<bool> {
         let digest = PageDigest::of(self.generation, page, content);
         Ok(page <= self.pages && self.entry(page)? == digest)
     }
 
-    /// Makes the table durable.
-    pub fn sync(&self) -> io::Result<()> {
-        Failpoint::StateSyncing.pass()?;
-        self.file.sync_all()
+    /// Which of the pages from `first` on the replicas have with another content.
+    pub fn changed(&mut self, first: u32, run: &[u8]) -> io::Result<Vec<u32>> {
+        let mut changed = Vec::new();
+        for (page, content) in (first..).zip(run.chunks(self.page_size.bytes())) {
+            if !self.holds(page, content)? {
+                changed.push(page);
+            }
+        }
+        // There is no need of them any more.
+        self.flush()?;
+        Ok(changed)
     }
 
-    fn entry(&self, page: u32) -> io::Result<PageDigest> {
-        let mut bytes = Entry::default();
-        self.file.read_exact_at(&mut bytes, u64::from(page) * ENTRY)?;
-        Ok(PageDigest(u128::from_le_bytes(bytes)))
+    /// Writes what has changed to the file, for the next process.
+    pub fn flush(&mut self) -> io::Result<()> {
+        self.entries.flush()
+    }
+
+    /// Makes durable what was flushed.
+    pub fn sync(&self) -> io::Result<()> {
+        self.entries.sync()
+    }
+
+    fn entry(&mut self, page: u32) -> io::Result<PageDigest> {
+        self.entries.get(page).map(u128::from_le_bytes).map(PageDigest)
     }
 
     /// Gives an entry to the pages up to `page` that have none: a file grows by zeros.
@@ -161,25 +171,21 @@ impl PageTable {
         let zeros = vec![0; self.page_size.bytes()];
         for number in self.extent + 1..=page {
             let entry = PageDigest::of(self.generation, number, &zeros);
-            self.file.write_all_at(&entry.0.to_le_bytes(), u64::from(number) * ENTRY)?;
+            self.entries.set(number, entry.0.to_le_bytes())?;
         }
         self.extent = page;
         Ok(())
     }
 
     fn fold(
-        &self,
+        &mut self,
         mut digest: Digest,
         first: u32,
         last: u32,
         step: impl Fn(Digest, PageDigest) -> Digest,
     ) -> io::Result<Digest> {
-        let mut entries =
-            BufReader::with_capacity(1 << 18, FileFrom::new(&self.file, u64::from(first) * ENTRY));
-        for _ in first..=last {
-            let mut bytes = Entry::default();
-            entries.read_exact(&mut bytes)?;
-            digest = step(digest, PageDigest(u128::from_le_bytes(bytes)));
+        for page in first..=last {
+            digest = step(digest, self.entry(page)?);
         }
         Ok(digest)
     }
@@ -238,6 +244,7 @@ mod tests {
         table.commit(3).unwrap();
         assert_eq!(table.digest(), expected(&[1, 9, 0]), "but not after its end");
 
+        table.flush().unwrap();
         let found = PageTable::open(&path, GENERATION, size(), 3).unwrap().unwrap();
         assert_eq!(found.digest(), table.digest());
     }
@@ -250,7 +257,7 @@ mod tests {
         build(&path, &[1]);
         assert!(PageTable::open(&path, GENERATION, size(), 2).unwrap().is_none());
         assert!(PageTable::open(&path, Generation::from_bits(8), size(), 1).unwrap().is_none());
-        let table = PageTable::open(&path, GENERATION, size(), 1).unwrap().unwrap();
+        let mut table = PageTable::open(&path, GENERATION, size(), 1).unwrap().unwrap();
         assert!(table.holds(1, &[1; 512]).unwrap());
         assert!(!table.holds(1, &[2; 512]).unwrap());
         assert!(!table.holds(2, &[0; 512]).unwrap());

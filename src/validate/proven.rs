@@ -116,6 +116,7 @@ impl Proven {
                 self.pages.set(page, digest)?;
             }
             self.pages.commit(change.seal.pages)?;
+            self.pages.flush()?;
             (self.seal, self.log) = (change.seal, Some(change.log));
             Ok::<_, io::Error>(self)
         };

@@ -224,22 +224,24 @@ impl Capture {
         self.pages.update(number, content)
     }
 
+    /// Copies the frames up to `end`, where a transaction ends, and proves each of them.
     fn copy_frames(
         &mut self,
         log: &LogFile,
         (mut offset, checksum): (u64, Checksum),
         end: u64,
         target: &mut impl Write,
-    ) -> anyhow::Result<()> {
+    ) -> anyhow::Result<Progress> {
         if self.cursor.place == Place::Start {
             target.write_all(&log.header.to_bytes())?;
         }
         let mut page = vec![0; self.cursor.page_size.bytes()];
         let mut frames = log.frames(offset, checksum);
+        let mut committed = None;
         while offset < end {
             self.cancellation.check()?;
             let Some(frame) = frames.next_frame(&mut page)? else {
-                bail!("a committed frame at {offset} of the log was altered while it was read");
+                bail!("the committed frame at {offset} of the log was altered");
             };
             target.write_all(&frame.to_bytes())?;
             target.write_all(&page)?;

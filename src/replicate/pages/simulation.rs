@@ -79,6 +79,7 @@ proptest! {
                 }
                 Step::Reopen => {
                     let pages = u32::try_from(restored.size).unwrap();
+                    table.flush().unwrap();
                     table = PageTable::open(&path, GENERATION, size, pages).unwrap().unwrap();
                 }
                 Step::Sum => table.sum().unwrap(),

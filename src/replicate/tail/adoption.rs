@@ -55,7 +55,7 @@ impl Tail {
         let image = Image::of_file(file, page_size, seal.pages).until(&self.lines.cancellation);
         let generation = seal.generation;
         let path = self.state.pages();
-        let table = PageTable::build(&path, generation, page_size, seal.pages, image.reader())?;
+        let mut table = PageTable::build(&path, generation, page_size, seal.pages, image.reader())?;
         if table.digest() != seal.digest {
             return Ok(false);
         }

@@ -296,7 +296,7 @@ fn a_log_that_is_restarted_after_a_segment_failed_ends_the_generation() {
     // The log can be copied, but not emptied.
     let reader = open(&site.database());
     reader.execute_batch("BEGIN; SELECT count(*) FROM a").unwrap();
-    site.arm(&format!("{} = eio @ 10..1000", Failpoint::PagesWriting.name()));
+    site.arm(&format!("{} = eio @ 1..1000", Failpoint::PagesWriting.name()));
     let mut daemon = site.replicate();
     daemon.wait_for("Input/output error");
     drop(reader);
