@@ -59,7 +59,14 @@ impl PageTable {
         entries.flush()?;
         drop(entries);
         Failpoint::PagesBuilt.pass()?;
-        Ok(Self { entries: Entries::new(file), generation, page_size, pages, extent: pages, digest })
+        Ok(Self {
+            entries: Entries::new(file),
+            generation,
+            page_size,
+            pages,
+            extent: pages,
+            digest,
+        })
     }
 
     /// Opens the table of `generation`. `None` if there is no such table, or a shorter one.

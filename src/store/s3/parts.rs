@@ -1,6 +1,8 @@
-use std::io::Read;
+use std::io::{self, Read};
 
 use anyhow::anyhow;
+use bytes::Bytes;
+use memmap2::MmapMut;
 
 use crate::store::{Result, StoreError};
 
@@ -16,6 +18,11 @@ const PART_BYTES_MAX: u64 = 640 << 20;
 
 const MIB: u64 = 1 << 20;
 
+/// From what size on a part is in memory of its own. The allocator of glibc keeps what a thread has
+/// freed of that size for another part of the same thread, and each part is read in another thread:
+/// 16 MiB for nothing. Below this size it asks the system for no more than it gives back.
+const MAPPED_MIN: u64 = 128 << 10;
+
 /// Chooses the size of parts for a source of up to `size_max` bytes.
 pub(super) fn part_bytes(size_max: u64) -> u64 {
     size_max
@@ -30,27 +37,24 @@ pub(super) struct Parts {
     /// `None` at the end.
     source: Option<Box<dyn Read + Send>>,
     part_bytes: u64,
-    /// Room for a part, unless all of the source is smaller.
-    capacity: usize,
+    /// About how much there is, at most.
+    size_max: u64,
 }
 
 impl Parts {
     pub(super) fn new(source: Box<dyn Read + Send>, part_bytes: u64, size_max: u64) -> Self {
-        // One more, for the read that finds the end.
-        let capacity = usize::try_from(part_bytes.min(size_max) + 1).unwrap_or_default();
-        Self { source: Some(source), part_bytes, capacity }
+        Self { source: Some(source), part_bytes, size_max }
     }
 
     /// Reads the next part; all but the last have the same length, and none is empty.
-    pub(super) async fn next(&mut self) -> Result<Option<Vec<u8>>> {
+    pub(super) async fn next(&mut self) -> Result<Option<Bytes>> {
         let Some(mut source) = self.source.take() else {
             return Ok(None);
         };
-        let (part_bytes, capacity) = (self.part_bytes, self.capacity);
+        let (part_bytes, size_max) = (self.part_bytes, self.size_max);
         let read = move || {
-            let mut part = Vec::with_capacity(capacity);
-            let outcome = source.by_ref().take(part_bytes).read_to_end(&mut part);
-            outcome.map(|_| (part, source)).map_err(StoreError::Source)
+            let part = read_part(&mut source, part_bytes, size_max);
+            part.map(|part| (part, source)).map_err(StoreError::Source)
         };
         let (part, source) = tokio::task::spawn_blocking(read).await.unwrap_or_else(|error| {
             Err(StoreError::Unavailable(anyhow!(
@@ -61,6 +65,28 @@ impl Parts {
             self.source = Some(source);
         }
         Ok((!part.is_empty()).then_some(part))
+    }
+}
+
+/// Reads up to `part_bytes` of what may be no longer than `size_max`.
+fn read_part(source: &mut dyn Read, part_bytes: u64, size_max: u64) -> io::Result<Bytes> {
+    let mut source = source.take(part_bytes);
+    if size_max < MAPPED_MIN {
+        // One more, for the read that finds the end.
+        let mut part = Vec::with_capacity(usize::try_from(size_max).unwrap_or_default() + 1);
+        source.read_to_end(&mut part)?;
+        return Ok(part.into());
+    }
+    // What is not written to takes no memory.
+    let mut part = MmapMut::map_anon(usize::try_from(part_bytes).map_err(io::Error::other)?)?;
+    let mut length = 0;
+    loop {
+        match source.read(&mut part[length..]) {
+            Ok(0) => return Ok(Bytes::from_owner(part).slice(..length)),
+            Ok(read) => length += read,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => (),
+            Err(error) => return Err(error),
+        }
     }
 }
 
@@ -85,15 +111,20 @@ mod tests {
 
     #[tokio::test]
     async fn cuts_a_source_into_equal_parts() {
-        for (length, expected) in
-            [(0, vec![]), (3, vec![3]), (4, vec![4]), (5, vec![4, 1]), (8, vec![4, 4])]
-        {
-            let mut parts = Parts::new(Box::new(std::io::repeat(1).take(length)), 4, length);
-            let mut found = Vec::new();
-            while let Some(part) = parts.next().await.unwrap() {
-                found.push(part.len());
+        for unit in [1, MAPPED_MIN] {
+            for (length, expected) in
+                [(0, vec![]), (3, vec![3]), (4, vec![4]), (5, vec![4, 1]), (8, vec![4, 4])]
+            {
+                let (length, part_bytes) = (unit * length, unit * 4);
+                let source = Box::new(io::repeat(1).take(length));
+                let mut parts = Parts::new(source, part_bytes, length);
+                let mut found = Vec::new();
+                while let Some(part) = parts.next().await.unwrap() {
+                    assert!(part.iter().all(|&byte| byte == 1));
+                    found.push(part.len() as u64 / unit);
+                }
+                assert_eq!(found, expected);
             }
-            assert_eq!(found, expected);
         }
     }
 }

@@ -10,6 +10,7 @@ use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::operation::abort_multipart_upload::builders::AbortMultipartUploadFluentBuilder;
 use aws_sdk_s3::primitives::{ByteStream, SdkBody};
 use aws_sdk_s3::types::{CompletedMultipartUpload, CompletedPart};
+use bytes::Bytes;
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use tokio::runtime::Handle;
 use tracing::debug;
@@ -20,7 +21,7 @@ use super::parts::{Parts, part_bytes};
 use crate::store::{Result, StoreError};
 
 /// Parts in memory at a time: those on their way, and the one being read.
-const PARTS_IN_FLIGHT: usize = 3;
+const PARTS_IN_FLIGHT: usize = 2;
 
 /// A part is given up after so many attempts, or more while other parts get through.
 const PART_ATTEMPTS: u32 = 3;
@@ -63,7 +64,7 @@ impl S3Store {
         }
     }
 
-    async fn put_object(&self, key: &str, existing: Existing, bytes: Vec<u8>) -> Result<()> {
+    async fn put_object(&self, key: &str, existing: Existing, bytes: Bytes) -> Result<()> {
         let operation = self.operation("store", key);
         let timeouts = self.patience.request(bytes.len() as u64);
         let output = self
@@ -104,7 +105,7 @@ impl S3Store {
         &self,
         key: &str,
         existing: Existing,
-        first: Vec<Vec<u8>>,
+        first: Vec<Bytes>,
         rest: Parts,
     ) -> Result<()> {
         let upload = Multipart::begin(self, key).await?;
@@ -157,7 +158,7 @@ impl<'a> Multipart<'a> {
     }
 
     /// Sends a part, again and again while there is hope.
-    async fn send(&self, number: i32, bytes: Vec<u8>) -> Result<CompletedPart> {
+    async fn send(&self, number: i32, bytes: Bytes) -> Result<CompletedPart> {
         let length = bytes.len();
         let body = SdkBody::from(bytes);
         let mut pause = PAUSE_MIN;
