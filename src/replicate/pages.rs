@@ -16,8 +16,9 @@ use crate::wal::PageSize;
 ///
 /// With it the digest of the whole database follows from the frames alone, and after a stop the
 /// pages that changed while nobody watched can be told from those that did not. Sixteen bytes a
-/// page: 0.4 % of a database with pages of 4 KiB. A header fills the place of the page 0, which does
-/// not exist. It is a cache: without it, or when it does not match the cursor, a generation begins.
+/// page: 0.4 % of a database with pages of 4 KiB. A header is in the place of the page 0, which
+/// does not exist. It is a cache: without it, or when it does not match the cursor, a generation
+/// begins.
 ///
 /// What changes is in the file once it is flushed.
 ///

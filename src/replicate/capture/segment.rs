@@ -88,8 +88,8 @@ impl Capture {
     /// captured of it last, or in one with this salt if it is to be begun.
     ///
     /// The log of the database must be empty and `content` must read the database file as it is.
-    /// The checksums are continued in the byte order of this machine, which is that of all logs that
-    /// are captured.
+    /// The checksums are continued in the byte order of this machine, which is that of all logs
+    /// that are captured.
     pub(in crate::replicate) fn cut_changes(
         &mut self,
         state: &StateDirectory,
