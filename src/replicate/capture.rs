@@ -14,7 +14,7 @@ use super::staging::Staging;
 use super::state_directory::StateDirectory;
 use crate::format::{Content, Seal, WalPos};
 use crate::sqlite::Database;
-use crate::wal::{ByteOrder, PageSize, Salt, WalHeader};
+use crate::wal::{PageSize, Salt, WalHeader};
 pub(super) use segment::{Cut, Look};
 
 /// The capture of one generation: reads the log of a database and cuts it into segments.
@@ -35,6 +35,8 @@ pub(super) struct Capture {
     /// The page table may be ahead of the cursor: a cut of the log with that salt was begun and not
     /// finished. What it saw is seen again only there.
     ahead: Option<Salt>,
+    /// Where in which log a frame was not what it had been committed as.
+    altered: Option<(Salt, u64)>,
     evidence: Evidence,
     file: String,
     boot: String,
@@ -71,6 +73,7 @@ impl Capture {
             held_end: log_end,
             drained: false,
             ahead: None,
+            altered: None,
             evidence: Evidence::Seen,
             file,
             boot: boot(),
@@ -117,6 +120,7 @@ impl Capture {
             held_end: None,
             drained: false,
             ahead: ahead.then_some(UNKNOWN),
+            altered: None,
             evidence: Evidence::Hearsay,
             file,
             boot,
@@ -224,7 +228,7 @@ impl Capture {
             if self.is_ahead_on_another(log.header.salt) {
                 return Ok(Err(Break::Unfinished));
             }
-            if log.header.order != ByteOrder::NATIVE {
+            if log.is_foreign() {
                 // What is staged behind it one day could not be checked: a cursor knows no order.
                 return Ok(Err(Break::ByteOrder));
             }

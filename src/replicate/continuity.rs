@@ -45,6 +45,7 @@ pub(super) enum Break {
     LogReplaced,
     Unfinished,
     ByteOrder,
+    FrameAltered,
 }
 
 impl fmt::Display for Break {
@@ -56,6 +57,10 @@ impl fmt::Display for Break {
             Self::LogRestarted => "the log was restarted by another process",
             Self::LogReplaced => "the log was replaced by another one",
             Self::Unfinished => "the log was restarted after a segment of it could not be finished",
+            Self::FrameAltered => {
+                "a committed frame of the log was altered: the disk, or another program, has damaged \
+                 the database"
+            }
             Self::ByteOrder => "the log was begun by a machine of the other byte order",
         })
     }

@@ -341,11 +341,20 @@ impl Tail {
         let (Some(database), Some(capture)) = (&self.database, &mut self.capture) else {
             return Ok(0);
         };
-        let Look { cut, unsettled } = capture.cut(database, &self.state, &staging)?;
+        let look = capture.cut(database, &self.state, &staging);
+        let Look { cut, unsettled } = match look.map_err(anyhow::Error::downcast) {
+            Ok(look) => look,
+            Err(Ok(reason)) => {
+                self.recover(reason);
+                return Ok(0);
+            }
+            Err(Err(error)) => return Err(error),
+        };
         self.schedule.looked(unsettled);
         self.schedule.last_look_was_idle = cut.is_none();
         let Some(cut) = cut else { return Ok(0) };
         self.schedule.last_cut = Some(now);
+        self.rested = false;
         self.publish();
         self.measure(cut, now)?;
         self.bound_backlog()?;

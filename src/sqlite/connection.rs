@@ -88,9 +88,12 @@ impl Connection {
         self.0.execute_batch("PRAGMA shrink_memory")
     }
 
-    /// The names of all tables. An error also if it is a schema that SQLite cannot read.
+    /// The names of all tables, without those that an index of a virtual one is made of. An error
+    /// also if it is a schema that SQLite cannot read.
     pub(super) fn tables(&self) -> Result<Vec<String>> {
-        let mut names = self.0.prepare("SELECT name FROM sqlite_schema WHERE type = 'table'")?;
+        let mut names = self.0.prepare(
+            "SELECT name FROM pragma_table_list WHERE schema = 'main' AND type IN ('table', 'virtual')",
+        )?;
         names.query_map((), |row| row.get(0))?.collect()
     }
 

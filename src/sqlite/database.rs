@@ -302,13 +302,13 @@ impl Database {
     /// Takes the write lock. `false` if a writer did not let us in.
     ///
     /// SQLite would look ten times a second. What a busy application writes in between would have
-    /// to be read while it waits.
+    /// to be read while it waits. One that lets nobody in for longer is looked at less often.
     fn begin_write(&self, patience: Duration) -> rusqlite::Result<bool> {
         let began = Instant::now();
         loop {
             match self.writer.begin_write() {
                 Err(error) if is_busy(&error) && began.elapsed() < patience => {
-                    std::thread::sleep(LOCK_INTERVAL);
+                    std::thread::sleep(LOCK_INTERVAL.max(began.elapsed() / 10));
                 }
                 Err(error) if is_busy(&error) => return Ok(false),
                 outcome => return outcome.map(|()| true),

@@ -2,12 +2,13 @@ use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::time::SystemTime;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use tracing::debug;
 
 use super::{Capture, seal_at};
 use crate::failpoint::Failpoint;
 use crate::format::{Content, Seal, WalPos, lz4};
+use crate::replicate::continuity::Break;
 use crate::replicate::cursor::{Cursor, Place};
 use crate::replicate::durable::{Durability, remove};
 use crate::replicate::marks::Marks;
@@ -241,7 +242,7 @@ impl Capture {
         while offset < end {
             self.cancellation.check()?;
             let Some(frame) = frames.next_frame(&mut page)? else {
-                bail!("the committed frame at {offset} of the log was altered");
+                return Err(self.altered_at(log.header.salt, offset));
             };
             target.write_all(&frame.to_bytes())?;
             target.write_all(&page)?;
@@ -252,10 +253,20 @@ impl Capture {
             committed = frame.commit;
             offset += self.cursor.page_size.frame_bytes();
         }
-        let Some(pages) = committed else {
-            bail!("the log was altered: there is no commit where it should end, at {end}");
-        };
+        let Some(pages) = committed else { return Err(self.altered_at(log.header.salt, end)) };
         let committed = log.modified.min(SystemTime::now());
         Ok(Progress { end, checksum: frames.checksum(), pages, committed })
+    }
+
+    /// A committed frame is not what it was. When that is so again, nothing will change it.
+    fn altered_at(&mut self, salt: Salt, offset: u64) -> anyhow::Error {
+        let again = self.altered.replace((salt, offset)) == Some((salt, offset));
+        // A new generation would begin with the same log, which somebody keeps.
+        if again && self.cursor.pos != WalPos::default() {
+            return Break::FrameAltered.into();
+        }
+        anyhow!(
+            "the committed frame at {offset} of the log was altered, or it is restarted just now"
+        )
     }
 }

@@ -4,6 +4,7 @@ use tracing::{debug, warn};
 
 use super::{Standing, Tail};
 use crate::failpoint::Failpoint;
+use crate::format::WalPos;
 use crate::replicate::capture::Capture;
 use crate::replicate::checkpoint::{Effort, LogAge};
 use crate::replicate::continuity::Break;
@@ -117,6 +118,7 @@ impl Tail {
         let metrics = self.metrics.checkpoint("PASSIVE");
         metrics.count.inc();
         metrics.seconds.inc_by(now.elapsed().as_secs_f64());
+        self.rested = false;
         if complete {
             self.schedule.last_complete_checkpoint = now;
             self.schedule.checkpoint_failures = 0;
@@ -164,13 +166,15 @@ impl Tail {
             if !self.catch_up(rest_max, now)? || !self.advance(patience)? {
                 return Ok(false);
             }
-            let copied = self.log_position();
+            let copied = self.position();
             self.follow()?;
             if !self.catch_up(rest_max, now)? {
                 return Ok(false);
             }
             // What was written while it was copied and synced.
-            if self.log_position().saturating_sub(copied) <= rest_max {
+            let WalPos { index, offset } = self.position();
+            let written = if index == copied.index { offset - copied.offset } else { offset };
+            if written <= rest_max {
                 // An error is met again by the checkpoint.
                 let _ = self.database.as_ref().map(Database::sync_log);
                 return Ok(true);
@@ -179,9 +183,9 @@ impl Tail {
         Ok(false)
     }
 
-    /// Bytes of the log up to the cursor.
-    fn log_position(&self) -> u64 {
-        self.capture.as_ref().map_or(0, |capture| capture.cursor().pos.offset)
+    /// How far the log was captured.
+    fn position(&self) -> WalPos {
+        self.capture.as_ref().map(|capture| capture.cursor().pos).unwrap_or_default()
     }
 
     /// Captures the log up to a rest that is read in an instant. `false` if the application writes
@@ -231,13 +235,13 @@ impl Tail {
     }
 
     /// Gives the disk back that a log had grown to in an outage, when nobody writes to it any more:
-    /// who did would have to wait.
-    pub(super) fn shorten_log(&mut self) -> anyhow::Result<()> {
+    /// who did would have to wait. `false` if somebody is in the way.
+    pub(super) fn shorten_log(&mut self) -> anyhow::Result<bool> {
         let drained = self.capture.as_ref().is_some_and(Capture::is_drained);
         if drained && self.database.as_ref().map_or(Ok(0), Database::log_bytes)? > LOG_BYTES_KEPT {
-            self.truncate_log()?;
+            return self.truncate_log();
         }
-        Ok(())
+        Ok(true)
     }
 
     /// Empties a log that was drained, unless somebody is in the way.

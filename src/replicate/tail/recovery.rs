@@ -3,7 +3,7 @@ use std::time::Duration;
 use anyhow::bail;
 use tracing::{debug, info, warn};
 
-use super::checkpoints::{LOG_BYTES_KEPT, REST};
+use super::checkpoints::LOG_BYTES_KEPT;
 use super::{Standing, Tail};
 use crate::replicate::capture::Capture;
 use crate::replicate::changes::{Changes, changes};
@@ -13,7 +13,11 @@ use crate::replicate::durable::Durability;
 use crate::replicate::image::Image;
 use crate::replicate::pages::PageTable;
 use crate::sqlite::Database;
-use crate::wal::{ByteOrder, Checksum, Salt, WalHeader};
+use crate::wal::{Checksum, Salt, WalHeader};
+
+/// How much of the log may be left to be copied while nobody can write, where all of the database
+/// would have to be sent if that could not be had: for a tenth of a second.
+const REST_FOR_CHANGES: u64 = 16 << 20;
 
 /// How often it is tried to get there. Each time less is left, unless the application is faster.
 const ROUNDS_MAX: u32 = 5;
@@ -50,9 +54,6 @@ impl Tail {
                 Err(error) => debug!("cannot compare the database with its replicas: {error:#}"),
             }
         }
-        if self.schedule.fresh {
-            self.recognize_application();
-        }
         self.abandon(&reason.to_string());
     }
 
@@ -83,7 +84,9 @@ impl Tail {
     /// Compares the database, page by page, with what the replicas have, and stages the difference
     /// as the next WAL. Says whether the generation goes on.
     fn ship_changes(&mut self) -> anyhow::Result<bool> {
-        let Some(Frozen { image, log }) = self.freeze(PATIENCE)? else { return Ok(false) };
+        // Otherwise all of the database would have to be sent.
+        let frozen = self.freeze(PATIENCE, REST_FOR_CHANGES)?;
+        let Some(Frozen { image, log }) = frozen else { return Ok(false) };
         if log.is_some_and(|log| log.needed) || (log.is_some() && !self.truncate_log()?) {
             return Ok(false);
         }
@@ -99,7 +102,11 @@ impl Tail {
             self.moved = true;
         }
         let changed = changes(capture, &image)?;
-        if changed == Changes::Most || (self.moved && changed != Changes::None) {
+        if changed == Changes::Most {
+            self.recognize_application();
+            return Ok(false);
+        }
+        if self.moved && changed != Changes::None {
             // Two small databases with the same schema have most of their pages in common.
             return Ok(false);
         }
@@ -143,7 +150,14 @@ impl Tail {
     /// is then, which cannot change while our read transaction lasts. If somebody else reads from
     /// the log, it cannot be emptied: then the state at the end of the log is returned, and where
     /// that end is. `None` if a writer did not let us in.
-    pub(super) fn freeze(&mut self, patience: Duration) -> anyhow::Result<Option<Frozen>> {
+    ///
+    /// At most `rest_max` bytes of the log are copied while nobody can write. Of an application
+    /// that is faster, the state at the end of its log is returned, too.
+    pub(super) fn freeze(
+        &mut self,
+        patience: Duration,
+        rest_max: u64,
+    ) -> anyhow::Result<Option<Frozen>> {
         let Some(database) = &mut self.database else { return Ok(None) };
         let (mut end, mut rest) = (None, u64::MAX);
         for _ in 0..ROUNDS_MAX {
@@ -154,7 +168,7 @@ impl Tail {
             let before = bytes(end);
             end = find_end(database, end)?;
             rest = bytes(end).saturating_sub(before);
-            if rest <= REST {
+            if rest <= rest_max {
                 break;
             }
         }
@@ -162,7 +176,7 @@ impl Tail {
             end = find_end(database, end)?;
             Ok(())
         };
-        let checkpoint = if rest <= REST {
+        let checkpoint = if rest <= rest_max {
             // An error is met again by the checkpoint.
             let _ = database.sync_log();
             database.checkpoint(patience, see)?
@@ -173,7 +187,7 @@ impl Tail {
         let Some(checkpoint) = checkpoint else { return Ok(None) };
         let (file, page_size) = (database.file().clone(), database.page_size());
         let pages = database.pages()?;
-        let foreign = database.log()?.is_some_and(|log| log.header.order != ByteOrder::NATIVE);
+        let foreign = database.log()?.is_some_and(|log| log.is_foreign());
         let emptied = match end {
             None => true,
             // Who writes would have to wait for that, too: the log begins anew by itself.

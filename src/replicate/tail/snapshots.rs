@@ -3,6 +3,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use tracing::{debug, info, warn};
 
+use super::checkpoints::REST;
 use super::divergence::Destination;
 use super::recovery::Frozen;
 use super::{Standing, Tail};
@@ -83,7 +84,7 @@ impl Tail {
 
     /// Begins a generation with the database as it is now.
     fn begin_generation(&mut self) -> anyhow::Result<Option<Snapshot>> {
-        let Some(Frozen { image, log }) = self.freeze(PATIENCE)? else { return Ok(None) };
+        let Some(Frozen { image, log }) = self.freeze(PATIENCE, REST)? else { return Ok(None) };
         let Some(database) = &self.database else { return Ok(None) };
         let identity = database.identity()?;
         let generation = Generation::from_bits(fastrand::u64(..));

@@ -105,10 +105,11 @@ impl Tail {
             if let Some(Err(error)) = self.database.as_ref().map(Database::rest) {
                 debug!(db = %self.path().display(), "cannot take less memory: {error}");
             }
-            if idle && let Err(error) = self.shorten_log() {
+            let shortened = if idle { self.shorten_log() } else { Ok(false) };
+            self.rested = shortened.unwrap_or_else(|error| {
                 debug!(db = %self.path().display(), "cannot shorten the log: {error:#}");
-            }
-            self.rested = idle;
+                true
+            });
         } else if !idle {
             self.rested = false;
         }
