@@ -162,6 +162,7 @@ impl Tail {
         now: Instant,
     ) -> anyhow::Result<bool> {
         let rest_max = rest_max(effort, self.schedule.checkpoint_failures);
+        let mut written_before = None;
         for _ in 0..COPIES_MAX {
             if !self.catch_up(rest_max, now)? || !self.advance(patience)? {
                 return Ok(false);
@@ -179,6 +180,11 @@ impl Tail {
                 let _ = self.database.as_ref().map(Database::sync_log);
                 return Ok(true);
             }
+            if written_before.is_some_and(|before| written > before / 2) {
+                // To copy again and again takes the disk from the application, and leads nowhere.
+                return Ok(false);
+            }
+            written_before = Some(written);
         }
         Ok(false)
     }

@@ -21,7 +21,7 @@ use super::parts::{Parts, part_bytes};
 use crate::store::{Result, StoreError};
 
 /// Parts in memory at a time: those on their way, and the one being read.
-const PARTS_IN_FLIGHT: usize = 2;
+const PARTS_IN_FLIGHT: usize = 3;
 
 /// A part is given up after so many attempts, or more while other parts get through.
 const PART_ATTEMPTS: u32 = 3;
