@@ -15,7 +15,7 @@ use super::output::{Output, PublishError};
 use super::plan::Plan;
 use super::written::Written;
 use super::{RestoreError, Verdict};
-use crate::format::Key;
+use crate::format::{Key, WalIndex};
 use crate::provenance::Provenance;
 use crate::sqlite::quick_check;
 
@@ -33,6 +33,17 @@ pub(super) enum Failure {
 impl Failure {
     fn here(error: impl Into<anyhow::Error>) -> Self {
         Self::Here(RestoreError::Other(error.into()))
+    }
+
+    /// The log whose first segment is what does not fit.
+    pub(super) fn begun_log(&self) -> Option<WalIndex> {
+        let (Self::Snapshot(error) | Self::Replica(error)) = self else { return None };
+        match error.downcast_ref()? {
+            ApplyError::Object { key: Key::Segment { pos, .. }, .. } if pos.offset == 0 => {
+                Some(pos.index)
+            }
+            _ => None,
+        }
     }
 }
 

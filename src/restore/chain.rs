@@ -1,6 +1,7 @@
 #[cfg(test)]
 mod simulation;
 
+use super::stray::UNDECIDED;
 use crate::format::{Content, Generation, Link, Seal, WalIndex, WalPos};
 use crate::wal::{Checksum, PageSize, Salt};
 
@@ -96,16 +97,17 @@ impl Chain {
     fn check_previous(&self, start: WalPos, previous: Link) -> Result<bool, String> {
         let snapshot = self.snapshot.filter(|seal| seal.start == start).map(|seal| seal.previous);
         let expected = [snapshot, self.link].into_iter().flatten();
-        for link in expected.clone() {
-            if link != previous {
-                return Err(
-                    "it does not continue the segment before it: one of the two is not the \
-                            one that belongs here, or one in between is missing"
-                        .to_owned(),
-                );
-            }
+        if expected.clone().all(|link| link == previous) {
+            return Ok(expected.count() > 0);
         }
-        Ok(expected.count() > 0)
+        let last = self.last.filter(|last| last.content == Content::Segment);
+        Err(if last.is_some_and(|last| last.previous == previous) {
+            UNDECIDED.to_owned()
+        } else {
+            "it does not continue the segment before it: one of the two is not the one that \
+             belongs here, or one in between is missing"
+                .to_owned()
+        })
     }
 }
 

@@ -21,6 +21,7 @@ mod proof;
 mod relisted;
 mod replica;
 mod retry;
+mod stray;
 mod temporary;
 mod transaction;
 mod written;
@@ -40,6 +41,7 @@ pub use plan_error::PlanError;
 pub use progress::{Progress, Reporting};
 pub use proof::proof;
 pub(crate) use retry::retrying;
+pub use stray::{Stray, UNDECIDED, strays};
 pub use temporary::TemporaryDirectory;
 
 use crate::format::{Generation, History, WalPos};
@@ -212,8 +214,38 @@ async fn list<S: ObjectStore>(
     (listed, unlisted)
 }
 
-/// Restores from one generation of one replica, with whichever of its snapshots is usable.
+/// Restores from one generation of one replica, without the strays in it.
 async fn restore_history<S: ObjectStore + 'static>(
+    replica: &Replica<S>,
+    history: &History,
+    options: &RestoreOptions,
+    reporting: Reporting,
+) -> Result<Restored, Failure> {
+    let failure = match restore_as_listed(replica, history, options, reporting).await {
+        Err(failure) => failure,
+        restored => return restored,
+    };
+    let strays = match failure.begun_log() {
+        Some(begin) => replica
+            .strays(history, begin, options.parallelism)
+            .await
+            .map_err(|error| Failure::Replica(anyhow::Error::new(error)))?,
+        None => Vec::new(),
+    };
+    if strays.is_empty() {
+        return Err(failure);
+    }
+    for stray in &strays {
+        warn!(replica = replica.name, object = %stray.key(), "left out: {stray}");
+    }
+    let is_stray = |pos| strays.iter().any(|stray| stray.pos == pos);
+    let mut history = history.clone();
+    history.segments.retain(|segment| !is_stray(segment.pos));
+    restore_as_listed(replica, &history, options, reporting).await
+}
+
+/// Restores with whichever of the snapshots is usable.
+async fn restore_as_listed<S: ObjectStore + 'static>(
     replica: &Replica<S>,
     history: &History,
     options: &RestoreOptions,

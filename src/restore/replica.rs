@@ -4,8 +4,9 @@ use futures_util::stream::{self, StreamExt, TryStreamExt};
 
 use super::plan::Plan;
 use super::retry::retrying;
-use crate::format::{Generation, History, Key, Seal};
-use crate::store::{self, Object, ObjectStore};
+use super::stray::{Stray, strays};
+use crate::format::{Generation, History, Key, Seal, WalIndex};
+use crate::store::{self, Object, ObjectStore, StoreError};
 
 /// A replica and what is in it.
 #[derive(Debug)]
@@ -65,15 +66,54 @@ impl<S: ObjectStore> Replica<S> {
         Ok((sure, count))
     }
 
+    /// Finds the strays around the beginning of a log that does not continue what is before it.
+    pub(super) async fn strays(
+        &self,
+        history: &History,
+        begin: WalIndex,
+        parallelism: usize,
+    ) -> store::Result<Vec<Stray>> {
+        let generation = history.generation;
+        let near = |index: WalIndex| index == begin || index.next() == Some(begin);
+        // That it was gone on with may be seen in what is behind it alone.
+        let behind = history.segments.iter().find(|segment| begin < segment.pos.index);
+        let segments = history.segments.iter().filter(|segment| near(segment.pos.index));
+        let segments = segments
+            .chain(behind)
+            .map(|segment| (Key::Segment { generation, pos: segment.pos }, segment.size));
+        let behind = history.snapshots.iter().find(|snapshot| begin < snapshot.index);
+        let behind =
+            behind.map(|found| (Key::Snapshot { generation, index: found.index }, found.size));
+        let objects: Vec<(Key, u64)> = segments.chain(behind).collect();
+        let seals: Vec<Option<Seal>> = stream::iter(objects)
+            .map(|(key, size)| async move {
+                let seal = match self.seal(key, size).await {
+                    Err(StoreError::NotFound { .. }) => None,
+                    seal => seal?,
+                };
+                let here = |seal: &Seal| (seal.generation, seal.start) == (generation, key.start());
+                Ok::<_, StoreError>(seal.filter(here))
+            })
+            .buffered(parallelism)
+            .try_collect()
+            .await?;
+        Ok(strays(&seals.into_iter().flatten().collect::<Vec<_>>()))
+    }
+
     async fn is_sealed(&self, plan: &Plan) -> store::Result<bool> {
         let Some((key, size)) = plan.objects().next() else { return Ok(false) };
+        Ok(self.seal(key, size).await?.is_some())
+    }
+
+    /// The seal of an object of that size, if it has one that is unaltered.
+    async fn seal(&self, key: Key, size: u64) -> store::Result<Option<Seal>> {
         let key = key.to_string();
         let range = size.saturating_sub(Seal::SIZE as u64)..size;
         if range.is_empty() {
-            return Ok(false);
+            return Ok(None);
         }
         let tail = retrying(&key, || self.store.get(&key, range.clone())).await?;
-        Ok(matches!(Seal::at_end(&tail), Ok(Some(_))))
+        Ok(Seal::at_end(&tail).ok().flatten())
     }
 }
 

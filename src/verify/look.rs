@@ -3,16 +3,18 @@ use std::collections::BTreeMap;
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 
 use super::Verified;
-use super::check::{Defect, Found};
+use super::check::{Defect, Found, check};
 use crate::format::{Generation, History, Key, Seal};
-use crate::restore::retrying;
+use crate::restore::{Stray, retrying, strays};
 use crate::store::{self, ObjectStore, StoreError};
 
 /// What there is of a generation at some moment.
 #[derive(Debug)]
 pub(super) struct Look {
     pub(super) history: History,
-    pub(super) seals: BTreeMap<Key, Found>,
+    seals: BTreeMap<Key, Found>,
+    /// What a restore leaves out. It is in neither of the others.
+    strays: Vec<Stray>,
 }
 
 impl Look {
@@ -39,10 +41,27 @@ impl Look {
             .try_collect()
             .await?;
         // What has expired since it was listed is not there.
-        let seals: BTreeMap<Key, Found> =
+        let mut seals: BTreeMap<Key, Found> =
             seals.into_iter().filter_map(|(key, found)| Some((key, found?))).collect();
+        let strays = strays(&in_place(generation, &seals));
+        for stray in &strays {
+            seals.remove(&stray.key());
+        }
         let there = known.into_iter().filter(|(key, ..)| seals.contains_key(key));
-        Ok(Self { history: History::new(generation, there), seals })
+        Ok(Self { history: History::new(generation, there), seals, strays })
+    }
+
+    /// Everything that is wrong, strays first.
+    pub(super) fn defects(&self) -> Vec<Defect> {
+        let strays = self.strays.iter();
+        let strays = strays.map(|stray| Defect { object: stray.key(), problem: stray.to_string() });
+        strays.chain(check(&self.history, &self.seals)).collect()
+    }
+
+    /// Those of the defects that are in the way of a restore.
+    pub(super) fn in_the_way(&self, defects: &[Defect]) -> Vec<Defect> {
+        let is_stray = |defect: &Defect| self.strays.iter().any(|of| of.key() == defect.object);
+        defects.iter().filter(|defect| !is_stray(defect)).cloned().collect()
     }
 
     /// Whether something is gone that was there.
@@ -52,7 +71,7 @@ impl Look {
 
     /// `None` without any object.
     pub(super) fn summary(self, defects: Vec<Defect>) -> Option<Verified> {
-        let Self { history, seals } = self;
+        let Self { history, seals, .. } = self;
         let (_, last) = history.created()?;
         let from = history.snapshots.first().map(|snapshot| snapshot.created);
         let snapshots = history.snapshots.iter().map(|snapshot| snapshot.size);
@@ -68,6 +87,14 @@ impl Look {
             defects,
         })
     }
+}
+
+/// The seals that are those of the objects that they were found in.
+fn in_place(generation: Generation, seals: &BTreeMap<Key, Found>) -> Vec<Seal> {
+    let seals = seals.iter().filter_map(|(key, found)| Some((key, (*found).ok()??)));
+    let here =
+        |(key, seal): &(&Key, Seal)| (seal.generation, seal.start) == (generation, key.start());
+    seals.filter(here).map(|(_, seal)| seal).collect()
 }
 
 /// Reads the end of an object. `None` if it is gone.

@@ -94,7 +94,7 @@ impl<S: ObjectStore + 'static> Verification<'_, S> {
         if self.options.full {
             let mut rebuild = Rebuild::new(self.name, self.store, self.options.parallelism)?;
             // What has expired while it was read says nothing about the rest.
-            while let Some(found) = rebuild.run(&look.history, &defects).await? {
+            while let Some(found) = rebuild.run(&look.history, &look.in_the_way(&defects)).await? {
                 let (now, defects_now) = self.settle().await?;
                 let expired = look.vanished(&now);
                 (look, defects) = (now, defects_now);
@@ -110,12 +110,12 @@ impl<S: ObjectStore + 'static> Verification<'_, S> {
     /// Looks until it is sure what is wrong.
     async fn settle(&self) -> store::Result<(Look, Vec<Defect>)> {
         let mut look = self.look().await?;
-        let mut defects = check(&look.history, &look.seals);
+        let mut defects = look.defects();
         let (mut quiet, mut looks) = (0, 1);
         while !defects.is_empty() && quiet < PAUSES.len() && looks < LOOKS_MAX {
             tokio::time::sleep(PAUSES[quiet]).await;
             let now = self.look().await?;
-            let found = check(&now.history, &now.seals);
+            let found = now.defects();
             let known: HashSet<Key> = found.iter().map(|defect| defect.object).collect();
             defects.retain(|defect| known.contains(&defect.object));
             if look.vanished(&now) || defects.is_empty() {

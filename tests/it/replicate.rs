@@ -15,6 +15,7 @@ mod refusals;
 mod replicas;
 mod resume;
 mod round_trip;
+mod stray;
 mod succession;
 mod uncommitted;
 mod validation;

@@ -11,11 +11,13 @@
 //! has what was staged before as well. At least one comes after both, takes its segment back, and
 //! goes elsewhere. What is left open:
 //!
-//! * One that dies before it has taken its segment back. The generation cannot be restored beyond
-//!   that until the next snapshot: the restore says so, and `verify` names the two.
+//! * One that dies before it has taken its segment back leaves it. Once the other one has gone on,
+//!   restores leave it out (see `restore::strays`), and `verify` names it. Until then they fail,
+//!   and name the two.
 //! * Who only goes on with its log looks for the beginning of the next one every [`ALONE`], and
 //!   before the first segment after such a pause. What it has sent until then is left where it is,
-//!   with the same consequence.
+//!   and the generation cannot be restored beyond that until the next snapshot: the restore says
+//!   so, and `verify` names the two.
 //! * Who begins a new generation takes no name of the old one. It looks whether that went on
 //!   meanwhile, and takes its snapshot back if so; who writes to the old one looks for the new one
 //!   as often as above, and before it ends. What was sent by one that was killed in between is in

@@ -236,7 +236,10 @@ impl Tail {
             Some(capture) => capture.advanced(),
             None => (),
         }
-        debug!(db = %self.path().display(), complete = checkpoint.complete, took = ?checkpoint.took, "checkpoint");
+        debug!(
+            db = %self.path().display(), position = %self.lines.captured.borrow().pos,
+            complete = checkpoint.complete, took = ?checkpoint.took, "checkpoint",
+        );
         Ok(checkpoint.complete)
     }
 

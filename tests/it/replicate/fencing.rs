@@ -60,7 +60,7 @@ fn copy_of(owner: &Site) -> Site {
 }
 
 /// The same while the database is in use, and nobody writes.
-fn copy_with_log(owner: &Site) -> Site {
+pub(super) fn copy_with_log(owner: &Site) -> Site {
     let copy = Site::new();
     share_replica(&copy, owner);
     for suffix in ["", "-wal"] {
@@ -160,6 +160,12 @@ fn stage_last_segment(copy: &Site, owner: &Site) {
     fs::copy(&last, staging.join(last.file_name().unwrap())).unwrap();
 }
 
+/// Makes a copy that still has to send the last segment. `sent`: what had been noted before that.
+pub(super) fn go_back_one_segment(copy: &Site, owner: &Site, sent: &[u8]) {
+    stage_last_segment(copy, owner);
+    fs::write(sent_by(copy), sent).unwrap();
+}
+
 /// Where a daemon takes note of what it has sent.
 fn sent_by(site: &Site) -> PathBuf {
     site.state().join("staging/file.replica/sent")
@@ -187,6 +193,47 @@ fn often_checkpointed() -> Site {
     site
 }
 
+/// Writes one more row.
+pub(super) fn insert(connection: &Connection, number: u32) {
+    connection.execute("INSERT INTO t (number) VALUES (?)", [number]).unwrap();
+}
+
+/// Waits until all of a database is what the replica of the owner leads to.
+pub(super) fn all_is_sent(owner: &Site, site: &Site) {
+    eventually("all is sent", || restored_rows(owner) == rows(&site.database()));
+}
+
+/// A daemon that is stopped, and whose log is restarted by the next write.
+pub(super) struct AboutToRestart {
+    pub(super) one: Site,
+    pub(super) connection: Connection,
+    pub(super) daemon: Process,
+    /// What it had noted to have sent, one segment before.
+    pub(super) sent: Vec<u8>,
+}
+
+impl AboutToRestart {
+    pub(super) fn new() -> Self {
+        let one = often_checkpointed();
+        let connection = open(&one.database());
+        let mut daemon = one.replicate();
+        daemon.wait_for("snapshot written");
+        let mut sent = Vec::new();
+        for number in 1..3 {
+            sent = fs::read(sent_by(&one)).unwrap_or_default();
+            insert(&connection, number);
+            all_is_sent(&one, &one);
+            let log = format!("position={:08x}_", one.listing().only().last_index());
+            eventually("the next write restarts the log", || {
+                let is_it = |line: &str| line.contains(&log) && line.contains("complete=true");
+                daemon.log().lines().any(is_it)
+            });
+        }
+        daemon.pause();
+        Self { one, connection, daemon, sent }
+    }
+}
+
 /// A daemon whose log was about to be restarted, and another one that began with a copy of its state
 /// of that very moment, used different names: nothing behind the first of them could be restored. The
 /// same when the copy had a segment to send first that was stored before: with that it had looked, and
@@ -195,27 +242,7 @@ fn often_checkpointed() -> Site {
 fn of_one_that_runs_and_its_copy_the_second_one_goes_elsewhere() {
     let second = [Order::CopySecond, Order::CopySecondWithRest];
     for order in [Order::CopyFirst, Order::Both].into_iter().chain(second) {
-        let one = often_checkpointed();
-        let connection = open(&one.database());
-        let mut daemon = one.replicate();
-        daemon.wait_for("snapshot written");
-        let insert = |connection: &Connection, number| {
-            connection.execute("INSERT INTO t (number) VALUES (?)", [number]).unwrap();
-        };
-        let all_is_sent = |site: &Site| {
-            eventually("all is sent", || restored_rows(&one) == rows(&site.database()));
-        };
-        let complete = || daemon.log().matches("complete=true").count();
-        let mut sent = Vec::new();
-        for number in 1..3 {
-            sent = fs::read(sent_by(&one)).unwrap_or_default();
-            let before = complete();
-            insert(&connection, number);
-            eventually("the next write restarts the log", || complete() > before);
-            all_is_sent(&one);
-        }
-        daemon.pause();
-
+        let AboutToRestart { one, connection, daemon, sent } = AboutToRestart::new();
         let other = copy_with_log(&one);
         other.configure_also("logging: {level: debug}");
         // Its log goes on.
@@ -223,15 +250,14 @@ fn of_one_that_runs_and_its_copy_the_second_one_goes_elsewhere() {
         reader.execute_batch("BEGIN; SELECT count(*) FROM t").unwrap();
         let copy = open(&other.database());
         if order == Order::CopySecondWithRest {
-            stage_last_segment(&other, &one);
-            fs::write(sent_by(&other), &sent).unwrap();
+            go_back_one_segment(&other, &one, &sent);
         }
         let mut copied = other.replicate();
         copied.wait_for("replica goes on");
         let meets = match order {
             Order::CopyFirst => {
                 insert(&copy, 3);
-                all_is_sent(&other);
+                all_is_sent(&one, &other);
                 daemon.signal(Signal::CONT);
                 insert(&connection, 4);
                 &daemon
@@ -242,7 +268,7 @@ fn of_one_that_runs_and_its_copy_the_second_one_goes_elsewhere() {
                 }
                 daemon.signal(Signal::CONT);
                 insert(&connection, 4);
-                all_is_sent(&one);
+                all_is_sent(&one, &one);
                 insert(&copy, 3);
                 &copied
             }
@@ -252,7 +278,7 @@ fn of_one_that_runs_and_its_copy_the_second_one_goes_elsewhere() {
                 eventually("it looks, and sends", || copied.says("segment cut"));
                 daemon.signal(Signal::CONT);
                 insert(&connection, 4);
-                all_is_sent(&one);
+                all_is_sent(&one, &one);
                 &copied
             }
         };

@@ -1,0 +1,135 @@
+//! Segments that another daemon stored at the same time, and did not live to take back.
+//!
+//! Of two daemons that go on from the same state, one behind the log and one with the next log,
+//! each stores its segment and then looks for the other's. Whoever sees one takes its own back, and
+//! has told nobody that it was stored. If it dies before that, two segments follow the same one. A
+//! daemon goes on behind its segment only after it has looked: so the one that was gone on with is
+//! the one that was acknowledged, and the other never was. When neither was gone on with, nothing
+//! tells which it is: the clock of a store may say when an upload began, and not when it ended.
+
+use std::collections::HashSet;
+use std::fmt;
+
+use crate::format::{Content, Generation, Key, Seal, WalPos};
+
+/// What is wrong with the later of two segments when it cannot be told which of them is a stray.
+pub const UNDECIDED: &str = "it was stored by another daemon at the same time as the segment before \
+                             it, and which of the two was acknowledged is only seen when that is \
+                             gone on with: let the daemon that is in use write again, or restore \
+                             what was before both with -timestamp";
+
+/// A segment that does not belong to the history of its generation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stray {
+    pub generation: Generation,
+    pub pos: WalPos,
+    /// The segment that does, and follows the same one.
+    pub beside: WalPos,
+}
+
+impl Stray {
+    pub fn key(&self) -> Key {
+        Key::Segment { generation: self.generation, pos: self.pos }
+    }
+}
+
+impl fmt::Display for Stray {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let beside = Key::Segment { generation: self.generation, pos: self.beside };
+        write!(
+            f,
+            "another daemon stored it at the same time as {beside}, which was gone on with: it was \
+             never acknowledged, a restore leaves it out, and it may be deleted"
+        )
+    }
+}
+
+/// Finds strays by the seals of a generation, or of two logs of it that follow one another. Each
+/// seal has to be that of the object it was read from.
+pub fn strays(seals: &[Seal]) -> Vec<Stray> {
+    let followed: HashSet<u128> = seals.iter().map(|seal| seal.previous.0).collect();
+    let went_on = |seal: &Seal| followed.contains(&seal.link().0);
+    let segments = || seals.iter().filter(|seal| seal.content == Content::Segment);
+    let mut strays = Vec::new();
+    for next in segments().filter(|seal| seal.start.offset == 0) {
+        let is_beside = |one: &&Seal| {
+            one.previous == next.previous && one.start.index.next() == Some(next.start.index)
+        };
+        for one in segments().filter(is_beside) {
+            let (pos, beside) = match (went_on(one), went_on(next)) {
+                (true, false) => (next.start, one.start),
+                (false, true) => (one.start, next.start),
+                _ => continue,
+            };
+            strays.push(Stray { generation: one.generation, pos, beside });
+        }
+    }
+    strays
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::SystemTime;
+
+    use super::*;
+    use crate::format::{Digest, Link};
+
+    fn seal(name: &str, end: &str, previous: Link) -> Seal {
+        Seal {
+            content: Content::Segment,
+            generation: Generation::from_bits(7),
+            start: name.parse().unwrap(),
+            end: end.parse().unwrap(),
+            page_size: 512,
+            pages: 1,
+            committed: SystemTime::UNIX_EPOCH,
+            salt: [0; 8],
+            checksum: [0; 8],
+            digest: Digest(1),
+            previous,
+        }
+    }
+
+    /// What was acknowledged, and behind it a segment of the same log and one of the next.
+    fn two() -> [Seal; 3] {
+        let first = seal("00000000_00000000", "00000000_00000238", Link(5));
+        let same = seal("00000000_00000238", "00000000_00000450", first.link());
+        let next = seal("00000001_00000000", "00000001_00000238", first.link());
+        [first, same, next]
+    }
+
+    fn found(seals: &[Seal]) -> Vec<(String, String)> {
+        let found = strays(seals).into_iter();
+        found.map(|stray| (stray.pos.to_string(), stray.beside.to_string())).collect()
+    }
+
+    #[test]
+    fn the_one_that_nobody_went_on_with_is_a_stray() {
+        let [first, same, next] = two();
+        let [same_name, next_name] = [same, next].map(|seal| seal.start.to_string());
+        let behind_same = seal("00000000_00000450", "00000000_00000668", same.link());
+        let behind_next = seal("00000001_00000238", "00000001_00000450", next.link());
+        let expected = [(next_name.clone(), same_name.clone())];
+        assert_eq!(found(&[first, same, behind_same, next]), expected);
+        let expected = [(same_name, next_name)];
+        assert_eq!(found(&[first, same, next, behind_next]), expected);
+        let snapshot = Seal { content: Content::Snapshot, ..behind_next };
+        assert_eq!(found(&[first, same, next, snapshot]), expected, "a snapshot is as good");
+    }
+
+    /// Whatever would be left out might be what was acknowledged.
+    #[test]
+    fn nothing_is_left_out_without_proof() {
+        let [first, same, next] = two();
+        assert_eq!(found(&[first, same, next]), [], "neither was gone on with");
+        let behind = [
+            seal("00000000_00000450", "00000000_00000668", same.link()),
+            seal("00000001_00000238", "00000001_00000450", next.link()),
+        ];
+        assert_eq!(found(&[first, same, next, behind[0], behind[1]]), [], "both were");
+        let follows = Seal { previous: same.link(), ..next };
+        assert_eq!(found(&[first, same, follows]), [], "one follows the other");
+        let far = seal("00000002_00000000", "00000002_00000238", first.link());
+        assert_eq!(found(&[first, same, behind[0], far]), [], "it has no place beside it");
+    }
+}

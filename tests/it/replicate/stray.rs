@@ -1,0 +1,95 @@
+//! A daemon dies before it has taken back what it stored beside another one's.
+
+use std::path::PathBuf;
+
+use litestream::failpoint::Failpoint;
+use rustix::process::Signal;
+
+use super::fencing::{
+    AboutToRestart, all_is_sent, copy_with_log, go_back_one_segment, insert, restored,
+};
+use crate::cli::litestream;
+use crate::support::{Site, assert_same, eventually, open, settle};
+
+/// Whoever is armed with it stores a segment, and dies before it looks for another daemon.
+fn dies_after_storing() -> String {
+    format!("{} = kill", Failpoint::ObjectRenamed.name())
+}
+
+/// Expects that the replica leads to the database of `winner`, whose segment is the only one that was
+/// gone on with, and that the other one is named by whoever reads it.
+fn check_stray(one: &Site, winner: &Site) {
+    settle(&winner.database());
+    assert_same(&winner.database(), &restored(one, &one.replica()));
+    let url = format!("file://{}", one.replica().display());
+    for arguments in [&["verify", &url][..], &["verify", "-full", &url]] {
+        let mut verify = one.start(litestream(one.home()).args(arguments));
+        assert_eq!(verify.wait(), 1);
+        assert!(verify.says("1 defect found"), "{}", verify.log());
+        assert!(verify.says("a restore leaves it out"), "{}", verify.log());
+    }
+    let output = one.fresh("restored");
+    let arguments = ["restore", "-o", output.to_str().unwrap(), &url];
+    let log = one.start(litestream(one.home()).args(arguments)).finish();
+    assert!(log.contains("left out: another daemon stored it"), "{log}");
+}
+
+fn segments(one: &Site) -> Vec<PathBuf> {
+    let generation = one.replica().join("generations").join(&one.listing().only().name);
+    let segments = std::fs::read_dir(generation.join("wal")).unwrap();
+    segments.map(|entry| entry.unwrap().path()).collect()
+}
+
+/// Nothing behind the two could be restored until there was another snapshot.
+#[test]
+fn what_a_dead_daemon_did_not_take_back_is_left_out() {
+    for next_log_wins in [true, false] {
+        let AboutToRestart { one, connection, mut daemon, sent } = AboutToRestart::new();
+        let other = copy_with_log(&one);
+        other.configure_also("logging: {level: debug}");
+        // Its log goes on.
+        let reader = open(&other.database());
+        reader.execute_batch("BEGIN; SELECT count(*) FROM t").unwrap();
+        let copy = open(&other.database());
+        // It looks for others before it sends what both have, and not again so soon.
+        go_back_one_segment(&other, &one, &sent);
+        let mut copied = other.replicate();
+        copied.wait_for("wal segment written");
+        let stored = segments(&one).len();
+        if next_log_wins {
+            daemon.signal(Signal::CONT);
+            insert(&connection, 3);
+            all_is_sent(&one, &one);
+            other.arm(&dies_after_storing());
+            insert(&copy, 3);
+            eventually("it has died", || segments(&one).len() == stored + 2);
+            assert_ne!(copied.wait(), 0);
+            for command in
+                [&["restore", "-o", one.fresh("restored").to_str().unwrap()][..], &["verify"]]
+            {
+                let url = format!("file://{}", one.replica().display());
+                let mut command = one.start(litestream(one.home()).args(command).arg(url));
+                assert_eq!(command.wait(), 1);
+                assert!(command.says("which of the two was acknowledged"), "{}", command.log());
+            }
+            insert(&connection, 4);
+            all_is_sent(&one, &one);
+            drop(connection);
+            daemon.stop();
+            check_stray(&one, &one);
+        } else {
+            for number in 3..5 {
+                insert(&copy, number);
+                all_is_sent(&one, &other);
+            }
+            one.arm(&dies_after_storing());
+            daemon.signal(Signal::CONT);
+            insert(&connection, 3);
+            assert_ne!(daemon.wait(), 0);
+            assert_eq!(segments(&one).len(), stored + 3, "{:?} {}", segments(&one), daemon.log());
+            drop((reader, copy));
+            copied.stop();
+            check_stray(&one, &other);
+        }
+    }
+}
