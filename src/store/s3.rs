@@ -3,6 +3,7 @@ mod credentials;
 mod deletion;
 mod failure;
 mod listing;
+mod memory;
 mod options;
 mod parts;
 mod tls;
@@ -23,6 +24,7 @@ pub use options::{Patience, S3Options};
 
 use super::{Object, ObjectStore, Result, S3Location};
 use failure::Operation;
+use memory::Memory;
 use upload::Existing;
 
 /// Requests to a bucket at a time, for everybody who shares it: each has a connection. Of the parts
@@ -41,6 +43,7 @@ pub struct S3Store {
     patience: Patience,
     /// How many requests may still be sent.
     requests: Arc<Semaphore>,
+    memory: Memory,
     /// The server has once refused to delete several objects in one request.
     deletes_singly: Arc<AtomicBool>,
     /// The server has once refused a condition under which an object was to be stored.
@@ -63,6 +66,7 @@ impl S3Store {
             endpoint: endpoint.unwrap_or_else(|| "AWS".to_owned()),
             patience: options.patience,
             requests: Arc::new(Semaphore::new(REQUESTS_MAX)),
+            memory: Memory::default(),
             deletes_singly: Arc::default(),
             knows_no_conditions: Arc::default(),
         })

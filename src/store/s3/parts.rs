@@ -4,6 +4,7 @@ use anyhow::anyhow;
 use bytes::Bytes;
 use memmap2::MmapMut;
 
+use super::memory::{Memory, Room};
 use crate::store::{Result, StoreError};
 
 /// The least that S3 takes, but for the last part.
@@ -39,17 +40,42 @@ pub(super) struct Parts {
     part_bytes: u64,
     /// About how much there is, at most.
     size_max: u64,
+    memory: Memory,
+    /// For the first two parts: the first is only sent when it is known whether there is another.
+    reserved: Option<Room>,
+}
+
+/// A part of a source.
+#[derive(Debug, Default)]
+pub(super) struct Part {
+    pub(super) bytes: Bytes,
+    /// What it takes of the memory, until it was sent.
+    pub(super) room: Option<Room>,
 }
 
 impl Parts {
-    pub(super) fn new(source: Box<dyn Read + Send>, part_bytes: u64, size_max: u64) -> Self {
-        Self { source: Some(source), part_bytes, size_max }
+    /// Waits until there is memory to begin with.
+    pub(super) async fn new(
+        source: Box<dyn Read + Send>,
+        part_bytes: u64,
+        size_max: u64,
+        memory: &Memory,
+    ) -> Self {
+        let parts = if size_max < part_bytes { 1 } else { 2 };
+        let reserved = memory.room(parts, part_bytes.min(size_max)).await;
+        let memory = memory.clone();
+        Self { source: Some(source), part_bytes, size_max, memory, reserved }
     }
 
     /// Reads the next part; all but the last have the same length, and none is empty.
-    pub(super) async fn next(&mut self) -> Result<Option<Bytes>> {
+    pub(super) async fn next(&mut self) -> Result<Option<Part>> {
         let Some(mut source) = self.source.take() else {
             return Ok(None);
+        };
+        let bytes = self.part_bytes.min(self.size_max);
+        let room = match self.reserved.as_mut().and_then(|reserved| reserved.for_part(bytes)) {
+            Some(room) => Some(room),
+            None => self.memory.room(1, bytes).await,
         };
         let (part_bytes, size_max) = (self.part_bytes, self.size_max);
         let read = move || {
@@ -64,7 +90,7 @@ impl Parts {
         if part.len() as u64 == part_bytes {
             self.source = Some(source);
         }
-        Ok((!part.is_empty()).then_some(part))
+        Ok((!part.is_empty()).then_some(Part { bytes: part, room }))
     }
 }
 
@@ -92,6 +118,12 @@ fn read_part(source: &mut dyn Read, part_bytes: u64, size_max: u64) -> io::Resul
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+    use std::time::Duration;
+
+    use futures_util::future::join_all;
+
+    use super::super::memory::UNIT_BYTES;
     use super::*;
 
     #[test]
@@ -117,14 +149,41 @@ mod tests {
             {
                 let (length, part_bytes) = (unit * length, unit * 4);
                 let source = Box::new(io::repeat(1).take(length));
-                let mut parts = Parts::new(source, part_bytes, length);
+                let mut parts = Parts::new(source, part_bytes, length, &Memory::default()).await;
                 let mut found = Vec::new();
-                while let Some(part) = parts.next().await.unwrap() {
-                    assert!(part.iter().all(|&byte| byte == 1));
-                    found.push(part.len() as u64 / unit);
+                while let Some(Part { bytes, .. }) = parts.next().await.unwrap() {
+                    assert!(bytes.iter().all(|&byte| byte == 1));
+                    found.push(bytes.len() as u64 / unit);
                 }
                 assert_eq!(found, expected);
             }
         }
+    }
+
+    /// 128 snapshots at a time took 128 times three parts.
+    #[tokio::test]
+    async fn many_sources_share_the_memory_of_two_parts() {
+        let part_bytes = 4 * UNIT_BYTES;
+        let memory = Memory::of(8);
+        let in_memory = Cell::new(0);
+        let send_all = async || {
+            let source = Box::new(io::repeat(1).take(3 * part_bytes));
+            let mut parts = Parts::new(source, part_bytes, 3 * part_bytes, &memory).await;
+            let (first, second) = (parts.next().await.unwrap(), parts.next().await.unwrap());
+            let mut sent = 0;
+            let mut next = [first, second].into_iter().flatten().collect::<Vec<_>>();
+            while !next.is_empty() {
+                in_memory.update(|parts| parts + next.len());
+                assert!(in_memory.get() <= 2);
+                tokio::task::yield_now().await;
+                in_memory.update(|parts| parts - next.len());
+                sent += next.len();
+                drop(next);
+                next = parts.next().await.unwrap().into_iter().collect();
+            }
+            assert_eq!(sent, 3);
+        };
+        let all = join_all((0..20).map(|_| send_all()));
+        tokio::time::timeout(Duration::from_mins(1), all).await.unwrap();
     }
 }

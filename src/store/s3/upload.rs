@@ -10,14 +10,13 @@ use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::operation::abort_multipart_upload::builders::AbortMultipartUploadFluentBuilder;
 use aws_sdk_s3::primitives::{ByteStream, SdkBody};
 use aws_sdk_s3::types::{CompletedMultipartUpload, CompletedPart};
-use bytes::Bytes;
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use tokio::runtime::Handle;
 use tracing::debug;
 
 use super::S3Store;
 use super::failure::Operation;
-use super::parts::{Parts, part_bytes};
+use super::parts::{Part, Parts, part_bytes};
 use crate::store::{Result, StoreError};
 
 /// Parts in memory at a time: those on their way, and the one being read.
@@ -56,7 +55,7 @@ impl S3Store {
         source: Box<dyn Read + Send>,
         size_max: u64,
     ) -> Result<()> {
-        let mut parts = Parts::new(source, part_bytes(size_max), size_max);
+        let mut parts = Parts::new(source, part_bytes(size_max), size_max, &self.memory).await;
         let first = parts.next().await?.unwrap_or_default();
         match parts.next().await? {
             None => self.put_object(key, existing, first).await,
@@ -64,7 +63,8 @@ impl S3Store {
         }
     }
 
-    async fn put_object(&self, key: &str, existing: Existing, bytes: Bytes) -> Result<()> {
+    async fn put_object(&self, key: &str, existing: Existing, part: Part) -> Result<()> {
+        let Part { bytes, room: _room } = part;
         let operation = self.operation("store", key);
         let timeouts = self.patience.request(bytes.len() as u64);
         let output = self
@@ -105,7 +105,7 @@ impl S3Store {
         &self,
         key: &str,
         existing: Existing,
-        first: Vec<Bytes>,
+        first: Vec<Part>,
         rest: Parts,
     ) -> Result<()> {
         let upload = Multipart::begin(self, key).await?;
@@ -158,7 +158,8 @@ impl<'a> Multipart<'a> {
     }
 
     /// Sends a part, again and again while there is hope.
-    async fn send(&self, number: i32, bytes: Bytes) -> Result<CompletedPart> {
+    async fn send(&self, number: i32, part: Part) -> Result<CompletedPart> {
+        let Part { bytes, room: _room } = part;
         let length = bytes.len();
         let body = SdkBody::from(bytes);
         let mut pause = PAUSE_MIN;
