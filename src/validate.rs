@@ -34,7 +34,8 @@ use tracing::{error, info, warn};
 use crate::format::{Generation, Key, Proof};
 use crate::replicate::{DatabaseOptions, ReplicaMetrics, ReplicaOptions, fork};
 use crate::restore::{
-    RestoreError, RestoreOptions, Restored, Target, TemporaryDirectory, Verdict, proof, restore,
+    RestoreError, RestoreOptions, Restored, Target, TemporaryDirectory, Unlinked, Verdict, proof,
+    restore,
 };
 use crate::sqlite::integrity_check;
 use crate::store::{Location, ObjectStore, Store};
@@ -174,7 +175,11 @@ impl Validation<'_> {
         let course = course(&proven.history, proven.seal.end, &listed);
         for segment in &course.segments {
             let Some((_, proven)) = &mut self.proven else { return Ok(None) };
-            let change = proven.fetch(&store, segment).await?;
+            let change = match proven.fetch(&store, segment).await {
+                // A restore knows what is to be left out.
+                Err(error) if error.is::<Unlinked>() => return Ok(None),
+                change => change?,
+            };
             let Some((at, proven)) = self.proven.take() else { return Ok(None) };
             let Some(proven) = proven.follow(change).await? else { return Ok(None) };
             self.proven = Some((at, proven));

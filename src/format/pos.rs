@@ -26,6 +26,11 @@ impl WalIndex {
     pub fn next(self) -> Option<Self> {
         Self::new(self.0 + 1)
     }
+
+    /// The index before this one, unless this is the first.
+    pub fn before(self) -> Option<Self> {
+        self.0.checked_sub(1).map(Self)
+    }
 }
 
 impl fmt::Display for WalIndex {

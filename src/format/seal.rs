@@ -3,7 +3,7 @@ use std::time::{Duration, SystemTime};
 
 use twox_hash::XxHash3_128;
 
-use super::{Digest, Generation, WalIndex, WalPos, lz4};
+use super::{Digest, Generation, Key, WalIndex, WalPos, lz4};
 
 const MAGIC: &[u8; 6] = b"LSSEAL";
 const VERSION: u8 = 1;
@@ -79,6 +79,15 @@ impl Seal {
             Content::Snapshot => self.previous,
             Content::Segment => Link(XxHash3_128::oneshot(&self.unsigned())),
         }
+    }
+
+    /// Whether it was made for the object of that name.
+    pub fn is_of(&self, key: Key) -> bool {
+        let content = match key {
+            Key::Snapshot { .. } => Content::Snapshot,
+            Key::Segment { .. } => Content::Segment,
+        };
+        (self.content, self.generation, self.start) == (content, key.generation(), key.start())
     }
 
     /// Writes the seal behind the data of its object.

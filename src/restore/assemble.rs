@@ -13,6 +13,7 @@ use super::digest::digest_file;
 use super::fetch::Fetched;
 use super::output::{Output, PublishError};
 use super::plan::Plan;
+use super::stray::Unlinked;
 use super::written::Written;
 use super::{RestoreError, Verdict};
 use crate::format::{Key, WalIndex};
@@ -35,11 +36,13 @@ impl Failure {
         Self::Here(RestoreError::Other(error.into()))
     }
 
-    /// The log whose first segment is what does not fit.
+    /// The log whose first segment does not continue what is before it.
     pub(super) fn begun_log(&self) -> Option<WalIndex> {
         let (Self::Snapshot(error) | Self::Replica(error)) = self else { return None };
         match error.downcast_ref()? {
-            ApplyError::Object { key: Key::Segment { pos, .. }, .. } if pos.offset == 0 => {
+            ApplyError::Object { key: Key::Segment { pos, .. }, cause }
+                if pos.offset == 0 && cause.is::<Unlinked>() =>
+            {
                 Some(pos.index)
             }
             _ => None,

@@ -1,7 +1,9 @@
 #[cfg(test)]
 mod simulation;
 
-use super::stray::UNDECIDED;
+use std::error::Error;
+
+use super::stray::Unlinked;
 use crate::format::{Content, Generation, Link, Seal, WalIndex, WalPos};
 use crate::wal::{Checksum, PageSize, Salt};
 
@@ -66,7 +68,7 @@ impl Chain {
         start: WalPos,
         seal: Option<Seal>,
         reached: &Reached,
-    ) -> Result<bool, String> {
+    ) -> Result<bool, Box<dyn Error + Send + Sync>> {
         let mut linked = false;
         if let Some(seal) = &seal {
             self.check_name(seal, Content::Segment, start)?;
@@ -75,7 +77,7 @@ impl Chain {
             check("number of pages", u64::from(seal.pages), reached.pages)?;
             check("salt", seal.salt, reached.salt.0)?;
             check("checksum", seal.checksum, reached.checksum.to_bytes())?;
-            linked = self.check_previous(start, seal.previous)?;
+            linked = self.check_previous(seal)?;
         }
         if self.whole_from(reached.salt) == Some(reached.end)
             && let Some(snapshot) = &self.snapshot
@@ -94,20 +96,14 @@ impl Chain {
     }
 
     /// Compares with the segment that was applied before, or with the one that the snapshot names.
-    fn check_previous(&self, start: WalPos, previous: Link) -> Result<bool, String> {
-        let snapshot = self.snapshot.filter(|seal| seal.start == start).map(|seal| seal.previous);
+    fn check_previous(&self, seal: &Seal) -> Result<bool, Unlinked> {
+        let snapshot = self.snapshot.filter(|snapshot| snapshot.start == seal.start);
+        let snapshot = snapshot.map(|snapshot| snapshot.previous);
         let expected = [snapshot, self.link].into_iter().flatten();
-        if expected.clone().all(|link| link == previous) {
-            return Ok(expected.count() > 0);
+        if expected.clone().any(|link| link != seal.previous) {
+            return Err(Unlinked::new(seal, self.last.as_ref()));
         }
-        let last = self.last.filter(|last| last.content == Content::Segment);
-        Err(if last.is_some_and(|last| last.previous == previous) {
-            UNDECIDED.to_owned()
-        } else {
-            "it does not continue the segment before it: one of the two is not the one that \
-             belongs here, or one in between is missing"
-                .to_owned()
-        })
+        Ok(expected.count() > 0)
     }
 }
 

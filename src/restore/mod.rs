@@ -41,7 +41,7 @@ pub use plan_error::PlanError;
 pub use progress::{Progress, Reporting};
 pub use proof::proof;
 pub(crate) use retry::retrying;
-pub use stray::{Stray, UNDECIDED, strays};
+pub use stray::{Stray, Unlinked, are_rivals, strays};
 pub use temporary::TemporaryDirectory;
 
 use crate::format::{Generation, History, WalPos};
@@ -50,7 +50,7 @@ use crate::store::ObjectStore;
 use assemble::{Destination, Failure, assemble};
 use contents::{Contents, threads};
 use fetch::{Fetch, Fetched};
-use plan::{Plan, plans, rank};
+use plan::{Plan, Ranking, plans, rank};
 use relisted::has_changed;
 use replica::Replica;
 
@@ -144,23 +144,56 @@ pub async fn restore_exactly<S: ObjectStore + 'static>(
 /// Restores from the best of the replicas that could be listed.
 async fn restore_listed<S: ObjectStore + 'static>(
     replicas: &[Replica<S>],
-    unlisted: Option<anyhow::Error>,
+    mut unlisted: Option<anyhow::Error>,
     options: &RestoreOptions,
     reporting: Reporting,
 ) -> Result<Restored, RestoreError> {
-    let (owners, histories): (Vec<usize>, Vec<History>) = replicas
+    let (owners, mut histories): (Vec<usize>, Vec<History>) = replicas
         .iter()
         .enumerate()
         .flat_map(|(owner, replica)| replica.histories.iter().map(move |of| (owner, of.clone())))
         .unzip();
-    let ranking = rank(&histories, options.target, options.generation).map_err(|error| {
-        match (error, unlisted) {
-            // What could not be listed may hold everything: that is no "there is no backup".
-            (_, Some(unlisted)) => RestoreError::Other(unlisted),
-            (PlanError::NoBackup, None) => RestoreError::NoBackup,
-            (error, None) => RestoreError::Other(error.into()),
+    loop {
+        let ranking = rank(&histories, options.target, options.generation).map_err(|error| {
+            match (error, unlisted.take()) {
+                // What could not be listed may hold everything: that is no "there is no backup".
+                (_, Some(unlisted)) => RestoreError::Other(unlisted),
+                (PlanError::NoBackup, None) => RestoreError::NoBackup,
+                (error, None) => RestoreError::Other(error.into()),
+            }
+        })?;
+        let attempt =
+            restore_ranked(replicas, &owners, &histories, ranking, options, reporting).await?;
+        let (at, strays) = match attempt {
+            Attempt::Restored(restored) => return Ok(restored),
+            Attempt::Without(at, strays) => (at, strays),
+        };
+        for stray in &strays {
+            let replica = &replicas[owners[at]].name;
+            warn!(replica, object = %stray.key(), "left out: {stray}");
         }
-    })?;
+        // What is best now may be another one.
+        let is_stray = |pos| strays.iter().any(|stray| stray.pos == pos);
+        histories[at].segments.retain(|segment| !is_stray(segment.pos));
+    }
+}
+
+/// What an attempt to restore came to.
+enum Attempt {
+    Restored(Restored),
+    /// It is to be begun anew, without these segments of the history of that number.
+    Without(usize, Vec<Stray>),
+}
+
+/// Restores from the first of the histories with which that is possible.
+async fn restore_ranked<S: ObjectStore + 'static>(
+    replicas: &[Replica<S>],
+    owners: &[usize],
+    histories: &[History],
+    ranking: Ranking,
+    options: &RestoreOptions,
+    reporting: Reporting,
+) -> Result<Attempt, RestoreError> {
     for &at in &ranking.passed_over {
         let (replica, generation) = (&replicas[owners[at]].name, histories[at].generation);
         warn!(replica, %generation, "the newest generation has no snapshot, taking an older one");
@@ -178,10 +211,21 @@ async fn restore_listed<S: ObjectStore + 'static>(
                 "FALLING BACK to another replica, which may be older"
             );
         }
-        match restore_history(replica, &histories[at], options, reporting).await {
-            Ok(restored) => return Ok(restored),
-            Err(Failure::Here(error)) => return Err(error),
-            Err(Failure::Snapshot(error) | Failure::Replica(error)) => {
+        let history = &histories[at];
+        let failure = match restore_history(replica, history, options, reporting).await {
+            Ok(Ok(restored)) => return Ok(Attempt::Restored(restored)),
+            Ok(Err(strays)) => return Ok(Attempt::Without(at, strays)),
+            Err(failure) => failure,
+        };
+        if let Some(begin) = failure.begun_log() {
+            let strays = replica.strays(history, begin, options.parallelism).await;
+            if !strays.is_empty() {
+                return Ok(Attempt::Without(at, strays));
+            }
+        }
+        match failure {
+            Failure::Here(error) => return Err(error),
+            Failure::Snapshot(error) | Failure::Replica(error) => {
                 failures.push((owner, error.context(format!("replica {}", replica.name))));
             }
         }
@@ -214,44 +258,21 @@ async fn list<S: ObjectStore>(
     (listed, unlisted)
 }
 
-/// Restores from one generation of one replica, without the strays in it.
+/// Restores from one generation of one replica, with whichever of its snapshots is usable; unless
+/// there are strays where that would end, which nothing that is read would show.
 async fn restore_history<S: ObjectStore + 'static>(
     replica: &Replica<S>,
     history: &History,
     options: &RestoreOptions,
     reporting: Reporting,
-) -> Result<Restored, Failure> {
-    let failure = match restore_as_listed(replica, history, options, reporting).await {
-        Err(failure) => failure,
-        restored => return restored,
-    };
-    let strays = match failure.begun_log() {
-        Some(begin) => replica
-            .strays(history, begin, options.parallelism)
-            .await
-            .map_err(|error| Failure::Replica(anyhow::Error::new(error)))?,
-        None => Vec::new(),
-    };
-    if strays.is_empty() {
-        return Err(failure);
-    }
-    for stray in &strays {
-        warn!(replica = replica.name, object = %stray.key(), "left out: {stray}");
-    }
-    let is_stray = |pos| strays.iter().any(|stray| stray.pos == pos);
-    let mut history = history.clone();
-    history.segments.retain(|segment| !is_stray(segment.pos));
-    restore_as_listed(replica, &history, options, reporting).await
-}
-
-/// Restores with whichever of the snapshots is usable.
-async fn restore_as_listed<S: ObjectStore + 'static>(
-    replica: &Replica<S>,
-    history: &History,
-    options: &RestoreOptions,
-    reporting: Reporting,
-) -> Result<Restored, Failure> {
+) -> Result<Result<Restored, Vec<Stray>>, Failure> {
     let plans = plans(history, options.target).map_err(|error| Failure::Replica(error.into()))?;
+    for begin in plans.first().into_iter().flat_map(|plan| plan.ends_beside(history)) {
+        let strays = replica.strays(history, begin, options.parallelism).await;
+        if !strays.is_empty() {
+            return Ok(Err(strays));
+        }
+    }
     let (plans, sure) = replica
         .prefer_sure(plans)
         .await
@@ -263,7 +284,7 @@ async fn restore_as_listed<S: ObjectStore + 'static>(
                 warn!(error = format!("{error:#}"), "snapshot is unusable");
                 first.get_or_insert(error);
             }
-            outcome => return outcome,
+            outcome => return outcome.map(Ok),
         }
     }
     Err(Failure::Snapshot(first.unwrap_or_else(|| anyhow!("no snapshot"))))

@@ -217,6 +217,18 @@ impl Plan {
         }
     }
 
+    /// The logs of `history` whose first segments may be strays, or may follow one, without that
+    /// this shows in what is restored: it ends there.
+    pub fn ends_beside(&self, history: &History) -> impl Iterator<Item = WalIndex> {
+        let last = self.segments.last().map(|last| last.pos);
+        let own = last.filter(|last| last.offset == 0).map(|last| last.index);
+        let next = last.and_then(|last| last.index.next()).filter(|next| {
+            let begin = WalPos::start_of(*next);
+            history.segments.binary_search_by_key(&begin, |segment| segment.pos).is_ok()
+        });
+        own.into_iter().chain(next)
+    }
+
     /// Whether there are segments that were stored after the snapshot.
     ///
     /// Litestream copies a database that may be ahead of the WAL it has sent. Such a copy is whole

@@ -1,12 +1,18 @@
 use std::sync::Arc;
 
+use futures_util::future::join_all;
 use futures_util::stream::{self, StreamExt, TryStreamExt};
+use tracing::warn;
 
 use super::plan::Plan;
 use super::retry::retrying;
-use super::stray::{Stray, strays};
-use crate::format::{Generation, History, Key, Seal, WalIndex};
+use super::stray::{Stray, are_rivals, strays};
+use crate::format::{Generation, History, Key, Seal, Segment, WalIndex};
 use crate::store::{self, Object, ObjectStore, StoreError};
+
+/// How far it is looked back in a log, in as many requests at a time as a restore has. Beyond that,
+/// what another daemon has stored there is nothing of an instant.
+const BATCHES_MAX: usize = 100;
 
 /// A replica and what is in it.
 #[derive(Debug)]
@@ -66,38 +72,80 @@ impl<S: ObjectStore> Replica<S> {
         Ok((sure, count))
     }
 
-    /// Finds the strays around the beginning of a log that does not continue what is before it.
+    /// Finds the strays around the beginning of a log: two requests, if there are none and all is
+    /// right. What cannot be read is none.
     pub(super) async fn strays(
         &self,
         history: &History,
         begin: WalIndex,
         parallelism: usize,
+    ) -> Vec<Stray> {
+        let found = self.find_strays(history, begin, parallelism).await;
+        found.unwrap_or_else(|error| {
+            let replica = &self.name;
+            warn!(replica, %begin, "cannot look for what another daemon has stored: {error}");
+            Vec::new()
+        })
+    }
+
+    async fn find_strays(
+        &self,
+        history: &History,
+        begin: WalIndex,
+        parallelism: usize,
     ) -> store::Result<Vec<Stray>> {
+        let (before, rest) = history
+            .segments
+            .split_at(history.segments.partition_point(|segment| segment.pos.index < begin));
+        let is_before = |segment: &&Segment| segment.pos.index.next() == Some(begin);
+        let mut before = before.iter().rev().take_while(is_before);
+        let (Some(last), Some(next)) = (before.next(), rest.first()) else { return Ok(Vec::new()) };
+        let [last, next] =
+            [self.segment_seal(history, last).await?, self.segment_seal(history, next).await?];
+        let (Some(last), Some(next)) = (last, next) else { return Ok(Vec::new()) };
+        if last.link() == next.previous {
+            return Ok(Vec::new());
+        }
+        let mut seals = vec![last, next];
+        // That one of them was gone on with is seen in what is behind it.
+        let behind: Vec<&Segment> = rest.iter().skip(1).take(1).collect();
+        let batches = std::iter::once(behind).chain(std::iter::from_fn(|| {
+            let batch: Vec<&Segment> = before.by_ref().take(parallelism).collect();
+            (!batch.is_empty()).then_some(batch)
+        }));
+        for batch in batches.take(BATCHES_MAX) {
+            let found =
+                join_all(batch.into_iter().map(|one| self.segment_seal(history, one))).await;
+            for seal in found {
+                seals.extend(seal?);
+            }
+            if seals.iter().any(|seal| are_rivals(seal, &next)) {
+                break;
+            }
+        }
         let generation = history.generation;
-        let near = |index: WalIndex| index == begin || index.next() == Some(begin);
-        // That it was gone on with may be seen in what is behind it alone.
-        let behind = history.segments.iter().find(|segment| begin < segment.pos.index);
-        let segments = history.segments.iter().filter(|segment| near(segment.pos.index));
-        let segments = segments
-            .chain(behind)
-            .map(|segment| (Key::Segment { generation, pos: segment.pos }, segment.size));
-        let behind = history.snapshots.iter().find(|snapshot| begin < snapshot.index);
-        let behind =
-            behind.map(|found| (Key::Snapshot { generation, index: found.index }, found.size));
-        let objects: Vec<(Key, u64)> = segments.chain(behind).collect();
-        let seals: Vec<Option<Seal>> = stream::iter(objects)
-            .map(|(key, size)| async move {
-                let seal = match self.seal(key, size).await {
-                    Err(StoreError::NotFound { .. }) => None,
-                    seal => seal?,
-                };
-                let here = |seal: &Seal| (seal.generation, seal.start) == (generation, key.start());
-                Ok::<_, StoreError>(seal.filter(here))
-            })
-            .buffered(parallelism)
-            .try_collect()
-            .await?;
-        Ok(strays(&seals.into_iter().flatten().collect::<Vec<_>>()))
+        for snapshot in history.snapshots.iter().filter(|of| begin <= of.index).take(2) {
+            let key = Key::Snapshot { generation, index: snapshot.index };
+            seals.extend(self.seal_in_place(key, snapshot.size).await?);
+        }
+        Ok(strays(&seals))
+    }
+
+    async fn segment_seal(
+        &self,
+        history: &History,
+        segment: &Segment,
+    ) -> store::Result<Option<Seal>> {
+        let key = Key::Segment { generation: history.generation, pos: segment.pos };
+        self.seal_in_place(key, segment.size).await
+    }
+
+    /// The seal of an object, if that is there and it is its own.
+    async fn seal_in_place(&self, key: Key, size: u64) -> store::Result<Option<Seal>> {
+        match self.seal(key, size).await {
+            Err(StoreError::NotFound { .. }) => Ok(None),
+            seal => Ok(seal?.filter(|seal| seal.is_of(key))),
+        }
     }
 
     async fn is_sealed(&self, plan: &Plan) -> store::Result<bool> {

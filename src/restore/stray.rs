@@ -1,22 +1,60 @@
 //! Segments that another daemon stored at the same time, and did not live to take back.
 //!
 //! Of two daemons that go on from the same state, one behind the log and one with the next log,
-//! each stores its segment and then looks for the other's. Whoever sees one takes its own back, and
-//! has told nobody that it was stored. If it dies before that, two segments follow the same one. A
-//! daemon goes on behind its segment only after it has looked: so the one that was gone on with is
-//! the one that was acknowledged, and the other never was. When neither was gone on with, nothing
-//! tells which it is: the clock of a store may say when an upload began, and not when it ended.
+//! each stores its segment and then looks for the other's, before it tells anybody or goes on
+//! behind it. Whoever sees one takes its own back. If it dies before that, two segments follow the
+//! same one. The one that was gone on with is the one whose daemon saw no other: so the other one
+//! came later, and nobody was told of it. When neither was gone on with, nothing tells which it is:
+//! the clock of a store may say when an upload began, and not when it ended.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::fmt;
 
 use crate::format::{Content, Generation, Key, Seal, WalPos};
 
-/// What is wrong with the later of two segments when it cannot be told which of them is a stray.
-pub const UNDECIDED: &str = "it was stored by another daemon at the same time as the segment before \
-                             it, and which of the two was acknowledged is only seen when that is \
-                             gone on with: let the daemon that is in use write again, or restore \
-                             what was before both with -timestamp";
+/// The segment does not continue what is before it.
+#[derive(Debug)]
+pub struct Unlinked(String);
+
+impl Unlinked {
+    /// `ours` comes behind the object of the seal `last`, if that has one.
+    pub fn new(ours: &Seal, last: Option<&Seal>) -> Self {
+        match last.filter(|last| are_rivals(last, ours)) {
+            Some(last) => Self::undecided(last),
+            None => Self(
+                "it does not continue the segment before it: one of the two is not the one that \
+                 belongs here, or one in between is missing"
+                    .to_owned(),
+            ),
+        }
+    }
+
+    /// It follows the same segment as `last`, and which of the two is a stray cannot be told.
+    pub fn undecided(last: &Seal) -> Self {
+        let last = Key::Segment { generation: last.generation, pos: last.start };
+        Self(format!(
+            "another daemon stored it at the same time as {last}, and which of the two counts is \
+             only seen when one of them is gone on with: let the daemon that is in use write \
+             again, delete the other one's, or restore what was before both with -timestamp"
+        ))
+    }
+}
+
+impl fmt::Display for Unlinked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Unlinked {}
+
+/// Whether one goes on with the log, and the other with the next one, behind the same segment.
+pub fn are_rivals(one: &Seal, next: &Seal) -> bool {
+    [one, next].into_iter().all(|seal| seal.content == Content::Segment)
+        && one.previous == next.previous
+        && next.start.offset == 0
+        && one.start.index.next() == Some(next.start.index)
+}
 
 /// A segment that does not belong to the history of its generation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,33 +76,41 @@ impl fmt::Display for Stray {
         let beside = Key::Segment { generation: self.generation, pos: self.beside };
         write!(
             f,
-            "another daemon stored it at the same time as {beside}, which was gone on with: it was \
-             never acknowledged, a restore leaves it out, and it may be deleted"
-        )
+            "another daemon stored it at the same time as {beside}, which was gone on with: nobody \
+             was told of it, and a restore leaves it out"
+        )?;
+        if self.beside < self.pos {
+            // It has the name of the next log.
+            write!(f, ". What that daemon wrote since it has met it is in a fork")?;
+        }
+        Ok(())
     }
 }
 
-/// Finds strays by the seals of a generation, or of two logs of it that follow one another. Each
-/// seal has to be that of the object it was read from.
+/// Finds strays by the seals of a generation, or of what is around the beginning of a log. Each has
+/// to be that of the object it was read from.
 pub fn strays(seals: &[Seal]) -> Vec<Stray> {
-    let followed: HashSet<u128> = seals.iter().map(|seal| seal.previous.0).collect();
-    let went_on = |seal: &Seal| followed.contains(&seal.link().0);
-    let segments = || seals.iter().filter(|seal| seal.content == Content::Segment);
+    let mut behind: HashMap<u128, Vec<&Seal>> = HashMap::new();
+    for seal in seals {
+        behind.entry(seal.previous.0).or_default().push(seal);
+    }
+    let went_on = |seal: &Seal| behind.contains_key(&seal.link().0);
     let mut strays = Vec::new();
-    for next in segments().filter(|seal| seal.start.offset == 0) {
-        let is_beside = |one: &&Seal| {
-            one.previous == next.previous && one.start.index.next() == Some(next.start.index)
+    for [one, next] in behind.values().flat_map(|seals| pairs(seals)) {
+        let (pos, beside) = match (went_on(one), went_on(next)) {
+            (true, false) => (next.start, one.start),
+            (false, true) => (one.start, next.start),
+            _ => continue,
         };
-        for one in segments().filter(is_beside) {
-            let (pos, beside) = match (went_on(one), went_on(next)) {
-                (true, false) => (next.start, one.start),
-                (false, true) => (one.start, next.start),
-                _ => continue,
-            };
-            strays.push(Stray { generation: one.generation, pos, beside });
-        }
+        strays.push(Stray { generation: one.generation, pos, beside });
     }
     strays
+}
+
+/// Those that were stored at the same time.
+fn pairs<'a>(seals: &'a [&'a Seal]) -> impl Iterator<Item = [&'a Seal; 2]> {
+    let with = |one: &'a Seal| seals.iter().map(move |next| [one, *next]);
+    seals.iter().flat_map(move |one| with(one)).filter(|[one, next]| are_rivals(one, next))
 }
 
 #[cfg(test)]

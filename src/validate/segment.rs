@@ -4,6 +4,7 @@ use std::io::Read;
 use anyhow::{Context, anyhow, bail};
 
 use crate::format::{Content, PageDigest, Seal, WalPos, lz4};
+use crate::restore::Unlinked;
 use crate::wal::{Checksum, FrameReader, WalHeader};
 
 /// What a segment makes of a database.
@@ -49,10 +50,7 @@ pub(super) fn read(
         bail!("its frame at offset {end} is damaged, or it has no seal at its end");
     };
     if seal.previous != before.link() {
-        bail!(
-            "it does not continue the segment before it: one of the two is not the one that \
-             belongs here, or one in between is missing"
-        );
+        return Err(Unlinked::new(&seal, Some(before)).into());
     }
     let Some(commit) = commit else { bail!("it ends within a transaction") };
     let found = Seal {

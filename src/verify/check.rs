@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 
 use crate::format::{Content, Generation, History, Key, Seal, WalIndex, WalPos};
-use crate::restore::UNDECIDED;
+use crate::restore::{Unlinked, are_rivals};
 
 /// What was read at the end of an object, as [`Seal::at_end`] gives it.
 pub type Found = Result<Option<Seal>, &'static str>;
@@ -165,8 +165,8 @@ impl Check {
         {
             let [key, before, between] =
                 [next.pos, one.pos, seal.end].map(|pos| self.segment_key(pos));
-            if seal.previous == next_seal.previous {
-                return self.report(key, UNDECIDED);
+            if are_rivals(seal, next_seal) {
+                return self.report(key, Unlinked::undecided(seal).to_string());
             }
             let or = if one.pos.index == next.pos.index {
                 String::new()

@@ -43,7 +43,7 @@ impl Look {
         // What has expired since it was listed is not there.
         let mut seals: BTreeMap<Key, Found> =
             seals.into_iter().filter_map(|(key, found)| Some((key, found?))).collect();
-        let strays = strays(&in_place(generation, &seals));
+        let strays = strays(&in_place(&seals));
         for stray in &strays {
             seals.remove(&stray.key());
         }
@@ -90,11 +90,9 @@ impl Look {
 }
 
 /// The seals that are those of the objects that they were found in.
-fn in_place(generation: Generation, seals: &BTreeMap<Key, Found>) -> Vec<Seal> {
+fn in_place(seals: &BTreeMap<Key, Found>) -> Vec<Seal> {
     let seals = seals.iter().filter_map(|(key, found)| Some((key, (*found).ok()??)));
-    let here =
-        |(key, seal): &(&Key, Seal)| (seal.generation, seal.start) == (generation, key.start());
-    seals.filter(here).map(|(_, seal)| seal).collect()
+    seals.filter(|(key, seal)| seal.is_of(**key)).map(|(_, seal)| seal).collect()
 }
 
 /// Reads the end of an object. `None` if it is gone.

@@ -7,20 +7,15 @@
 //!
 //! Unless the log goes on for the one, and was restarted for the other. That is possible when one
 //! begins with a copy of the other's state of that very moment. So each looks for the other's name
-//! after it has stored the first segment of a WAL, or the first one that it has cut itself: a copy
-//! has what was staged before as well. At least one comes after both, takes its segment back, and
-//! goes elsewhere. What is left open:
+//! after it has stored a segment, and before it tells anybody: at least one comes after both, takes
+//! its segment back, and goes elsewhere. What is left open:
 //!
 //! * One that dies before it has taken its segment back leaves it. Once the other one has gone on,
 //!   restores leave it out (see `restore::strays`), and `verify` names it. Until then they fail,
 //!   and name the two.
-//! * Who only goes on with its log looks for the beginning of the next one every [`ALONE`], and
-//!   before the first segment after such a pause. What it has sent until then is left where it is,
-//!   and the generation cannot be restored beyond that until the next snapshot: the restore says
-//!   so, and `verify` names the two.
 //! * Who begins a new generation takes no name of the old one. It looks whether that went on
 //!   meanwhile, and takes its snapshot back if so; who writes to the old one looks for the new one
-//!   as often as above, and before it ends. What was sent by one that was killed in between is in
+//!   every [`ALONE`], and before it ends. What was sent by one that was killed in between is in
 //!   the old generation, and not in what is restored by default; and as long as the new one is not
 //!   written to again, the old one is, whose last object is newer.
 //!
@@ -32,6 +27,7 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout};
 use tracing::warn;
 
+use super::reconcile::history;
 use super::{Connected, Failures};
 use crate::format::{Generation, History, Key, Seal, WalPos};
 use crate::replicate::lineage::Lineage;
@@ -54,20 +50,6 @@ pub(super) struct Company {
     looked: Option<Instant>,
     /// Generations that are no successors: they were there before ours.
     others: HashSet<Generation>,
-    /// The generation that nobody else had gone on with when the first segment was stored that we
-    /// alone have, since it was last looked what the replica holds.
-    pub(super) alone_in: Option<Generation>,
-    /// The last of the segments that were staged when it was last looked what the replica holds.
-    /// Another daemon may have begun with a copy of them.
-    pub(super) inherited: Option<(Generation, WalPos)>,
-}
-
-impl Company {
-    /// Whether nobody but us can have cut a segment.
-    fn is_own(&self, staged: &Staged) -> bool {
-        let last = self.inherited.filter(|(generation, _)| *generation == staged.generation);
-        last.is_none_or(|(_, last)| staged.pos > last)
-    }
 }
 
 /// What a replica held when the first snapshot of a generation was asked for.
@@ -106,14 +88,13 @@ fn begun(histories: &[History]) -> impl Iterator<Item = Generation> {
 }
 
 /// The name that another daemon uses next which goes on from the same state as we do, but in the
-/// other log, if that has to be looked for: we have just stored the segment at `pos`, behind one
-/// that ends at `end`, if that is known. `first`: that was the first one.
-fn rival(pos: WalPos, end: Option<WalPos>, first: bool) -> Option<WalPos> {
-    if pos.offset == 0 {
-        return end.filter(|end| end.offset > 0 && end.index.next() == Some(pos.index));
+/// other log: we have stored, or are about to store, the segment at `pos`, behind one that ends at
+/// `end`, if that is known.
+fn rival(pos: WalPos, end: Option<WalPos>) -> Option<WalPos> {
+    if pos.offset > 0 {
+        return pos.index.next().map(WalPos::start_of);
     }
-    // Later on it would have to begin behind what we have taken.
-    pos.index.next().map(WalPos::start_of).filter(|_| first)
+    end.filter(|end| end.offset > 0 && end.index.next() == Some(pos.index))
 }
 
 /// The generation that another daemon began after ours, with a database that continues ours: from
@@ -161,7 +142,7 @@ impl Connected {
         if self.company.looked.is_some_and(|looked| looked.elapsed() < ALONE) {
             return Ok(());
         }
-        if let Some(pos) = rival(next, None, true) {
+        if let Some(pos) = rival(next, None) {
             self.check_free(Key::Segment { generation, pos }).await?;
         }
         let ours = self.lineage()?;
@@ -188,39 +169,55 @@ impl Connected {
         Ok(())
     }
 
-    /// Whether another daemon goes on from the same state as the segment that we have just stored.
-    /// Then that is taken back, unless it is what the other one goes on from.
+    /// Whether another daemon goes on from the same state as the segment that is stored. Then that
+    /// is taken back, if we have created it just now: nobody was told of it.
     pub(super) async fn has_rival(
         &mut self,
         staged: &Staged,
         seal: &Seal,
+        created: bool,
     ) -> Result<bool, StoreError> {
-        let generation = staged.generation;
-        let first = self.company.alone_in != Some(generation);
-        let Some(pos) = rival(staged.pos, self.end_of(generation)?, first) else {
-            return Ok(false);
+        let Some(other) = self.find_rival(seal).await? else { return Ok(false) };
+        if created && other.is_some() {
+            self.take_back(staged).await?;
+        }
+        Ok(true)
+    }
+
+    /// The seal of what another daemon has stored beside a segment of ours, if it can be read.
+    async fn find_rival(&self, ours: &Seal) -> Result<Option<Option<Seal>>, StoreError> {
+        let generation = ours.generation;
+        let before =
+            self.sent()?.filter(|sent| (sent.generation, sent.link) == (generation, ours.previous));
+        let key = match rival(ours.start, before.map(|before| before.end)) {
+            Some(pos) => Key::Segment { generation, pos },
+            None if ours.start.offset > 0 => return Ok(None),
+            // The note of it was lost, or is of the snapshot with which the replica joined.
+            None => match self.last_in_log_before(ours).await? {
+                Some(last) => last,
+                None => return Ok(None),
+            },
         };
-        let key = Key::Segment { generation, pos };
         match self.check_free(key).await {
-            Ok(()) => {
-                if self.company.is_own(staged) {
-                    self.company.alone_in = Some(generation);
-                }
-                Ok(false)
-            }
+            Ok(()) => Ok(None),
             Err(StoreError::Exists { .. }) => {
                 let other = self.seal_in_place(key).await?.ok().flatten();
-                if other.is_some_and(|other| other.link() == seal.previous) {
-                    // It is our own: the note of it was lost.
-                    return Ok(false);
-                }
-                if other.is_some_and(|other| other.previous == seal.previous) {
-                    self.take_back(staged).await?;
-                }
-                Ok(true)
+                // It is what ours follows, or what we have sent behind it in an earlier life.
+                let is_of_ours =
+                    |other: Seal| other.link() == ours.previous || other.previous == ours.link();
+                Ok((!other.is_some_and(is_of_ours)).then_some(other))
             }
             Err(error) => Err(error),
         }
+    }
+
+    /// The last segment of the log before the one that a segment begins.
+    async fn last_in_log_before(&self, ours: &Seal) -> Result<Option<Key>, StoreError> {
+        let generation = ours.generation;
+        let Some(before) = ours.start.index.before() else { return Ok(None) };
+        let prefix = format!("{}{before}_", Key::segments_prefix(generation));
+        let segments = history(generation, &self.store.list(&prefix).await?).segments;
+        Ok(segments.last().map(|last| Key::Segment { generation, pos: last.pos }))
     }
 
     /// Removes a segment that nobody can have gone on from.
@@ -315,18 +312,15 @@ mod tests {
 
     #[test]
     fn the_name_of_a_rival_is_in_the_other_log() {
-        let rival = |pos: &str, end: &str, first| {
-            let found = rival(pos.parse().unwrap(), Some(end.parse().unwrap()), first);
+        let rival = |pos: &str, end: &str| {
+            let found = rival(pos.parse().unwrap(), Some(end.parse().unwrap()));
             found.map(|pos| pos.to_string())
         };
         let (end, next) = ("00000001_00001038", "00000002_00000000");
-        for first in [true, false] {
-            assert_eq!(rival(next, end, first).as_deref(), Some(end), "its log goes on");
-        }
-        assert_eq!(rival(end, end, true).as_deref(), Some(next), "it has begun the next one");
-        assert_eq!(rival(end, end, false), None, "it would have to take the name before that");
+        assert_eq!(rival(next, end).as_deref(), Some(end), "its log goes on");
+        assert_eq!(rival(end, end).as_deref(), Some(next), "it has begun the next one");
         let begin = "00000000_00000000";
-        assert_eq!(rival(begin, begin, true), None, "of that there is one name only");
+        assert_eq!(rival(begin, begin), None, "of that there is one name only");
     }
 
     #[test]

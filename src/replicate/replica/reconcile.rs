@@ -74,10 +74,8 @@ impl Connected {
             }
         };
         let Some((newest, snapshot_created)) = newest else { return Ok(Standing::Lacks) };
-        self.company.alone_in = None;
         self.maintenance.snapshot_found(&newest, snapshot_created, SystemTime::now());
         let staged = self.replica.staging.segments(generation)?;
-        self.company.inherited = staged.last().map(|staged| (generation, staged.pos));
         let next = match staged.first() {
             Some(staged) => staged_seal(&staged.path)?,
             None => Ok(None),

@@ -110,16 +110,17 @@ impl Connected {
         file: File,
     ) -> Result<Option<&'static str>, StoreError> {
         let key = staged.key();
-        match self.store.create(&key.to_string(), Box::new(file), staged.bytes).await {
-            Ok(()) => (),
+        let created = match self.store.create(&key.to_string(), Box::new(file), staged.bytes).await
+        {
+            Ok(()) => true,
             Err(StoreError::Exists { .. }) => match self.seal_in_place(key).await? {
                 // It is ours: it was stored, and the answer was lost.
-                Ok(Some(found)) if found == *seal => (),
+                Ok(Some(found)) if found == *seal => false,
                 _ => return Ok(Some("another daemon writes to it")),
             },
             Err(error) => return Err(error),
-        }
-        let has_rival = self.has_rival(staged, seal).await?;
+        };
+        let has_rival = self.has_rival(staged, seal, created).await?;
         Ok(has_rival.then_some("another daemon goes on with it"))
     }
 
@@ -207,7 +208,6 @@ impl Connected {
     /// The replica has begun with a generation.
     fn joined(&mut self, seal: &Seal) {
         self.tip = Some((seal.generation, seal.link()));
-        self.company.alone_in = Some(seal.generation);
         // Without this note the generation is still known to be ours.
         if let Err(error) = self.replica.staging.note_sent(Sent::of(seal), Durability::Power) {
             warn!(name = self.replica.options.name, "cannot take note of what was sent: {error}");

@@ -98,7 +98,8 @@ fn apply(snapshot: Seal, segments: &[(WalPos, Seal)], wrong: Option<usize>) -> R
         }
         let mut reached = reached(seal);
         reached.pages += u64::from(wrong == Some(at));
-        if !chain.segment(*name, Some(*seal), &reached)? {
+        let linked = chain.segment(*name, Some(*seal), &reached);
+        if !linked.map_err(|error| error.to_string())? {
             return Err("the link proves nothing".to_owned());
         }
         end = seal.end;

@@ -70,7 +70,7 @@ fn what_a_dead_daemon_did_not_take_back_is_left_out() {
                 let url = format!("file://{}", one.replica().display());
                 let mut command = one.start(litestream(one.home()).args(command).arg(url));
                 assert_eq!(command.wait(), 1);
-                assert!(command.says("which of the two was acknowledged"), "{}", command.log());
+                assert!(command.says("which of the two counts"), "{}", command.log());
             }
             insert(&connection, 4);
             all_is_sent(&one, &one);

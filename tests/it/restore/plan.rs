@@ -205,3 +205,20 @@ proptest! {
         }
     }
 }
+
+/// What another daemon has stored there shows in nothing that is read.
+#[test]
+fn names_the_logs_that_the_end_is_beside() {
+    use Target::{Index, Latest, Timestamp};
+    let beside = |segments: &str, target| {
+        let history = history(7, "0@1", segments);
+        let plan = plans(&history, target).unwrap().swap_remove(0);
+        plan.ends_beside(&history).map(WalIndex::get).collect::<Vec<_>>()
+    };
+    let segments = "0_0@2 0_9@9 1_0@3 1_9@4 2_0@5";
+    assert_eq!(beside(segments, Latest), [2], "it may be a stray itself");
+    assert_eq!(beside("0_0@2 0_9@9 1_0@3 1_9@4", Latest), [] as [u32; 0]);
+    assert_eq!(beside(segments, Index(index(0))), [1], "what is before it may be one");
+    assert_eq!(beside(segments, Timestamp(at(8))), [0, 1], "what ends it may be one");
+    assert_eq!(beside("", Latest), [] as [u32; 0]);
+}
