@@ -10,9 +10,9 @@
 //! after it has stored a segment, and before it tells anybody: at least one comes after both, takes
 //! its segment back, and goes elsewhere. What is left open:
 //!
-//! * One that dies before it has taken its segment back leaves it. Once the other one has gone on,
-//!   restores leave it out (see `restore::strays`), and `verify` names it. Until then they fail,
-//!   and name the two.
+//! * One that dies before it has taken its segment back leaves it, and so does one that never heard
+//!   that it was stored. Once the other one has gone on, restores leave it out (see
+//!   `restore::strays`), and `verify` names it. Until then they fail, and name the two.
 //! * Who begins a new generation takes no name of the old one. It looks whether that went on
 //!   meanwhile, and takes its snapshot back if so; who writes to the old one looks for the new one
 //!   every [`ALONE`], and before it ends. What was sent by one that was killed in between is in
@@ -50,6 +50,8 @@ pub(super) struct Company {
     looked: Option<Instant>,
     /// Generations that are no successors: they were there before ours.
     others: HashSet<Generation>,
+    /// The last segment that this process has created.
+    pub(super) created: Option<(Generation, WalPos)>,
 }
 
 /// What a replica held when the first snapshot of a generation was asked for.
@@ -88,8 +90,7 @@ fn begun(histories: &[History]) -> impl Iterator<Item = Generation> {
 }
 
 /// The name that another daemon uses next which goes on from the same state as we do, but in the
-/// other log: we have stored, or are about to store, the segment at `pos`, behind one that ends at
-/// `end`, if that is known.
+/// other log: we have stored the segment at `pos`, behind one that ends at `end`, if that is known.
 fn rival(pos: WalPos, end: Option<WalPos>) -> Option<WalPos> {
     if pos.offset > 0 {
         return pos.index.next().map(WalPos::start_of);
@@ -112,13 +113,13 @@ pub(super) fn successor<'a>(histories: &'a [History], ours: &[Generation]) -> Op
 }
 
 impl Connected {
-    /// Whether nobody has taken the replica over, to which the segment at `next` is to be sent.
+    /// Whether nobody has taken the replica over, to which a segment is to be sent.
     /// Looks from time to time while there is something to send, and always after a pause in which
     /// much may have happened. Otherwise the tail is told that it has to go elsewhere.
-    pub(super) async fn is_alone(&mut self, generation: Generation, next: WalPos) -> bool {
+    pub(super) async fn is_alone(&mut self, generation: Generation) -> bool {
         let mut failures = Failures::new("looking at the replica");
         loop {
-            match self.check_alone(generation, next).await {
+            match self.check_alone(generation).await {
                 Ok(()) => return true,
                 Err(StoreError::Exists { key }) => {
                     self.diverged(generation, taken_over(&key)).await;
@@ -132,18 +133,10 @@ impl Connected {
         }
     }
 
-    /// Fails as [`StoreError::Exists`] if there is a successor, or somebody who goes on with the
-    /// generation behind what we send `next`.
-    pub(super) async fn check_alone(
-        &mut self,
-        generation: Generation,
-        next: WalPos,
-    ) -> Result<(), StoreError> {
+    /// Fails as [`StoreError::Exists`] if there is a successor.
+    pub(super) async fn check_alone(&mut self, generation: Generation) -> Result<(), StoreError> {
         if self.company.looked.is_some_and(|looked| looked.elapsed() < ALONE) {
             return Ok(());
-        }
-        if let Some(pos) = rival(next, None) {
-            self.check_free(Key::Segment { generation, pos }).await?;
         }
         let ours = self.lineage()?;
         let unknown = |other: &Generation| {
@@ -169,16 +162,19 @@ impl Connected {
         Ok(())
     }
 
-    /// Whether another daemon goes on from the same state as the segment that is stored. Then that
-    /// is taken back, if we have created it just now: nobody was told of it.
+    /// Whether another daemon goes on from the same state as the segment that is stored.
+    ///
+    /// Then that is taken back, if nobody was told of it: this process has created it. If the other
+    /// one does not follow the same segment, somebody may have gone on from ours meanwhile, and it
+    /// is left.
     pub(super) async fn has_rival(
         &mut self,
         staged: &Staged,
         seal: &Seal,
-        created: bool,
     ) -> Result<bool, StoreError> {
         let Some(other) = self.find_rival(seal).await? else { return Ok(false) };
-        if created && other.is_some() {
+        let created = self.company.created == Some((staged.generation, staged.pos));
+        if created && other.is_some_and(|other| other.previous == seal.previous) {
             self.take_back(staged).await?;
         }
         Ok(true)
@@ -191,8 +187,10 @@ impl Connected {
             self.sent()?.filter(|sent| (sent.generation, sent.link) == (generation, ours.previous));
         let key = match rival(ours.start, before.map(|before| before.end)) {
             Some(pos) => Key::Segment { generation, pos },
-            None if ours.start.offset > 0 => return Ok(None),
-            // The note of it was lost, or is of the snapshot with which the replica joined.
+            // It is the last one of all, or the first behind the snapshot with which the replica
+            // joined.
+            None if ours.start.offset > 0 || before.is_some() => return Ok(None),
+            // The note of it was lost.
             None => match self.last_in_log_before(ours).await? {
                 Some(last) => last,
                 None => return Ok(None),
@@ -237,20 +235,16 @@ impl Connected {
     async fn check_free(&self, key: Key) -> Result<(), StoreError> {
         let key = key.to_string();
         match self.store.get(&key, 0..1).await {
-            Ok(_) => Err(StoreError::Exists { key }),
-            // What may be read if it is there, and not listed, is forbidden if it is not.
-            Err(StoreError::NotFound { .. } | StoreError::Rejected(_)) => Ok(()),
+            Err(StoreError::NotFound { .. }) => Ok(()),
+            // Where objects may be read and not listed, it is forbidden to read what is not there.
+            Err(StoreError::Rejected(_)) if self.store.list(&key).await?.is_empty() => Ok(()),
+            Ok(_) | Err(StoreError::Rejected(_)) => Err(StoreError::Exists { key }),
             Err(error) => Err(error),
         }
     }
 
     fn sent(&self) -> Result<Option<Sent>, StoreError> {
         self.replica.staging.sent().map_err(|error| StoreError::Unavailable(error.into()))
-    }
-
-    /// Where the last segment of a generation ends that was sent, if that is known.
-    fn end_of(&self, generation: Generation) -> Result<Option<WalPos>, StoreError> {
-        Ok(self.sent()?.filter(|sent| sent.generation == generation).map(|sent| sent.end))
     }
 
     /// Takes the first snapshot of a generation back if another daemon has begun one meanwhile, or
@@ -278,8 +272,7 @@ impl Connected {
         let Some((generation, link)) = self.tip else { return };
         if self.company.looked < self.last_sent {
             self.company.looked = None;
-            let end = self.end_of(generation).ok().flatten().unwrap_or_default();
-            let look = self.check_alone(generation, end);
+            let look = self.check_alone(generation);
             if let Ok(Err(StoreError::Exists { key })) = timeout(SETTLE_MAX, look).await {
                 return self.diverged(generation, taken_over(&key)).await;
             }

@@ -8,7 +8,7 @@ use std::time::SystemTime;
 
 use super::company::{Before, successor};
 use super::{Connected, Failures};
-use crate::format::{Generation, History, Key, Link, Seal};
+use crate::format::{Content, Generation, History, Key, Link, Seal};
 use crate::replicate::staging::Staged;
 use crate::replicate::tip::Tip;
 use crate::store::{Object, ObjectStore, StoreError};
@@ -104,15 +104,39 @@ impl Connected {
         // Who has taken it over comes first, though we may have written to it since.
         let ours = self.lineage()?;
         let successor = successor(&histories, ours.generations());
-        let newest = successor.or(History::latest(&histories)).and_then(History::newest);
-        let tip = match newest {
-            Some((key, size)) => {
-                Some(Tip { key, seal: self.seal(key, size).await?.ok().flatten() })
+        let latest = successor.or(History::latest(&histories));
+        let tip = match latest.and_then(|latest| Some((latest, latest.newest()?))) {
+            Some((latest, (key, size))) => {
+                let seal = self.seal(key, size).await?.ok().flatten();
+                let seal = match &seal {
+                    Some(tip) if self.is_beside_another(latest, tip).await? => None,
+                    _ => seal,
+                };
+                Some(Tip { key, seal })
             }
             None => None,
         };
         self.before = Some(Before::new(&histories, tip));
         Ok(tip)
+    }
+
+    /// Whether the newest segment begins a log, and something else than what it follows ends the
+    /// log before: then it may be what another daemon, or we ourselves, did not live to take back.
+    /// Whoever went on from it would make it count.
+    async fn is_beside_another(&self, of: &History, newest: &Seal) -> Result<bool, StoreError> {
+        let Seal { start, content, previous, .. } = *newest;
+        // Behind a snapshot something may be left out.
+        let joined = of.snapshots.iter().any(|snapshot| snapshot.index == start.index);
+        if start.offset > 0 || content == Content::Snapshot || joined {
+            return Ok(false);
+        }
+        let last = of.segments.iter().rfind(|segment| segment.pos < start);
+        let Some(last) = last.filter(|last| last.pos.index.next() == Some(start.index)) else {
+            return Ok(false);
+        };
+        let key = Key::Segment { generation: of.generation, pos: last.pos };
+        let last = self.seal(key, last.size).await?.ok().flatten();
+        Ok(last.is_some_and(|last| last.link() != previous))
     }
 
     /// The seal of a stored object of that size.
@@ -163,7 +187,7 @@ pub(super) fn follows(staged: &Staged, link: Link) -> io::Result<Result<Seal, St
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::format::{Content, Digest};
+    use crate::format::Digest;
 
     fn seal(end: &str, previous: Link) -> Seal {
         Seal {

@@ -59,7 +59,7 @@ impl Connected {
             Err(error) => return Err(error).context("read a staged segment"),
         };
         self.replica.metrics.set_oldest_unreplicated(Some(staged.since));
-        if !self.is_alone(staged.generation, staged.pos).await {
+        if !self.is_alone(staged.generation).await {
             return Ok(false);
         }
         let began = Clock::now();
@@ -110,17 +110,16 @@ impl Connected {
         file: File,
     ) -> Result<Option<&'static str>, StoreError> {
         let key = staged.key();
-        let created = match self.store.create(&key.to_string(), Box::new(file), staged.bytes).await
-        {
-            Ok(()) => true,
+        match self.store.create(&key.to_string(), Box::new(file), staged.bytes).await {
+            Ok(()) => self.company.created = Some((staged.generation, staged.pos)),
             Err(StoreError::Exists { .. }) => match self.seal_in_place(key).await? {
                 // It is ours: it was stored, and the answer was lost.
-                Ok(Some(found)) if found == *seal => false,
+                Ok(Some(found)) if found == *seal => (),
                 _ => return Ok(Some("another daemon writes to it")),
             },
             Err(error) => return Err(error),
-        };
-        let has_rival = self.has_rival(staged, seal, created).await?;
+        }
+        let has_rival = self.has_rival(staged, seal).await?;
         Ok(has_rival.then_some("another daemon goes on with it"))
     }
 
@@ -219,7 +218,7 @@ impl Connected {
         let held = self.holds(generation);
         if held {
             let start = snapshot.seal.start;
-            self.check_alone(generation, start).await?;
+            self.check_alone(generation).await?;
             // A snapshot must not be there before the segments that it follows.
             self.send_segments(generation, Some(start)).await.map_err(StoreError::Unavailable)?;
             let staged = self.replica.staging.segments(generation);

@@ -2,14 +2,16 @@ use std::sync::Arc;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// What is counted. A small object takes one of them.
+/// What is counted.
 pub(super) const UNIT_BYTES: u64 = 64 << 10;
 
 /// 64 MiB: four large objects at a time go as fast as if each were alone.
 const UNITS: u32 = 1024;
 
 /// Memory for what is uploaded to a bucket, shared by everybody who does that: whatever number of
-/// databases takes its first snapshot at the same time, there is no more than this.
+/// databases takes its first snapshot at the same time, there is no more than this, as long as none
+/// of them has hundreds of gigabytes, and so parts of more than half of it. Small objects are not
+/// counted, and wait for nobody.
 ///
 /// Who waits for it comes next in turn. Room is only taken for what can be sent with it, so nobody
 /// who has some waits for others.

@@ -61,8 +61,11 @@ impl Parts {
         size_max: u64,
         memory: &Memory,
     ) -> Self {
-        let parts = if size_max < part_bytes { 1 } else { 2 };
-        let reserved = memory.room(parts, part_bytes.min(size_max)).await;
+        let reserved = match size_max {
+            0..MAPPED_MIN => None,
+            _ if size_max < part_bytes => memory.room(1, size_max).await,
+            _ => memory.room(2, part_bytes).await,
+        };
         let memory = memory.clone();
         Self { source: Some(source), part_bytes, size_max, memory, reserved }
     }
@@ -75,6 +78,7 @@ impl Parts {
         let bytes = self.part_bytes.min(self.size_max);
         let room = match self.reserved.as_mut().and_then(|reserved| reserved.for_part(bytes)) {
             Some(room) => Some(room),
+            None if bytes < MAPPED_MIN => None,
             None => self.memory.room(1, bytes).await,
         };
         let (part_bytes, size_max) = (self.part_bytes, self.size_max);
@@ -89,6 +93,8 @@ impl Parts {
         })?;
         if part.len() as u64 == part_bytes {
             self.source = Some(source);
+        } else {
+            self.reserved = None;
         }
         Ok((!part.is_empty()).then_some(Part { bytes: part, room }))
     }

@@ -164,6 +164,8 @@ impl<'a> Multipart<'a> {
         let body = SdkBody::from(bytes);
         let mut pause = PAUSE_MIN;
         let mut attempt = 1;
+        // Before that it may have waited for memory.
+        let began = self.elapsed();
         loop {
             // A body of bytes in memory can always be copied, without copying the bytes.
             let copy = body.try_clone().unwrap_or_else(SdkBody::taken);
@@ -174,7 +176,8 @@ impl<'a> Multipart<'a> {
                     return outcome;
                 }
             };
-            let still = self.elapsed().saturating_sub(self.progress.load(Ordering::Relaxed));
+            let progress = self.progress.load(Ordering::Relaxed).max(began);
+            let still = self.elapsed().saturating_sub(progress);
             if PART_ATTEMPTS <= attempt && self.store.patience.part.as_millis() <= still.into() {
                 return Err(StoreError::Unavailable(error));
             }
