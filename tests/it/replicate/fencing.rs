@@ -273,7 +273,7 @@ fn of_one_that_runs_and_its_copy_the_second_one_goes_elsewhere() {
                 &copied
             }
             Order::Both => {
-                other.arm(&format!("{} = slow 2s", Failpoint::ObjectWriting.name()));
+                other.arm(&format!("{} = slow 5s", Failpoint::ObjectWriting.name()));
                 insert(&copy, 3);
                 eventually("it looks, and sends", || copied.says("segment cut"));
                 daemon.signal(Signal::CONT);
