@@ -167,7 +167,7 @@ pub(super) fn go_back_one_segment(copy: &Site, owner: &Site, sent: &[u8]) {
 }
 
 /// Where a daemon takes note of what it has sent.
-fn sent_by(site: &Site) -> PathBuf {
+pub(super) fn sent_by(site: &Site) -> PathBuf {
     site.state().join("staging/file.replica/sent")
 }
 

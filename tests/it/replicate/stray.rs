@@ -6,7 +6,8 @@ use litestream::failpoint::Failpoint;
 use rustix::process::Signal;
 
 use super::fencing::{
-    AboutToRestart, all_is_sent, copy_with_log, go_back_one_segment, insert, restored,
+    AboutToRestart, all_is_sent, copy_with_log, go_back_one_segment, insert, restored, rows,
+    sent_by,
 };
 use crate::cli::litestream;
 use crate::support::{Site, assert_same, eventually, open, settle};
@@ -32,6 +33,21 @@ fn check_stray(one: &Site, winner: &Site) {
     let arguments = ["restore", "-o", output.to_str().unwrap(), &url];
     let log = one.start(litestream(one.home()).args(arguments)).finish();
     assert!(log.contains("left out: another daemon stored it"), "{log}");
+}
+
+/// Expects that a restore which ends with the log of the stray leaves it out too, and gives so many
+/// rows: nothing that is read up to there shows that it is one.
+fn check_index(one: &Site, expected: i64) {
+    let [output, database] = [one.fresh("restored"), one.database()];
+    let [to, from] = [&output, &database].map(|path| path.to_str().unwrap());
+    let mut verify = one.start(&mut one.command(&["verify", from]));
+    assert_eq!(verify.wait(), 1);
+    let log = verify.log();
+    let (_, stray) = log.split_once("/wal/").unwrap();
+    let arguments = ["restore", "-o", to, "-index", &stray[..8], from];
+    let log = one.start(&mut one.command(&arguments)).finish();
+    assert!(log.contains("left out: another daemon stored it"), "{log}");
+    assert_eq!(rows(&output), expected);
 }
 
 fn segments(one: &Site) -> Vec<PathBuf> {
@@ -66,7 +82,7 @@ fn what_a_dead_daemon_did_not_take_back_is_left_out() {
         go_back_one_segment(&other, &one, &sent);
         let mut copied = other.replicate();
         copied.wait_for("wal segment written");
-        let stored = segments(&one).len();
+        let (stored, before) = (segments(&one).len(), rows(&one.database()));
         if winner == Winner::NextLog {
             daemon.signal(Signal::CONT);
             insert(&connection, 3);
@@ -88,6 +104,7 @@ fn what_a_dead_daemon_did_not_take_back_is_left_out() {
             drop(connection);
             daemon.stop();
             check_stray(&one, &one);
+            check_index(&one, before);
         } else {
             let gone_on = winner == Winner::SameLog { gone_on: true };
             for number in 0..=u32::from(gone_on) {
@@ -108,4 +125,29 @@ fn what_a_dead_daemon_did_not_take_back_is_left_out() {
             check_stray(&one, &other);
         }
     }
+}
+
+/// Without the note of what it sent last, it does not know the name that the other one uses.
+#[test]
+fn who_has_lost_its_note_finds_the_other_one_all_the_same() {
+    let AboutToRestart { one, connection, mut daemon, .. } = AboutToRestart::new();
+    let other = copy_with_log(&one);
+    let reader = open(&other.database());
+    reader.execute_batch("BEGIN; SELECT count(*) FROM t").unwrap();
+    let copy = open(&other.database());
+    let copied = other.replicate();
+    for number in 0..2 {
+        insert(&copy, number);
+        all_is_sent(&one, &other);
+    }
+    std::fs::remove_file(sent_by(&one)).unwrap();
+    daemon.signal(Signal::CONT);
+    insert(&connection, 3);
+    daemon.wait_for("DIVERGED");
+    assert!(daemon.says("another daemon goes on with it"), "{}", daemon.log());
+    drop((connection, reader, copy));
+    daemon.stop();
+    copied.stop();
+    settle(&other.database());
+    assert_same(&other.database(), &restored(&one, &one.replica()));
 }
