@@ -53,7 +53,8 @@
 //! 1. Nothing is added to a database. It is put into WAL mode and checkpointed, and a read
 //!    transaction of ours keeps others from restarting its log before it was read.
 //! 2. A segment ends at a commit: what SQLite takes for one, and not what looks like one in the
-//!    log. Frames behind the last commit are not looked at as data.
+//!    log. Frames behind the last commit are not looked at as data. It has each page once, as it is
+//!    at its end, and so is one transaction of a WAL that leads to the same as the log.
 //! 3. A generation goes on only where continuity is proven: the frame at the cursor still carries
 //!    its checksum, or the log was read to its end before it was restarted, or the database was
 //!    compared page by page. Else a new generation begins.

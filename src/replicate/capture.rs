@@ -12,12 +12,15 @@ use super::marks::Marks;
 use super::pages::PageTable;
 use super::staging::Staging;
 use super::state_directory::StateDirectory;
-use crate::format::{Content, Seal, WalPos};
+use crate::format::{Content, Seal, WalIndex, WalPos};
 use crate::sqlite::Database;
-use crate::wal::{PageSize, Salt, WalHeader};
+use crate::wal::{Checksum, PageSize, Salt, WalHeader};
 pub(super) use segment::{Cut, Look};
 
 /// The capture of one generation: reads the log of a database and cuts it into segments.
+///
+/// A segment has each page only once, as it is at the end of it. So what the replicas hold as a WAL
+/// is a shorter one than that of the database, with checksums of its own, and leads to the same.
 ///
 /// The cursor on disk is moved after a segment is staged, and a segment may be sent only after the
 /// cursor was moved. So a process that dies in between leaves at most a staged segment that is not
@@ -162,7 +165,16 @@ impl Capture {
 
     /// Pages of the log that may be missing in the database file.
     pub(super) fn undrained_pages(&self) -> u64 {
-        if self.drained { 0 } else { self.cursor.pos.offset / self.cursor.page_size.frame_bytes() }
+        if self.drained { 0 } else { self.log_read().1 / self.cursor.page_size.frame_bytes() }
+    }
+
+    /// How far which log was read: its index, and bytes from its start.
+    pub(super) fn log_read(&self) -> (WalIndex, u64) {
+        let offset = match self.cursor.place {
+            Place::Start => 0,
+            Place::Within { offset, .. } => offset,
+        };
+        (self.cursor.pos.index, offset)
     }
 
     /// Takes note that our read transaction ended, and with it what it held.
@@ -176,7 +188,7 @@ impl Capture {
         self.held = true;
         self.held_end = match self.cursor.place {
             Place::Start => None,
-            Place::Within { salt, .. } => Some((salt, self.cursor.pos.offset)),
+            Place::Within { salt, offset, .. } => Some((salt, offset)),
         };
     }
 
@@ -186,11 +198,15 @@ impl Capture {
         self.drained = true;
     }
 
-    /// Whether the table of pages is that of the cursor, and what comes next may be anything: not
-    /// while a snapshot with a part of the log in it waits for all of that log.
+    /// Whether the table of pages is that of the cursor, and what comes next may be anything.
     pub(super) fn can_ship_changes(&self) -> bool {
-        let awaits_log = self.cursor.place == Place::Start && self.held_end.is_some();
-        self.ahead.is_none() && !awaits_log
+        self.ahead.is_none() && !self.owes_log()
+    }
+
+    /// Whether a snapshot has a part of the log in it, and needs all of that log as it is: its seal
+    /// says at which frame it was made.
+    fn owes_log(&self) -> bool {
+        self.cursor.place == Place::Start && self.held_end.is_some()
     }
 
     /// Whether the file was overwritten since the cursor, by an earlier state of the database or by
@@ -216,9 +232,9 @@ impl Capture {
                 sequence: log.header.sequence,
                 holds_cursor: match self.cursor.place {
                     Place::Start => false,
-                    Place::Within { checksum, .. } => match self.evidence {
-                        Evidence::Seen => log.holds(self.cursor.pos.offset, checksum)?,
-                        Evidence::Hearsay => log.leads_to(self.cursor.pos.offset, checksum)?,
+                    Place::Within { offset, checksum, .. } => match self.evidence {
+                        Evidence::Seen => log.holds(offset, checksum)?,
+                        Evidence::Hearsay => log.leads_to(offset, checksum)?,
                     },
                 },
             },
@@ -249,8 +265,8 @@ impl Capture {
     pub(super) fn lags_behind(&self, database: &Database) -> anyhow::Result<bool> {
         let Some(log) = database.log()? else { return Ok(false) };
         let view = match self.cursor.place {
-            Place::Within { salt, checksum } if salt == log.header.salt => {
-                log.view(self.cursor.pos.offset, checksum)?
+            Place::Within { salt, offset, checksum } if salt == log.header.salt => {
+                log.view(offset, checksum)?
             }
             _ => log.view(WalHeader::SIZE as u64, log.header.checksum)?,
         };
@@ -269,6 +285,7 @@ impl Capture {
         };
         self.pages.end_of_log()?;
         self.cursor.pos = WalPos::start_of(index);
+        self.cursor.checksum = Checksum::default();
         self.cursor.place = Place::Start;
         Ok(())
     }
@@ -325,7 +342,7 @@ fn discard_doubtful(staging: &Staging, saved: Option<&Saved>, boot: &str) -> io:
 fn seal_at(cursor: &Cursor, start: WalPos) -> Seal {
     let (salt, checksum) = match cursor.place {
         Place::Start => ([0; 8], [0; 8]),
-        Place::Within { salt, checksum } => (salt.0, checksum.to_bytes()),
+        Place::Within { salt, .. } => (salt.0, cursor.checksum.to_bytes()),
     };
     Seal {
         content: Content::Snapshot,

@@ -125,7 +125,7 @@ mod tests {
     fn goes_on_only_when_nothing_can_have_been_missed() {
         use Break::{FrameOverwritten, LogGone, LogReplaced, LogRestarted, Unwatched};
         use Continuity::{Broken, Next, Same};
-        let within = Place::Within { salt: OLD, checksum: Checksum::default() };
+        let within = Place::Within { salt: OLD, offset: 32, checksum: Checksum::default() };
         let log = |salt, holds_cursor| Found::Log { salt, sequence: 3, holds_cursor };
         let foreign = Salt([9, 9, 9, 9, 1, 1, 1, 1]);
 

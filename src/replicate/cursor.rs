@@ -17,19 +17,26 @@ use crate::wal::{Checksum, PageSize, Salt};
 pub(super) enum Place {
     /// Before the first byte of a log that is yet to be read.
     Start,
-    /// Behind the frame with that checksum, in the log of that salt.
-    Within { salt: Salt, checksum: Checksum },
+    /// Behind the frame that ends at `offset` in the file and carries that checksum, in the log of
+    /// that salt.
+    Within { salt: Salt, offset: u64, checksum: Checksum },
 }
 
 /// How far a database has been captured: all the state there is.
 ///
-/// The checksum of a WAL is cumulative, so salt and checksum stand for everything before the
-/// position, and tell whether the log that is found later is still the one that was read.
+/// The checksum of a WAL is cumulative, so the salt and the checksum of the place stand for
+/// everything before it, and tell whether the log that is found later is still the one that was
+/// read. The replicas hold a shorter WAL than that log, for a segment has each page only once: the
+/// position and its checksum are in theirs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Cursor {
     pub(super) generation: Generation,
     /// Where the next segment begins.
     pub(super) pos: WalPos,
+    /// What the next segment continues. At the start of a WAL it is that of its header, whatever is
+    /// said here.
+    pub(super) checksum: Checksum,
+    /// How far SQLite's log was read.
     pub(super) place: Place,
     pub(super) page_size: PageSize,
     /// The size of the database there, in pages.
@@ -74,12 +81,12 @@ impl Saved {
     }
 
     fn to_text(&self) -> String {
-        let Cursor { generation, pos, place, page_size, pages, digest, marks, link, committed } =
-            &self.cursor;
+        let Cursor { generation, pos, checksum, place, .. } = &self.cursor;
+        let Cursor { page_size, pages, digest, marks, link, committed, .. } = &self.cursor;
         let since = committed.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let mut text = format!(
-            "version 1\ngeneration {generation}\npos {pos}\npage-size {}\npages {pages}\n\
-             digest {:032x}\nchanges {}\nschema {}\nlink {:032x}\ncommitted {}\nfile {}\nboot {}\nclean {}\n",
+            "version 2\ngeneration {generation}\npos {pos}\nchecksum {checksum}\npage-size {}\n\
+             pages {pages}\ndigest {:032x}\nchanges {}\nschema {}\nlink {:032x}\ncommitted {}\nfile {}\nboot {}\nclean {}\n",
             page_size.get(),
             digest.0,
             marks.changes,
@@ -90,9 +97,12 @@ impl Saved {
             self.boot,
             self.clean,
         );
-        if let Place::Within { salt, checksum } = place {
-            let [salt, checksum] = [salt.0, checksum.to_bytes()].map(u64::from_be_bytes);
-            let _ = write!(text, "salt {salt:016x}\nchecksum {checksum:016x}\n");
+        if let Place::Within { salt, offset, checksum } = place {
+            let salt = u64::from_be_bytes(salt.0);
+            let _ = write!(
+                text,
+                "log-salt {salt:016x}\nlog-offset {offset}\nlog-checksum {checksum}\n"
+            );
         }
         let signature = XxHash3_64::oneshot(text.as_bytes());
         let _ = writeln!(text, "signature {signature:016x}");
@@ -106,19 +116,21 @@ impl Saved {
             return None;
         }
         let fields = Fields(signed.lines().filter_map(|line| line.split_once(' ')).collect());
-        if fields.text("version")? != "1" {
+        if fields.text("version")? != "2" {
             return None;
         }
-        let place = match (fields.hex("salt"), fields.hex("checksum")) {
-            (Some(salt), Some(checksum)) => Place::Within {
+        let place = match fields.hex("log-salt") {
+            Some(salt) => Place::Within {
                 salt: Salt(salt.to_be_bytes()),
-                checksum: Checksum::from_bytes(checksum.to_be_bytes()),
+                offset: fields.parse("log-offset")?,
+                checksum: fields.checksum("log-checksum")?,
             },
-            _ => Place::Start,
+            None => Place::Start,
         };
         let cursor = Cursor {
             generation: fields.parse("generation")?,
             pos: fields.parse("pos")?,
+            checksum: fields.checksum("checksum")?,
             place,
             page_size: PageSize::new(fields.parse("page-size")?)?,
             pages: fields.parse("pages")?,
@@ -152,6 +164,10 @@ impl<'a> Fields<'a> {
         u64::from_str_radix(self.text(name)?, 16).ok()
     }
 
+    fn checksum(&self, name: &str) -> Option<Checksum> {
+        self.hex(name).map(|bits| Checksum::from_bytes(bits.to_be_bytes()))
+    }
+
     fn parse<T: FromStr>(&self, name: &str) -> Option<T> {
         self.text(name)?.parse().ok()
     }
@@ -165,6 +181,7 @@ mod tests {
         let cursor = Cursor {
             generation: Generation::from_bits(7),
             pos: "00000003_00001038".parse().unwrap(),
+            checksum: Checksum { first: 3, second: 4 },
             place,
             page_size: PageSize::new(4096).unwrap(),
             pages: 12,
@@ -180,6 +197,7 @@ mod tests {
     fn is_read_back_as_it_was_written() {
         let within = Place::Within {
             salt: Salt(*b"saltsalt"),
+            offset: 5_000_000_000,
             checksum: Checksum { first: 1, second: u32::MAX },
         };
         for place in [Place::Start, within] {

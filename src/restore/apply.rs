@@ -75,6 +75,9 @@ struct Wal {
     /// Behind the last commit.
     committed: WalPos,
     checksum: Checksum,
+    /// Each of its objects ends with a commit, or is refused: what is within a transaction need not
+    /// wait for the end of it.
+    ends_with_commits: bool,
     transaction: Transaction,
     dirty: DirtyPages,
 }
@@ -148,7 +151,8 @@ impl<I: Image> Applier<I> {
         }
         let reached = self.apply_frames(key, pos, &mut source)?;
         let seal = find_seal(&source.source).map_err(|cause| ApplyError::object(key, cause))?;
-        if seal.is_some() && reached.end != self.position() {
+        let is_sealed = seal.is_some() || self.chain.begins_sealed();
+        if is_sealed && reached.end != self.position() {
             return Err(ApplyError::object(key, "it ends within a transaction"));
         }
         let linked = self
@@ -227,6 +231,7 @@ impl<I: Image> Applier<I> {
             end,
             committed: end,
             checksum: header.checksum,
+            ends_with_commits: self.chain.begins_sealed(),
             transaction: Transaction::new(page_size, spill),
             dirty: DirtyPages::new(page_size),
         });
@@ -288,7 +293,8 @@ impl Wal {
         image: &mut impl Image,
     ) -> io::Result<Option<u32>> {
         self.end.offset += self.header.page_size.frame_bytes();
-        if frame.commit.is_some() && self.transaction.is_empty() {
+        let counts = self.ends_with_commits || frame.commit.is_some();
+        if counts && self.transaction.is_empty() {
             self.dirty.put(frame.page, page, image)?;
         } else {
             self.transaction.push(frame.page, page)?;

@@ -41,6 +41,11 @@ impl Chain {
         self.last.as_ref()
     }
 
+    /// Whether the snapshot has a seal: then we wrote all of the generation.
+    pub(super) fn begins_sealed(&self) -> bool {
+        self.snapshot.is_some()
+    }
+
     /// The position that has to be reached in the log of that salt before the snapshot is whole. If
     /// it was copied at the end of an earlier log, then all of that is in it.
     pub(super) fn whole_from(&self, salt: Salt) -> Option<WalPos> {

@@ -107,6 +107,24 @@ impl LogFile {
         }
     }
 
+    /// The page of each frame from `start` to `end`, by the headers alone. `None` if one of them is
+    /// not of this log.
+    pub fn page_numbers(&self, start: u64, end: u64) -> io::Result<Option<Vec<u32>>> {
+        let frame_bytes = self.header.page_size.frame_bytes();
+        let count = usize::try_from((end - start) / frame_bytes).map_err(io::Error::other)?;
+        let mut pages = Vec::with_capacity(count);
+        let mut offset = start;
+        while offset < end {
+            let frame = self.frame_header(offset)?;
+            let Some(frame) = frame.filter(|frame| frame.salt == self.header.salt) else {
+                return Ok(None);
+            };
+            pages.push(frame.page);
+            offset += frame_bytes;
+        }
+        Ok(Some(pages))
+    }
+
     /// The valid frames from `offset` on. `checksum` is that of the frame which ends there.
     pub fn frames(&self, offset: u64, checksum: Checksum) -> FrameReader<impl Read + '_> {
         let source = BufReader::with_capacity(1 << 18, FileFrom::new(&self.file, offset));

@@ -1,3 +1,5 @@
+use std::fmt;
+
 /// How the checksums of a WAL read its bytes as words. Written by SQLite in the order of the
 /// machine that made the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,5 +53,11 @@ impl Checksum {
     pub fn from_bytes(bytes: [u8; 8]) -> Self {
         let (words, _) = bytes.as_chunks::<4>();
         Self { first: u32::from_be_bytes(words[0]), second: u32::from_be_bytes(words[1]) }
+    }
+}
+
+impl fmt::Display for Checksum {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:08x}{:08x}", self.first, self.second)
     }
 }

@@ -19,10 +19,12 @@ mod checksum;
 mod frame;
 mod header;
 mod reader;
+mod selection;
 mod writer;
 
 pub use checksum::{ByteOrder, Checksum};
 pub use frame::FrameHeader;
 pub use header::{InvalidHeader, PageSize, Salt, WalHeader};
 pub use reader::FrameReader;
+pub use selection::FrameSelection;
 pub use writer::FrameWriter;

@@ -10,6 +10,7 @@ mod fencing;
 mod health;
 mod history;
 mod overwriting;
+mod pages_once;
 mod power_loss;
 mod refusals;
 mod replicas;

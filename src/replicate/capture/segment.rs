@@ -14,13 +14,13 @@ use crate::replicate::durable::{Durability, remove};
 use crate::replicate::marks::Marks;
 use crate::replicate::staging::Staging;
 use crate::replicate::state_directory::StateDirectory;
-use crate::sqlite::{Database, LogFile};
-use crate::wal::{Checksum, FrameWriter, Salt, WalHeader};
+use crate::sqlite::{Database, LogFile, LogView};
+use crate::wal::{Checksum, FrameSelection, FrameWriter, Salt, WalHeader};
 
 /// A segment that was cut.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::replicate) struct Cut {
-    /// Bytes of WAL.
+    /// Bytes of the log that it stands for.
     pub(in crate::replicate) bytes: u64,
 }
 
@@ -33,9 +33,21 @@ pub(in crate::replicate) struct Look {
     pub(in crate::replicate) unsettled: bool,
 }
 
+/// A part of the log that ends with a commit.
+#[derive(Clone, Copy)]
+struct Span {
+    start: u64,
+    /// Of the frame before it.
+    checksum: Checksum,
+    end: u64,
+    /// The size of the database after it.
+    pages: u32,
+}
+
 /// Where a segment ends.
 struct Progress {
-    end: u64,
+    place: Place,
+    /// Of its last frame.
     checksum: Checksum,
     pages: u32,
     committed: SystemTime,
@@ -53,36 +65,43 @@ impl Capture {
         staging: &[Staging],
     ) -> anyhow::Result<Look> {
         let Some(log) = database.log()? else { return Ok(Look::default()) };
-        let start = match self.cursor.place {
+        let (start, checksum) = match self.cursor.place {
             Place::Start => (WalHeader::SIZE as u64, log.header.checksum),
-            Place::Within { salt, checksum } if salt == log.header.salt => {
-                (self.cursor.pos.offset, checksum)
+            Place::Within { salt, offset, checksum } if salt == log.header.salt => {
+                (offset, checksum)
             }
             // The log was restarted since it was compared with the cursor.
             Place::Within { .. } => return Ok(Look::default()),
         };
-        if self.is_ahead_on_another(log.header.salt) {
+        let salt = log.header.salt;
+        if self.is_ahead_on_another(salt) {
             return Ok(Look::default());
         }
         if log.header.page_size != self.cursor.page_size {
             bail!("the log has pages of another size than the database");
         }
-        let view = log.view(start.0, start.1)?;
-        let unsettled = view.more;
-        if view.pages.is_none() {
+        let LogView { end, pages, more: unsettled, .. } = log.view(start, checksum)?;
+        let Some(pages) = pages else {
             return Ok(Look { cut: None, unsettled });
-        }
-        let (salt, bytes) = (log.header.salt, view.end - start.0);
-        let seal = self.stage(state, staging, salt, bytes, |capture, target| {
-            capture.copy_frames(&log, start, view.end, target)
+        };
+        let Some(numbers) = log.page_numbers(start, end)? else {
+            return Err(self.altered_at(salt, start));
+        };
+        let frames = if self.owes_log() {
+            FrameSelection::all(numbers)
+        } else {
+            FrameSelection::newest(numbers)
+        };
+        let span = Span { start, checksum, end, pages };
+        let seal = self.stage(state, staging, salt, frames.count(), |capture, target| {
+            capture.copy_frames(&log, span, &frames, target)
         })?;
-        if self.held_end != Some((salt, view.end)) {
+        if self.held_end != Some((salt, end)) {
             self.held = false;
             self.drained = false;
         }
-        let bytes = view.end - seal.start.offset;
-        debug!(pos = %seal.start, bytes, "segment cut");
-        Ok(Look { cut: Some(Cut { bytes }), unsettled })
+        debug!(pos = %seal.start, bytes = end - start, frames = frames.count(), "segment cut");
+        Ok(Look { cut: Some(Cut { bytes: end - start }), unsettled })
     }
 
     /// Stages pages that changed while nobody watched, as if they were in the log: behind what was
@@ -100,21 +119,15 @@ impl Capture {
         pages: u32,
         content: impl Fn(u32, &mut [u8]) -> io::Result<()>,
     ) -> anyhow::Result<()> {
-        let (salt, before) = match self.cursor.place {
-            Place::Start => (salt, None),
-            Place::Within { salt, checksum } => (salt, Some(checksum)),
+        let salt = match self.cursor.place {
+            Place::Start => salt,
+            Place::Within { salt, .. } => salt,
         };
         let header = WalHeader::new(self.cursor.page_size, salt);
-        let (start, count) = (self.cursor.pos.offset, changed.len() as u64);
-        let end = match before {
-            None => header.page_size.wal_bytes(count),
-            Some(_) => start + count * header.page_size.frame_bytes(),
-        };
-        self.stage(state, staging, salt, end - start, |capture, target| {
-            let mut frames = match before {
-                None => FrameWriter::new(target, &header)?,
-                Some(checksum) => FrameWriter::resume(target, &header, checksum),
-            };
+        let count = changed.len() as u64;
+        let offset = self.end_after(count);
+        self.stage(state, staging, salt, count, |capture, target| {
+            let mut frames = capture.continue_wal(&header, target)?;
             let mut page = vec![0; header.page_size.bytes()];
             for (at, &number) in changed.iter().enumerate() {
                 capture.cancellation.check()?;
@@ -125,7 +138,9 @@ impl Capture {
             }
             capture.pages.commit(pages)?;
             let checksum = frames.checksum();
-            Ok(Progress { end, checksum, pages, committed: SystemTime::now() })
+            // No log has a frame with that checksum there, so nobody goes on with one.
+            let place = Place::Within { salt, offset, checksum };
+            Ok(Progress { place, checksum, pages, committed: SystemTime::now() })
         })?;
         Ok(())
     }
@@ -161,14 +176,35 @@ impl Capture {
         self.next_index()
     }
 
-    /// Writes a segment of the log with that salt from the cursor on, gives it to the replicas, and
-    /// moves the cursor.
+    /// Where the WAL of the replicas ends with so many more frames.
+    fn end_after(&self, frames: u64) -> u64 {
+        let page_size = self.cursor.page_size;
+        match self.cursor.place {
+            Place::Start => page_size.wal_bytes(frames),
+            Place::Within { .. } => self.cursor.pos.offset + frames * page_size.frame_bytes(),
+        }
+    }
+
+    /// Writes to the WAL of the replicas, behind what they have of it. It begins with `header`.
+    fn continue_wal<'a>(
+        &self,
+        header: &WalHeader,
+        target: &'a mut SegmentWriter,
+    ) -> io::Result<FrameWriter<&'a mut SegmentWriter>> {
+        match self.cursor.place {
+            Place::Start => FrameWriter::new(target, header),
+            Place::Within { .. } => Ok(FrameWriter::resume(target, header, self.cursor.checksum)),
+        }
+    }
+
+    /// Writes a segment of so many frames, made of the log with that salt from the cursor on, gives
+    /// it to the replicas, and moves the cursor.
     fn stage(
         &mut self,
         state: &StateDirectory,
         staging: &[Staging],
         salt: Salt,
-        size: u64,
+        frames: u64,
         fill: impl FnOnce(&mut Self, &mut SegmentWriter) -> anyhow::Result<Progress>,
     ) -> anyhow::Result<Seal> {
         let partial = state.partial_segment();
@@ -177,7 +213,9 @@ impl Capture {
         remove(&partial)?;
         Failpoint::SegmentCreating.pass().with_context(context)?;
         let file = File::create_new(&partial).with_context(context)?;
-        let mut encoder = lz4::Encoder::new(BufWriter::with_capacity(1 << 16, file), size);
+        let end = WalPos { offset: self.end_after(frames), ..self.cursor.pos };
+        let bytes = end.offset - self.cursor.pos.offset;
+        let mut encoder = lz4::Encoder::new(BufWriter::with_capacity(1 << 16, file), bytes);
         let in_order = self.ahead.is_none();
         self.ahead = Some(salt);
         let progress = fill(self, &mut encoder).with_context(context)?;
@@ -187,8 +225,9 @@ impl Capture {
         }
         self.pages.flush()?;
         let cursor = Cursor {
-            pos: WalPos { offset: progress.end, ..self.cursor.pos },
-            place: Place::Within { salt, checksum: progress.checksum },
+            pos: end,
+            checksum: progress.checksum,
+            place: progress.place,
             pages: progress.pages,
             digest: self.pages.digest(),
             committed: progress.committed.max(self.cursor.committed),
@@ -225,37 +264,45 @@ impl Capture {
         self.pages.update(number, content)
     }
 
-    /// Copies the frames up to `end`, where a transaction ends, and proves each of them.
+    /// Copies the selected frames of a span, and proves all of them: which are selected follows
+    /// from all, and SQLite needs all of them when it recovers the log. Where some are left out,
+    /// the copy is one transaction, for it does not have the states of the database in between.
     fn copy_frames(
         &mut self,
         log: &LogFile,
-        (mut offset, checksum): (u64, Checksum),
-        end: u64,
-        target: &mut impl Write,
+        span: Span,
+        selection: &FrameSelection,
+        target: &mut SegmentWriter,
     ) -> anyhow::Result<Progress> {
-        if self.cursor.place == Place::Start {
-            target.write_all(&log.header.to_bytes())?;
-        }
-        let mut page = vec![0; self.cursor.page_size.bytes()];
-        let mut frames = log.frames(offset, checksum);
-        let mut committed = None;
-        while offset < end {
+        let WalHeader { page_size, salt, .. } = log.header;
+        let whole = self.owes_log();
+        let mut copy = self.continue_wal(&log.header, target)?;
+        let mut frames = log.frames(span.start, span.checksum);
+        let mut page = vec![0; page_size.bytes()];
+        let (mut offset, mut commit) = (span.start, None);
+        for (number, selected) in selection.iter() {
             self.cancellation.check()?;
-            let Some(frame) = frames.next_frame(&mut page)? else {
-                return Err(self.altered_at(log.header.salt, offset));
-            };
-            target.write_all(&frame.to_bytes())?;
-            target.write_all(&page)?;
-            self.take_page(frame.page, &page)?;
-            if let Some(pages) = frame.commit {
-                self.pages.commit(pages)?;
+            let frame = frames.next_frame(&mut page)?.filter(|frame| frame.page == number);
+            let Some(frame) = frame else { return Err(self.altered_at(salt, offset)) };
+            offset += page_size.frame_bytes();
+            commit = frame.commit;
+            if selected {
+                let is_last = offset == span.end;
+                let commit = if whole || is_last { frame.commit } else { None };
+                copy.write_frame(number, commit, &page)?;
+                self.take_page(number, &page)?;
             }
-            committed = frame.commit;
-            offset += self.cursor.page_size.frame_bytes();
         }
-        let Some(pages) = committed else { return Err(self.altered_at(log.header.salt, end)) };
-        let committed = log.modified.min(SystemTime::now());
-        Ok(Progress { end, checksum: frames.checksum(), pages, committed })
+        if commit != Some(span.pages) {
+            return Err(self.altered_at(salt, span.end));
+        }
+        self.pages.commit(span.pages)?;
+        Ok(Progress {
+            place: Place::Within { salt, offset, checksum: frames.checksum() },
+            checksum: copy.checksum(),
+            pages: span.pages,
+            committed: log.modified.min(SystemTime::now()),
+        })
     }
 
     /// A committed frame is not what it was. When that is so again, nothing will change it.

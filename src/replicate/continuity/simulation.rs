@@ -145,7 +145,8 @@ impl Follower {
         assert!(log.ledger.ends_with(&found), "it never was committed");
         assert!(log.ledger.len() - found.len() <= self.captured.len(), "there is a hole");
         self.captured.clone_from(&log.ledger);
-        (self.place, self.at) = (Place::Within { salt, checksum: log.checksum(end, salt) }, end);
+        let (offset, checksum) = (end as u64, log.checksum(end, salt));
+        (self.place, self.at) = (Place::Within { salt, offset, checksum }, end);
         if self.held_end != Some((salt, end)) {
             (self.held, self.drained) = (false, false);
         }

@@ -129,15 +129,18 @@ fn is_whole(seal: &Seal) -> bool {
 
 /// `first` is the first page there.
 fn cursor_at(seal: &Seal, first: &[u8], page_size: PageSize) -> Cursor {
+    let checksum = Checksum::from_bytes(seal.checksum);
     let place = match seal.content {
         Content::Snapshot => Place::Start,
+        // Of no log that is there: what follows is made by us.
         Content::Segment => {
-            Place::Within { salt: Salt(seal.salt), checksum: Checksum::from_bytes(seal.checksum) }
+            Place::Within { salt: Salt(seal.salt), offset: seal.end.offset, checksum }
         }
     };
     Cursor {
         generation: seal.generation,
         pos: seal.end,
+        checksum,
         place,
         page_size,
         pages: seal.pages,

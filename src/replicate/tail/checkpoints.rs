@@ -4,7 +4,7 @@ use tracing::{debug, warn};
 
 use super::{Standing, Tail};
 use crate::failpoint::Failpoint;
-use crate::format::WalPos;
+use crate::format::WalIndex;
 use crate::replicate::capture::Capture;
 use crate::replicate::checkpoint::{Effort, LogAge};
 use crate::replicate::continuity::Break;
@@ -167,14 +167,14 @@ impl Tail {
             if !self.catch_up(rest_max, now)? || !self.advance(patience)? {
                 return Ok(false);
             }
-            let copied = self.position();
+            let copied = self.log_read();
             self.follow()?;
             if !self.catch_up(rest_max, now)? {
                 return Ok(false);
             }
             // What was written while it was copied and synced.
-            let WalPos { index, offset } = self.position();
-            let written = if index == copied.index { offset - copied.offset } else { offset };
+            let (index, offset) = self.log_read();
+            let written = if index == copied.0 { offset - copied.1 } else { offset };
             if written <= rest_max {
                 // An error is met again by the checkpoint.
                 let _ = self.database.as_ref().map(Database::sync_log);
@@ -189,9 +189,9 @@ impl Tail {
         Ok(false)
     }
 
-    /// How far the log was captured.
-    fn position(&self) -> WalPos {
-        self.capture.as_ref().map(|capture| capture.cursor().pos).unwrap_or_default()
+    /// How far which log was captured, in bytes of the log.
+    fn log_read(&self) -> (WalIndex, u64) {
+        self.capture.as_ref().map(Capture::log_read).unwrap_or_default()
     }
 
     /// Captures the log up to a rest that is read in an instant. `false` if the application writes

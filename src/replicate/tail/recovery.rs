@@ -68,10 +68,10 @@ impl Tail {
         let (file, page_size) = (database.file().clone(), database.page_size());
         let image = match (cursor.place, database.log()?) {
             (Place::Start, _) => Image::of_file(file, page_size, pages),
-            (Place::Within { salt, checksum }, Some(log))
-                if log.header.salt == salt && log.holds(cursor.pos.offset, checksum)? =>
+            (Place::Within { salt, offset, checksum }, Some(log))
+                if log.header.salt == salt && log.holds(offset, checksum)? =>
             {
-                Image::with_log(file, page_size, pages, log, cursor.pos.offset)?
+                Image::with_log(file, page_size, pages, log, offset)?
             }
             _ => return Ok(false),
         };

@@ -17,6 +17,7 @@ use crate::replicate::marks::Marks;
 use crate::replicate::message::Grant;
 use crate::replicate::pages::PageTable;
 use crate::replicate::snapshot::Snapshot;
+use crate::wal::Checksum;
 
 /// How long the first replica that is ready for a new generation waits for the others.
 const GATHER: Duration = Duration::from_secs(1);
@@ -99,6 +100,7 @@ impl Tail {
         let cursor = Cursor {
             generation,
             pos: WalPos::default(),
+            checksum: Checksum::default(),
             place: Place::Start,
             page_size,
             pages,
