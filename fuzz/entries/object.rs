@@ -85,10 +85,10 @@ fn signed(object: &[u8]) -> Vec<u8> {
     let mut object = object.to_vec();
     if let Some(start) = object.len().checked_sub(Seal::SIZE) {
         let seal = &mut object[start..];
-        seal[..16].copy_from_slice(b"\x50\x2a\x4d\x18\x78\0\0\0LSSEAL\x01\0");
+        seal[..16].copy_from_slice(b"\x50\x2a\x4d\x18\x88\0\0\0LSSEAL\x01\0");
         seal[15] = seal[16] & 1;
-        let signature = XxHash3_128::oneshot(&seal[8..112]);
-        seal[112..].copy_from_slice(&signature.to_le_bytes());
+        let signature = XxHash3_128::oneshot(&seal[8..128]);
+        seal[128..].copy_from_slice(&signature.to_le_bytes());
     }
     object
 }

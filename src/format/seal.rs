@@ -8,9 +8,9 @@ use super::{Digest, Generation, Key, WalIndex, WalPos, lz4};
 const MAGIC: &[u8; 6] = b"LSSEAL";
 const VERSION: u8 = 1;
 /// What the skippable frame begins with.
-const HEADER: [u8; 8] = lz4::skippable_header(120);
+const HEADER: [u8; 8] = lz4::skippable_header(136);
 /// Bytes in it.
-const CONTENT: usize = 120;
+const CONTENT: usize = 136;
 
 /// What kind of object a seal is on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,11 +26,11 @@ pub struct Link(pub u128);
 /// What an object says about itself, so that a reader can prove that nothing is missing, swapped,
 /// old or altered.
 ///
-/// The last 128 bytes of an object: a skippable LZ4 frame, which Litestream ignores. Its own
+/// The last 144 bytes of an object: a skippable LZ4 frame, which Litestream ignores. Its own
 /// objects have none.
 ///
 /// ```text
-///   0  50 2a 4d 18   78 00 00 00          header of the skippable frame: 120 bytes follow
+///   0  50 2a 4d 18   88 00 00 00          header of the skippable frame: 136 bytes follow
 ///   8  "LSSEAL"      version  content
 ///  16  generation                         all numbers are little-endian
 ///  24  index of start   offset of start
@@ -38,9 +38,10 @@ pub struct Link(pub u128);
 ///  48  page size        pages
 ///  56  committed                          milliseconds since 1970
 ///  64  salt             checksum          of the WAL at the end, as in its frames
-///  80  digest
-///  96  previous
-/// 112  link                               of bytes 8 to 112
+///  80  log offset       log checksum      of the log that it was made of
+///  96  digest
+/// 112  previous
+/// 128  link                               of bytes 8 to 128
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Seal {
@@ -61,10 +62,21 @@ pub struct Seal {
     pub salt: [u8; 8],
     /// The checksum of the WAL at `end`.
     pub checksum: [u8; 8],
+    /// Where in the log of the database that is: a longer WAL with the same salt.
+    pub log: LogPlace,
     /// The digest of the whole database after this object.
     pub digest: Digest,
     /// The link of the segment before `start`. Zero at the beginning of a generation.
     pub previous: Link,
+}
+
+/// A frame of SQLite's log. A log that has it went through the state that the seal is about.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LogPlace {
+    /// Bytes from the start of the log to the end of the frame.
+    pub offset: u64,
+    /// The checksum in the frame.
+    pub checksum: [u8; 8],
 }
 
 impl Seal {
@@ -118,6 +130,8 @@ impl Seal {
         bytes.extend(committed.to_le_bytes());
         bytes.extend(self.salt);
         bytes.extend(self.checksum);
+        bytes.extend(self.log.offset.to_le_bytes());
+        bytes.extend(self.log.checksum);
         bytes.extend(self.digest.0.to_le_bytes());
         bytes.extend(self.previous.0.to_le_bytes());
         bytes
@@ -171,6 +185,7 @@ impl Seal {
                 .ok_or(ALTERED)?,
             salt: fields.take()?,
             checksum: fields.take()?,
+            log: LogPlace { offset: fields.u64()?, checksum: fields.take()? },
             digest: Digest(u128::from_le_bytes(fields.take()?)),
             previous: Link(u128::from_le_bytes(fields.take()?)),
         };
@@ -224,6 +239,7 @@ mod tests {
             committed: SystemTime::UNIX_EPOCH + Duration::from_millis(1_700_000_000_123),
             salt: *b"saltsalt",
             checksum: *b"checksum",
+            log: LogPlace { offset: 5_000_000_000, checksum: *b"in-a-log" },
             digest: Digest(5),
             previous: Link(6),
         }

@@ -12,7 +12,7 @@ use super::marks::Marks;
 use super::pages::PageTable;
 use super::staging::Staging;
 use super::state_directory::StateDirectory;
-use crate::format::{Content, Seal, WalIndex, WalPos};
+use crate::format::{Content, LogPlace, Seal, WalIndex, WalPos};
 use crate::sqlite::Database;
 use crate::wal::{Checksum, PageSize, Salt, WalHeader};
 pub(super) use segment::{Cut, Look};
@@ -340,9 +340,11 @@ fn discard_doubtful(staging: &Staging, saved: Option<&Saved>, boot: &str) -> io:
 }
 
 fn seal_at(cursor: &Cursor, start: WalPos) -> Seal {
-    let (salt, checksum) = match cursor.place {
-        Place::Start => ([0; 8], [0; 8]),
-        Place::Within { salt, .. } => (salt.0, cursor.checksum.to_bytes()),
+    let (salt, log) = match cursor.place {
+        Place::Start => ([0; 8], LogPlace::default()),
+        Place::Within { salt, offset, checksum } => {
+            (salt.0, LogPlace { offset, checksum: checksum.to_bytes() })
+        }
     };
     Seal {
         content: Content::Snapshot,
@@ -353,7 +355,8 @@ fn seal_at(cursor: &Cursor, start: WalPos) -> Seal {
         pages: cursor.pages,
         committed: cursor.committed,
         salt,
-        checksum,
+        checksum: cursor.checksum.to_bytes(),
+        log,
         digest: cursor.digest,
         previous: cursor.link,
     }

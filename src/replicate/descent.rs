@@ -56,7 +56,7 @@ fn is_up_to(tip: Key, newest: Key) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::format::{Digest, Link, Seal, WalPos};
+    use crate::format::{Digest, Link, LogPlace, Seal, WalPos};
     use std::time::SystemTime;
 
     fn seal(generation: u64, end: &str, digest: u128) -> Seal {
@@ -70,6 +70,7 @@ mod tests {
             committed: SystemTime::UNIX_EPOCH,
             salt: [0; 8],
             checksum: [0; 8],
+            log: LogPlace::default(),
             digest: Digest(digest),
             previous: Link(0),
         }

@@ -118,7 +118,7 @@ mod tests {
     use std::time::SystemTime;
 
     use super::*;
-    use crate::format::{Digest, Link};
+    use crate::format::{Digest, Link, LogPlace};
 
     fn seal(name: &str, end: &str, previous: Link) -> Seal {
         Seal {
@@ -131,6 +131,7 @@ mod tests {
             committed: SystemTime::UNIX_EPOCH,
             salt: [0; 8],
             checksum: [0; 8],
+            log: LogPlace::default(),
             digest: Digest(1),
             previous,
         }

@@ -73,7 +73,7 @@ pub(super) fn read(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::format::{Digest, Generation, Link};
+    use crate::format::{Digest, Generation, Link, LogPlace};
     use crate::wal::{FrameWriter, PageSize, Salt};
     use std::time::SystemTime;
 
@@ -90,6 +90,7 @@ mod tests {
             committed: SystemTime::UNIX_EPOCH,
             salt: [0; 8],
             checksum: [0; 8],
+            log: LogPlace::default(),
             digest: Digest(1),
             previous: Link(5),
         }

@@ -187,7 +187,7 @@ pub(super) fn follows(staged: &Staged, link: Link) -> io::Result<Result<Seal, St
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::format::Digest;
+    use crate::format::{Digest, LogPlace};
 
     fn seal(end: &str, previous: Link) -> Seal {
         Seal {
@@ -200,6 +200,7 @@ mod tests {
             committed: SystemTime::UNIX_EPOCH,
             salt: [0; 8],
             checksum: [0; 8],
+            log: LogPlace::default(),
             digest: Digest::default(),
             previous,
         }

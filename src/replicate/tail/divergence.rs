@@ -102,7 +102,7 @@ impl Tail {
     fn has_in_log(&self, tip: &Tip) -> anyhow::Result<bool> {
         let (Some(database), Some(seal)) = (&self.database, &tip.seal) else { return Ok(false) };
         let Some(log) = database.log()? else { return Ok(false) };
-        let (salt, checksum) = (Salt(seal.salt), Checksum::from_bytes(seal.checksum));
-        Ok(log.header.salt == salt && log.holds(seal.end.offset, checksum)?)
+        let (salt, checksum) = (Salt(seal.salt), Checksum::from_bytes(seal.log.checksum));
+        Ok(log.header.salt == salt && log.holds(seal.log.offset, checksum)?)
     }
 }

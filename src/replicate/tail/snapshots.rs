@@ -7,7 +7,7 @@ use super::checkpoints::REST;
 use super::divergence::Destination;
 use super::recovery::Frozen;
 use super::{Standing, Tail};
-use crate::format::{Generation, Seal, WalPos};
+use crate::format::{Generation, LogPlace, Seal, WalPos};
 use crate::replicate::capture::Capture;
 use crate::replicate::checkpoint::Effort;
 use crate::replicate::cursor::{Cursor, Place};
@@ -124,6 +124,7 @@ impl Tail {
                 end: WalPos { offset: log.offset, ..WalPos::default() },
                 salt: log.salt.0,
                 checksum: log.checksum.to_bytes(),
+                log: LogPlace { offset: log.offset, checksum: log.checksum.to_bytes() },
                 ..capture.snapshot_seal()
             },
         };

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use proptest::sample::Index;
 
 use super::*;
-use crate::format::Digest;
+use crate::format::{Digest, LogPlace};
 
 const GENERATION: Generation = Generation::from_bits(7);
 
@@ -66,6 +66,7 @@ fn seal(content: Content, start: WalPos, end: WalPos, digest: u128, previous: Li
         committed: SystemTime::UNIX_EPOCH,
         salt: u64::from(end.index.get()).to_be_bytes(),
         checksum,
+        log: LogPlace::default(),
         digest: Digest(digest),
         previous,
     }

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use proptest::sample::Index;
 
 use super::*;
-use crate::format::{Digest, Link};
+use crate::format::{Digest, Link, LogPlace};
 
 const GENERATION: Generation = Generation::from_bits(7);
 
@@ -45,6 +45,7 @@ fn seal(content: Content, start: WalPos, end: WalPos, previous: Link) -> Seal {
         committed: SystemTime::UNIX_EPOCH,
         salt: at,
         checksum: at,
+        log: LogPlace::default(),
         digest: Digest(end.offset.into()),
         previous,
     }

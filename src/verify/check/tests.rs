@@ -1,7 +1,7 @@
 use std::time::SystemTime;
 
 use super::*;
-use crate::format::{Digest, Link};
+use crate::format::{Digest, Link, LogPlace};
 
 const GENERATION: Generation = Generation::from_bits(7);
 
@@ -90,6 +90,7 @@ fn seal(content: Content, start: WalPos, end: WalPos, previous: Link) -> Seal {
         committed: SystemTime::UNIX_EPOCH,
         salt: [0; 8],
         checksum: [0; 8],
+        log: LogPlace::default(),
         digest: Digest(0),
         previous,
     }

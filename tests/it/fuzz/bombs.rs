@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use litestream::config::Config;
 use litestream::format::{
-    Content, Digest, Generation, History, Key, Link, Seal, WalIndex, WalPos, lz4,
+    Content, Digest, Generation, History, Key, Link, LogPlace, Seal, WalIndex, WalPos, lz4,
 };
 use litestream::restore::plan::{plans, rank};
 use litestream::restore::{Applier, ApplyError, Image, Target};
@@ -193,6 +193,7 @@ fn a_hundred_thousand_defects_are_reported_at_once() {
         committed: SystemTime::UNIX_EPOCH,
         salt: [0; 8],
         checksum: [0; 8],
+        log: LogPlace::default(),
         digest: Digest(0),
         previous: Link(0),
     };

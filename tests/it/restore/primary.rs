@@ -4,7 +4,9 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-use litestream::format::{Content, Digest, Generation, Key, Link, PageDigest, Seal, WalPos, lz4};
+use litestream::format::{
+    Content, Digest, Generation, Key, Link, LogPlace, PageDigest, Seal, WalPos, lz4,
+};
 use litestream::wal::{Checksum, FrameReader, PageSize, Salt, WalHeader};
 use rusqlite::Connection;
 
@@ -238,6 +240,7 @@ impl Primary {
             committed: self.now(),
             salt: self.salt.0,
             checksum: self.checksum.to_bytes(),
+            log: LogPlace::default(),
             digest,
             previous: match content {
                 Content::Snapshot if start != end => self.link_before_wal,

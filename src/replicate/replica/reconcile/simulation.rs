@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::format::{Content, Digest, WalPos};
+use crate::format::{Content, Digest, LogPlace, WalPos};
 
 #[derive(Clone, Copy, Debug)]
 enum Step {
@@ -143,6 +143,7 @@ fn segment(number: u64, content: u128, previous: Link) -> Seal {
         committed: SystemTime::UNIX_EPOCH,
         salt: [0; 8],
         checksum: [0; 8],
+        log: LogPlace::default(),
         digest: Digest(content),
         previous,
     }
