@@ -1,6 +1,13 @@
 use std::process::ExitCode;
+use std::time::Duration;
 
-#[tokio::main]
-async fn main() -> ExitCode {
-    litestream::cli::run(std::env::args_os()).await
+/// How long a thread may take to end that hangs in a call of the system, as on a network file
+/// system that does not answer.
+const HANGING_MAX: Duration = Duration::from_secs(2);
+
+fn main() -> std::io::Result<ExitCode> {
+    let runtime = tokio::runtime::Runtime::new()?;
+    let code = runtime.block_on(litestream::cli::run(std::env::args_os()));
+    runtime.shutdown_timeout(HANGING_MAX);
+    Ok(code)
 }

@@ -9,11 +9,13 @@ use super::source::{is_url, load};
 use super::version::VERSION;
 use super::{DONE, INTERRUPTED, NOT_REPLICATED, logging, output, serve};
 use crate::config::{self, Config};
-use crate::replicate::{DatabaseOptions, Metrics, Sources, replicate};
+use crate::replicate::{DatabaseOptions, Metrics, Signals, Sources, replicate};
 use crate::store::Location;
 use crate::validate::validate;
 
 pub(super) async fn run(arguments: ReplicateArguments) -> anyhow::Result<u8> {
+    // First of all: as process 1 of a container it would lose a signal that comes before.
+    let signals = Signals::listen()?;
     let mut config = config(&arguments)?;
     if let Some(policy) = arguments.on_divergence {
         let Sources { databases, directories } = &mut config.sources;
@@ -37,8 +39,9 @@ pub(super) async fn run(arguments: ReplicateArguments) -> anyhow::Result<u8> {
         validators(database, &followed_metrics)
     };
     let timeout = config.shutdown_timeout;
-    let replicate =
-        replicate(config.sources, child, timeout, Arc::clone(&metrics), Box::new(companions));
+    let metrics_of_all = Arc::clone(&metrics);
+    let companions = Box::new(companions);
+    let replicate = replicate(config.sources, child, timeout, signals, metrics_of_all, companions);
     let outcome = match listener {
         Some(listener) => tokio::select! {
             outcome = replicate => outcome?,
@@ -46,12 +49,15 @@ pub(super) async fn run(arguments: ReplicateArguments) -> anyhow::Result<u8> {
         },
         None => replicate.await?,
     };
-    if !outcome.unreplicated.is_empty() {
-        let behind: Vec<String> = outcome.unreplicated.iter().map(ToString::to_string).collect();
+    let mut behind: Vec<String> = outcome.unreplicated.iter().map(ToString::to_string).collect();
+    if outcome.abandoned {
+        behind.push("the application is still running, and what it commits is not sent".to_owned());
+    }
+    if !behind.is_empty() {
         let behind = behind.join("; ");
         output::print_error(&format!("not everything is replicated: {behind}"));
     }
-    Ok(status(outcome.child, outcome.interrupted, outcome.unreplicated.is_empty()))
+    Ok(status(outcome.child, outcome.interrupted, behind.is_empty()))
 }
 
 /// Starts to validate the replicas of a database that ask for it. Ends when the value is dropped.

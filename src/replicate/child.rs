@@ -35,6 +35,14 @@ impl Application {
         Ok(status)
     }
 
+    /// How it has ended. `None`: it has not.
+    pub(super) fn ended(&mut self) -> Option<i32> {
+        if self.status.is_none() {
+            self.status = self.child.try_wait().ok().flatten().map(code);
+        }
+        self.status
+    }
+
     /// Passes a signal on.
     pub(super) fn signal(&self, signal: Signal) {
         let id = self.child.id().and_then(|id| i32::try_from(id).ok());

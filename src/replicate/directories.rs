@@ -11,6 +11,7 @@ use super::bell::Bell;
 use super::directory::{DirectoryOptions, Followed, Look};
 use super::engine::Engine;
 use super::options::DatabaseOptions;
+use super::outcome::Unreplicated;
 use super::watcher::Watcher;
 use crate::sqlite::FileId;
 
@@ -119,6 +120,12 @@ impl Directories {
                 self.pause = UNSETTLED_INTERVAL;
             }
         }
+    }
+
+    /// The databases that cannot be followed.
+    pub(super) fn unreplicated(&self) -> Vec<Unreplicated> {
+        let refused = self.refused.iter();
+        refused.map(|(path, reason)| Unreplicated::not_followed(path, reason.clone())).collect()
     }
 
     fn take(&mut self, look: Look, engine: &mut Engine) {

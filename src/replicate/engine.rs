@@ -218,7 +218,7 @@ impl Engine {
                         }
                     }
                     Ok((path, Err(error))) => {
-                        if self.followed.get(&path).is_none_or(|followed| !followed.late) {
+                        if !self.is_late(&path) {
                             return error;
                         }
                         error!(db = %path.display(), "no longer followed, will retry: {error:#}");
@@ -234,6 +234,10 @@ impl Engine {
                 else => std::future::pending().await,
             }
         }
+    }
+
+    fn is_late(&self, path: &Path) -> bool {
+        self.followed.get(path).is_some_and(|followed| followed.late)
     }
 
     /// Tells all databases to capture and send what is left.
@@ -257,6 +261,10 @@ impl Engine {
         while let Some(tail) = self.tails.join_next().await {
             match tail {
                 Ok((_, Ok(missing))) => self.unreplicated.extend(missing),
+                Ok((path, Err(error))) if self.is_late(&path) => {
+                    let reason = format!("{error:#}");
+                    self.unreplicated.push(Unreplicated::not_followed(&path, reason));
+                }
                 Ok((_, Err(error))) => self.failure = Some(error),
                 Err(error) => self.failure = Some(panicked(error)),
             }

@@ -74,7 +74,7 @@ pub use options::{DatabaseOptions, OnDivergence, ReplicaOptions};
 pub use outcome::{Outcome, Unreplicated};
 pub use pages::PageTable;
 pub use places::{Conflict, Places};
-use signals::Signals;
+pub use signals::Signals;
 use staging::Staging;
 
 /// The fork of a replica that the database is replicated to, if it did not continue what that
@@ -108,7 +108,8 @@ pub struct Sources {
 /// child.
 ///
 /// Then everything that is left is captured and sent, for `shutdown_timeout` at most: what
-/// [`Outcome::unreplicated`] does not name is on every replica. A second signal ends it at once.
+/// [`Outcome::unreplicated`] does not name is on every replica. A second signal ends it at once,
+/// also while the application goes on, to which the first one was passed on.
 ///
 /// # Errors
 ///
@@ -118,10 +119,10 @@ pub async fn replicate(
     sources: Sources,
     child: Option<Vec<String>>,
     shutdown_timeout: Duration,
+    mut signals: Signals,
     metrics: Arc<Metrics>,
     companions: Box<Companions>,
 ) -> anyhow::Result<Outcome> {
-    let mut signals = Signals::listen()?;
     let databases = sources.databases.len();
     open_files::allow(sources.directories.is_empty().then_some(databases));
     let mut engine = Engine::new(metrics, companions);
@@ -141,23 +142,40 @@ pub async fn replicate(
         }
     };
 
-    let failure =
-        run(&mut engine, &mut directories, &mut signals, application.as_mut()).await.err();
-    if let (Some(_), Some(application)) = (&failure, &mut application) {
-        application.signal(Signal::TERM);
-        application.wait().await?;
-    }
-    let interrupted = finish(&mut engine, &mut signals, shutdown_timeout, failure.is_some()).await;
-    let unreplicated = engine.end().await;
-    if let Some(failure) = failure {
-        return Err(failure);
-    }
+    let interrupted =
+        match run(&mut engine, &mut directories, &mut signals, application.as_mut()).await {
+            Ok(Ending::InOrder) => {
+                // What the application made last counts as well.
+                directories.follow(&mut engine).await;
+                finish(&mut engine, &mut signals, shutdown_timeout).await
+            }
+            Ok(Ending::AtOnce) => {
+                engine.abort();
+                true
+            }
+            Err(failure) => {
+                engine.abort();
+                if let Some(application) = &mut application {
+                    end_application(application, &mut signals, shutdown_timeout).await?;
+                }
+                // What it was that failed first is the reason for all else.
+                let _ = engine.end().await;
+                return Err(failure);
+            }
+        };
+    let mut unreplicated = engine.end().await?;
+    unreplicated.extend(directories.unreplicated());
     info!("litestream shut down");
-    let child = match &mut application {
-        Some(application) => Some(application.wait().await?),
-        None => None,
-    };
-    Ok(Outcome { child, interrupted, unreplicated: unreplicated? })
+    let child = application.as_mut().and_then(Application::ended);
+    let abandoned = application.is_some() && child.is_none();
+    Ok(Outcome { child, interrupted, abandoned, unreplicated })
+}
+
+/// How it is to end.
+enum Ending {
+    /// Everything is captured and sent before.
+    InOrder,
+    AtOnce,
 }
 
 /// Runs until there is a reason to stop.
@@ -166,7 +184,7 @@ async fn run(
     directories: &mut Directories,
     signals: &mut Signals,
     mut application: Option<&mut Application>,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<Ending> {
     loop {
         tokio::select! {
             failure = engine.failure() => return Err(failure),
@@ -174,17 +192,38 @@ async fn run(
             signal = signals.next() => {
                 let Some(application) = &application else {
                     info!("signal received, litestream shutting down");
-                    return Ok(());
+                    return Ok(Ending::InOrder);
                 };
-                info!("signal received, passed on to the application");
                 application.signal(signal);
+                if signals.is_repeated() {
+                    warn!("second signal received, ending at once, whatever the application does");
+                    return Ok(Ending::AtOnce);
+                }
+                info!("signal received, passed on to the application");
             }
             status = ended(&mut application) => {
                 info!(status = status?, "the application has ended, litestream shutting down");
-                return Ok(());
+                return Ok(Ending::InOrder);
             }
         }
     }
+}
+
+/// Ends the application when it is not replicated any more: by force, if it takes too long.
+async fn end_application(
+    application: &mut Application,
+    signals: &mut Signals,
+    timeout: Duration,
+) -> anyhow::Result<()> {
+    application.signal(Signal::TERM);
+    tokio::select! {
+        ended = application.wait() => return ended.map(drop),
+        () = tokio::time::sleep(timeout) => (),
+        _ = signals.next() => (),
+    }
+    warn!("the application takes too long to end, and is killed");
+    application.signal(Signal::KILL);
+    application.wait().await.map(drop)
 }
 
 /// Waits for the end of the application, if there is one.
@@ -196,28 +235,27 @@ async fn ended(application: &mut Option<&mut Application>) -> anyhow::Result<i32
 }
 
 /// Lets the engine send what is left. Says whether a signal cut it short.
-async fn finish(
-    engine: &mut Engine,
-    signals: &mut Signals,
-    timeout: Duration,
-    failed: bool,
-) -> bool {
-    if failed {
-        engine.abort();
-        return false;
-    }
+async fn finish(engine: &mut Engine, signals: &mut Signals, timeout: Duration) -> bool {
     engine.stop();
-    tokio::select! {
-        () = engine.finished() => false,
-        () = tokio::time::sleep(timeout) => {
-            warn!(?timeout, "stopping takes too long, giving up");
-            engine.abort();
-            false
-        }
-        _ = signals.next() => {
-            warn!("second signal received, ending at once");
-            engine.abort();
-            true
+    let deadline = tokio::time::sleep(timeout);
+    tokio::pin!(deadline);
+    loop {
+        tokio::select! {
+            () = engine.finished() => return false,
+            () = &mut deadline => {
+                warn!(?timeout, "stopping takes too long, giving up");
+                engine.abort();
+                return false;
+            }
+            _ = signals.next() => {
+                if signals.is_repeated() {
+                    warn!("second signal received, ending at once");
+                    engine.abort();
+                    return true;
+                }
+                // The application ended before by itself, perhaps by the same signal.
+                info!("signal received, litestream is shutting down already");
+            }
         }
     }
 }

@@ -11,59 +11,83 @@ pub struct Outcome {
     pub child: Option<i32>,
     /// A second signal cut the end short.
     pub interrupted: bool,
+    /// The application is still running: what it commits is not on the replicas.
+    pub abandoned: bool,
     /// What is not on every replica. Empty: every committed transaction is.
     pub unreplicated: Vec<Unreplicated>,
 }
 
-/// What a replica does not have.
+/// What of a database some replica does not have, or all of them.
 #[derive(Clone, Debug)]
 pub struct Unreplicated {
     pub database: PathBuf,
-    pub replica: String,
     what: Missing,
 }
 
 #[derive(Clone, Debug)]
 enum Missing {
-    /// There is no snapshot, so nothing can be restored.
-    Snapshot,
+    /// The replica of that name has no snapshot, so nothing can be restored.
+    Snapshot(String),
     Segments {
+        replica: String,
         count: usize,
         bytes: u64,
         since: SystemTime,
     },
     /// What was committed last was not captured.
-    Rest,
+    Rest(String),
+    /// What there is to be captured could not be seen.
+    Unseen(String),
+    /// Nobody follows it, for that reason.
+    Everything(String),
+}
+
+/// What of a database was not captured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Uncaptured {
+    Nothing,
+    LastTransactions,
+    /// The database cannot be read.
+    Unknown,
 }
 
 impl Unreplicated {
-    /// `idle`: there is nothing in the log that was not captured.
-    pub(super) fn of(database: &Path, slot: &Slot, idle: bool) -> Option<Self> {
+    pub(super) fn of(database: &Path, slot: &Slot, uncaptured: Uncaptured) -> Option<Self> {
         let staged = slot.staging.all().unwrap_or_default();
+        let replica = slot.name.clone();
         let what = match staged.iter().map(|staged| staged.since).min() {
             _ if matches!(slot.standing, Standing::Outside | Standing::Joining) => {
-                Missing::Snapshot
+                Missing::Snapshot(replica)
             }
             Some(since) => Missing::Segments {
+                replica,
                 count: staged.len(),
                 bytes: staged.iter().map(|staged| staged.bytes).sum(),
                 since,
             },
-            None if idle && slot.standing == Standing::Inside => return None,
-            None => Missing::Rest,
+            None if uncaptured == Uncaptured::Unknown => Missing::Unseen(replica),
+            None if uncaptured == Uncaptured::Nothing && slot.standing == Standing::Inside => {
+                return None;
+            }
+            None => Missing::Rest(replica),
         };
-        Some(Self { database: database.to_owned(), replica: slot.name.clone(), what })
+        Some(Self { database: database.to_owned(), what })
+    }
+
+    /// A database that is not followed at all.
+    pub(super) fn not_followed(database: &Path, reason: String) -> Self {
+        Self { database: database.to_owned(), what: Missing::Everything(reason) }
     }
 }
 
 impl fmt::Display for Unreplicated {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (database, replica) = (self.database.display(), &self.replica);
+        let database = self.database.display();
         match &self.what {
-            Missing::Snapshot => {
+            Missing::Snapshot(replica) => {
                 write!(f, "{database} is not on replica {replica}: its snapshot was not stored yet")
             }
-            Missing::Segments { count, bytes, since } => {
+            Missing::Segments { replica, count, bytes, since } => {
                 let age = since.elapsed().unwrap_or_default().as_secs();
                 write!(
                     f,
@@ -72,12 +96,18 @@ impl fmt::Display for Unreplicated {
                      next start"
                 )
             }
-            Missing::Rest => write!(
+            Missing::Rest(replica) => write!(
                 f,
                 "{database} is still being written, and the last transactions are not on replica \
                  {replica}: they are in the database and sent at the next start; stop the \
                  application before the daemon"
             ),
+            Missing::Unseen(replica) => write!(
+                f,
+                "{database} could not be read at the end: what was committed last may not be on \
+                 replica {replica}; it is in the database and sent once that can be read again"
+            ),
+            Missing::Everything(reason) => write!(f, "{database} is not replicated: {reason}"),
         }
     }
 }

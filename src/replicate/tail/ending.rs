@@ -1,9 +1,10 @@
+use std::io;
 use std::time::{Duration, Instant};
 
 use tracing::warn;
 
 use super::{Slot, Standing, Tail};
-use crate::replicate::outcome::Unreplicated;
+use crate::replicate::outcome::{Uncaptured, Unreplicated};
 use crate::sqlite::Database;
 
 /// How long to go on, after we are told to end, while the application writes: it is often told at
@@ -32,15 +33,14 @@ impl Tail {
     pub(super) fn is_complete(&self) -> bool {
         let sent = self.slots.iter().all(|slot| slot.staging.is_empty().unwrap_or(false));
         if self.database.is_none() {
-            let metadata = std::fs::metadata(self.path());
-            return sent && metadata.map_or(true, |metadata| metadata.len() == 0);
+            return sent && self.is_gone();
         }
         let Some(capture) = &self.capture else { return false };
         let settled = |slot: &Slot| slot.settled == Some(capture.cursor().link);
         let inside =
             self.slots.iter().all(|slot| slot.standing == Standing::Inside && settled(slot));
         // The log may have been restarted between being compared and being looked at.
-        let idle = self.schedule.last_look_was_idle && !self.lags_behind();
+        let idle = self.schedule.last_look_was_idle && self.uncaptured() == Uncaptured::Nothing;
         let captured = idle || self.is_closing(Instant::now());
         captured && inside && sent
     }
@@ -52,12 +52,25 @@ impl Tail {
         inside && self.stopping.is_some_and(|since| now - since >= LINGER)
     }
 
-    /// Whether anything was committed that is not captured.
-    fn lags_behind(&self) -> bool {
+    /// Whether there is no database: its application has removed it, or has not made it yet.
+    fn is_gone(&self) -> bool {
+        match std::fs::metadata(self.path()) {
+            Ok(metadata) => metadata.len() == 0,
+            Err(error) => error.kind() == io::ErrorKind::NotFound,
+        }
+    }
+
+    /// What was committed and is not captured.
+    fn uncaptured(&self) -> Uncaptured {
         match (&self.database, &self.capture) {
-            (Some(database), Some(capture)) => capture.lags_behind(database).unwrap_or(true),
-            (Some(_), None) => true,
-            (None, _) => false,
+            (Some(database), Some(capture)) => match capture.lags_behind(database) {
+                Ok(false) => Uncaptured::Nothing,
+                Ok(true) => Uncaptured::LastTransactions,
+                Err(_) => Uncaptured::Unknown,
+            },
+            (Some(_), None) => Uncaptured::LastTransactions,
+            (None, _) if self.is_gone() => Uncaptured::Nothing,
+            (None, _) => Uncaptured::Unknown,
         }
     }
 
@@ -70,10 +83,11 @@ impl Tail {
             }
             self.capture = Some(capture);
         }
-        let behind = self.lags_behind();
-        if self.is_complete() && !behind {
+        let uncaptured = self.uncaptured();
+        if self.is_complete() && uncaptured == Uncaptured::Nothing {
             return Vec::new();
         }
-        self.slots.iter().filter_map(|slot| Unreplicated::of(self.path(), slot, !behind)).collect()
+        let missing = |slot| Unreplicated::of(self.path(), slot, uncaptured);
+        self.slots.iter().filter_map(missing).collect()
     }
 }

@@ -1,9 +1,10 @@
 //! The application run as a child, and signals at odd moments.
 
+use std::fs;
 use std::thread;
 use std::time::Duration;
 
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal, kill_process};
 
 use crate::support::{Helper, Process, Role, Site, eventually, open};
 
@@ -120,4 +121,42 @@ fn an_application_may_outlive_the_daemon_by_seconds() {
     let count: i64 =
         open(&site.database()).query_one("SELECT count(*) FROM t", [], |row| row.get(0)).unwrap();
     assert_eq!((rows(&site), count), (40, 40), "{log}");
+}
+
+/// As the next signal was only passed on, too, nothing but SIGKILL ended either of them.
+#[test]
+fn a_second_signal_ends_it_whatever_the_application_does() {
+    let site = Site::new();
+    let deaf = "sh -c 'trap : TERM; echo at work; for i in 1 2 3 4 5 6 7 8; do sleep 1; done'";
+    let mut daemon = site.start(&mut site.command(&["replicate", "-exec", deaf]));
+    daemon.wait_for("at work");
+    daemon.signal(Signal::TERM);
+    daemon.wait_for("passed on to the application");
+    daemon.signal(Signal::TERM);
+    assert_eq!(daemon.wait_within(Duration::from_secs(4)), Some(130), "{}", daemon.log());
+    assert!(daemon.says("the application is still running"), "{}", daemon.log());
+}
+
+/// A terminal and systemd send it to both at once. When the application had ended before the daemon
+/// saw the signal, this was taken for a second one, and what was committed last was not sent.
+#[test]
+fn a_signal_that_ends_the_application_as_well_is_the_first_one() {
+    for _ in 0..8 {
+        let site = Site::new();
+        let mut daemon = start(&site, Role::LateRow { status: 3 });
+        daemon.wait_for("at work");
+        daemon.pause();
+        let children = format!("/proc/{0}/task/{0}/children", daemon.id());
+        let child: i32 = fs::read_to_string(children).unwrap().trim().parse().unwrap();
+        kill_process(Pid::from_raw(child).unwrap(), Signal::TERM).unwrap();
+        daemon.signal(Signal::TERM);
+        let has_ended = || {
+            let stat = fs::read_to_string(format!("/proc/{child}/stat")).unwrap();
+            stat.contains(") Z ")
+        };
+        eventually("the end of the application", has_ended);
+        daemon.signal(Signal::CONT);
+        assert_eq!(daemon.wait(), 3, "{}", daemon.log());
+        assert_eq!(rows(&site), 2);
+    }
 }

@@ -3,7 +3,9 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::support::{Process, Site, assert_same, eventually, open, settle};
+use rustix::process::Signal;
+
+use crate::support::{Helper, Process, Role, Site, assert_same, eventually, open, settle};
 
 /// A site that replicates a directory to another one.
 fn tenants(settings: &str) -> (Site, PathBuf) {
@@ -132,7 +134,23 @@ fn a_database_whose_place_is_taken_is_refused() {
     daemon.wait_for("cannot follow a database");
     make(&directory.join("b.db"), 5);
     eventually("the next one is there", || site.replica().join("b.db").is_dir());
-    daemon.stop();
+    daemon.signal(Signal::TERM);
+    assert_eq!(daemon.wait(), 75, "one is on no replica: {}", daemon.log());
+    assert!(daemon.says("tenants/a.db is not replicated: "), "{}", daemon.log());
     settle(&site.path("other.db"));
     check(&site, &site.path("other.db"), &site.path("other.db"));
+}
+
+/// It had ended before anybody looked into the directory again, and its database was on no replica.
+#[test]
+fn what_a_short_lived_application_makes_in_a_directory_is_replicated() {
+    let (site, directory) = tenants("watch: true");
+    let line = Helper::words().join(" ");
+    let database = directory.join("new.db");
+    let mut command = site.command(&["replicate", "-exec", &line]);
+    command.envs(Helper::environment(Role::Rows { rows: 20, status: 3 }, &database));
+    let mut daemon = site.start(&mut command);
+    assert_eq!(daemon.wait(), 3, "{}", daemon.log());
+    settle(&database);
+    check(&site, &database, &database);
 }

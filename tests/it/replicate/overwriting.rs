@@ -3,9 +3,10 @@
 use std::fs;
 use std::os::unix::fs::FileExt;
 
+use rusqlite::Connection;
 use rustix::process::Signal;
 
-use crate::support::{Site, eventually, open, settle};
+use crate::support::{Process, Site, eventually, open, settle};
 
 /// A file that was overwritten in place, while no daemon ran, was taken for the database that it
 /// had been: `restore` gave the other one.
@@ -62,29 +63,62 @@ fn an_application_may_change_everything_while_nobody_watches() {
     }
 }
 
+/// A database that SQLite cannot read any more under a daemon.
+struct Unreadable {
+    site: Site,
+    daemon: Process,
+    /// Of an application that does not notice. It is closed before the file: in this process, that
+    /// would end its locks.
+    connection: Connection,
+    file: fs::File,
+    /// What the file began with.
+    header: [u8; 100],
+}
+
+impl Unreadable {
+    fn new() -> Self {
+        let site = Site::new();
+        let replica = format!("path: {}, sync-interval: 50ms", site.replica().display());
+        site.configure("monitor-interval: 50ms, min-checkpoint-page-count: 1", &[&replica]);
+        site.configure_also("shutdown-timeout: 1s");
+        site.write(1, 50);
+        let connection = open(&site.database());
+        connection.execute_batch("CREATE TABLE u (x); INSERT INTO u VALUES (1)").unwrap();
+        let mut daemon = site.replicate();
+        daemon.wait_for("snapshot written");
+
+        // The connection has the first page in memory, and does not see that.
+        connection.execute_batch("PRAGMA wal_checkpoint(TRUNCATE); SELECT * FROM u").unwrap();
+        let file = fs::File::options().read(true).write(true).open(site.database()).unwrap();
+        let mut header = [0; 100];
+        file.read_exact_at(&mut header, 0).unwrap();
+        file.write_all_at(&[0; 100], 0).unwrap();
+        connection.execute_batch("UPDATE u SET x = 2").unwrap();
+        daemon.wait_for("replication is interrupted");
+        Self { site, daemon, connection, file, header }
+    }
+}
+
+/// What was committed while the database could not be read was on no replica, and the end was said
+/// to be a good one.
+#[test]
+fn a_database_that_cannot_be_read_at_the_end_is_said_not_to_be_replicated() {
+    let Unreadable { site, mut daemon, connection, file, .. } = Unreadable::new();
+    connection.execute_batch("UPDATE u SET x = 3").unwrap();
+    daemon.signal(Signal::TERM);
+    assert_eq!(daemon.wait(), 75, "{}", daemon.log());
+    let line = "app.db could not be read at the end: what was committed last may not be on replica";
+    assert!(daemon.says(line), "{}", daemon.log());
+    drop((connection, file, site));
+}
+
 /// While the database could not be read, nobody saw that another file took its place.
 #[test]
 fn a_file_that_comes_back_as_another_one_goes_on_in_a_fork() {
-    let site = Site::new();
-    let replica = format!("path: {}, sync-interval: 50ms", site.replica().display());
-    site.configure("monitor-interval: 50ms, min-checkpoint-page-count: 1", &[&replica]);
-    site.write(1, 50);
-    let connection = open(&site.database());
-    connection.execute_batch("CREATE TABLE u (x); INSERT INTO u VALUES (1)").unwrap();
+    let Unreadable { site, mut daemon, connection, file, header } = Unreadable::new();
     let other = site.fresh("other");
     open(&other).execute_batch("CREATE TABLE u (x); INSERT INTO u VALUES (3)").unwrap();
     settle(&other);
-    let mut daemon = site.replicate();
-    daemon.wait_for("snapshot written");
-
-    // The connection has the first page in memory, and does not see that.
-    connection.execute_batch("PRAGMA wal_checkpoint(TRUNCATE); SELECT * FROM u").unwrap();
-    let file = fs::File::options().read(true).write(true).open(site.database()).unwrap();
-    let mut header = [0; 100];
-    file.read_exact_at(&mut header, 0).unwrap();
-    file.write_all_at(&[0; 100], 0).unwrap();
-    connection.execute_batch("UPDATE u SET x = 2").unwrap();
-    daemon.wait_for("replication is interrupted");
     daemon.pause();
     file.write_all_at(&header, 0).unwrap();
     drop((connection, file));

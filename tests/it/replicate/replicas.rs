@@ -1,6 +1,7 @@
 //! Several replicas, some of which cannot be reached.
 
 use std::fs;
+use std::time::Duration;
 
 use rustix::process::Signal;
 
@@ -147,6 +148,27 @@ fn a_second_signal_ends_it_at_once() {
     let (status, said) = end(daemon);
     assert_eq!(status, 130, "{said:?}");
     assert_eq!(said.len(), 1, "{said:?}");
+}
+
+/// A network file system that does not answer kept the process from ending: it waited for the thread
+/// that hung there.
+#[test]
+#[cfg(debug_assertions)]
+fn a_second_signal_ends_it_while_a_directory_hangs() {
+    let site = Site::new();
+    site.write(1, 50);
+    let mut daemon = site.replicate();
+    eventually("a snapshot", || site.listing().snapshots() == 1);
+    site.arm("object-writing = slow 60s");
+    site.write(2, 50);
+    eventually("a segment on its way", || {
+        let staging = site.state().join("staging");
+        fs::read_dir(staging).is_ok_and(|mut entries| entries.next().is_some())
+    });
+    daemon.signal(Signal::TERM);
+    daemon.wait_for("signal received");
+    daemon.signal(Signal::TERM);
+    assert_eq!(daemon.wait_within(Duration::from_secs(10)), Some(130), "{}", daemon.log());
 }
 
 #[test]
