@@ -60,7 +60,7 @@ pub struct Seal {
     pub committed: SystemTime,
     /// The salt of the WAL at `end`.
     pub salt: [u8; 8],
-    /// The checksum of the WAL at `end`.
+    /// The checksum of the WAL at `end`. Zero in the seal of a snapshot.
     pub checksum: [u8; 8],
     /// Where in the log of the database that is: a longer WAL with the same salt.
     pub log: LogPlace,

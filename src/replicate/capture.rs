@@ -240,14 +240,8 @@ impl Capture {
             },
         };
         self.evidence = Evidence::Seen;
-        if let Some(log) = log {
-            if self.is_ahead_on_another(log.header.salt) {
-                return Ok(Err(Break::Unfinished));
-            }
-            if log.is_foreign() {
-                // What is staged behind it one day could not be checked: a cursor knows no order.
-                return Ok(Err(Break::ByteOrder));
-            }
+        if log.is_some_and(|log| self.is_ahead_on_another(log.header.salt)) {
+            return Ok(Err(Break::Unfinished));
         }
         match continuity(self.cursor.place, self.held, found) {
             Continuity::Same => Ok(Ok(())),

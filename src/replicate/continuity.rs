@@ -44,7 +44,6 @@ pub(super) enum Break {
     LogRestarted,
     LogReplaced,
     Unfinished,
-    ByteOrder,
     FrameAltered,
 }
 
@@ -61,7 +60,6 @@ impl fmt::Display for Break {
                 "a committed frame of the log was altered: the disk, or another program, has damaged \
                  the database"
             }
-            Self::ByteOrder => "the log was begun by a machine of the other byte order",
         })
     }
 }

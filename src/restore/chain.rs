@@ -85,9 +85,9 @@ impl Chain {
             linked = self.check_previous(seal)?;
         }
         if self.whole_from(reached.salt) == Some(reached.end)
-            && let Some(snapshot) = &self.snapshot
+            && let (Some(snapshot), Some(seal)) = (&self.snapshot, &seal)
         {
-            check("checksum at the snapshot", reached.checksum.to_bytes(), snapshot.checksum)?;
+            check("digest at the snapshot", seal.digest, snapshot.digest)?;
         }
         self.link = seal.map(|seal| seal.link());
         self.last = seal;

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::SystemTime;
 
 use super::FileFrom;
-use crate::wal::{ByteOrder, Checksum, FrameHeader, FrameReader, PageSize, WalHeader};
+use crate::wal::{Checksum, FrameHeader, FrameReader, PageSize, WalHeader};
 
 /// The `-wal` file of a live database, as it is at this moment.
 #[derive(Debug)]
@@ -56,12 +56,6 @@ impl LogFile {
         let Ok(header) = WalHeader::parse(&bytes) else { return Ok(None) };
         let committed = committed(header.page_size)?;
         Ok(Some(Self { file, header, modified, committed }))
-    }
-
-    /// Whether what is in it was begun by a machine of the other byte order: SQLite goes on with
-    /// such a log until it is restarted.
-    pub fn is_foreign(&self) -> bool {
-        self.header.order != ByteOrder::NATIVE && self.committed > WalHeader::SIZE as u64
     }
 
     /// Bytes of the file, left-overs of earlier logs included.

@@ -200,7 +200,7 @@ impl Check {
         }
         let there = |at: &Seal| (at.end, at.salt) == (seal.end, seal.salt);
         for at in own.iter().filter_map(|segment| segment.seal).filter(there) {
-            if at.checksum != seal.checksum {
+            if at.digest != seal.digest {
                 self.report(key, format!("it is not what {} leads to", self.segment_key(at.start)));
             }
         }

@@ -8,11 +8,6 @@ pub enum ByteOrder {
     Big,
 }
 
-impl ByteOrder {
-    /// The order of this machine.
-    pub const NATIVE: Self = if cfg!(target_endian = "big") { Self::Big } else { Self::Little };
-}
-
 /// The cumulative checksum of a WAL at one of its frames.
 ///
 /// Two logs with the same salt and the same checksum at a position are the same up to there, so

@@ -108,10 +108,17 @@ impl std::error::Error for InvalidHeader {}
 impl WalHeader {
     pub const SIZE: usize = 32;
 
-    /// A header with its checksum, in the byte order of this machine's SQLite.
+    /// The header of a log of our own making, in little-endian order.
     pub fn new(page_size: PageSize, salt: Salt) -> Self {
-        let order = ByteOrder::NATIVE;
-        let header = Self { order, page_size, sequence: 0, salt, checksum: Checksum::default() };
+        let (order, checksum) = (ByteOrder::Little, Checksum::default());
+        Self { order, page_size, sequence: 0, salt, checksum }.in_order(order)
+    }
+
+    /// The header of the same log, if its checksums were made by a machine of that order. SQLite
+    /// reads either.
+    #[must_use]
+    pub fn in_order(self, order: ByteOrder) -> Self {
+        let header = Self { order, ..self };
         let checksum = Checksum::default().update(order, &header.to_bytes()[..24]);
         Self { checksum, ..header }
     }
@@ -162,6 +169,14 @@ mod tests {
     #[test]
     fn prints_and_parses_its_bytes() {
         assert_eq!(WalHeader::parse(&header().to_bytes()), Ok(header()));
+    }
+
+    #[test]
+    fn is_the_same_log_in_either_order() {
+        let big = header().in_order(ByteOrder::Big);
+        assert_eq!(WalHeader::parse(&big.to_bytes()), Ok(big));
+        assert_ne!(big.checksum, header().checksum);
+        assert_eq!(big.in_order(ByteOrder::Little), header());
     }
 
     #[test]

@@ -15,7 +15,7 @@ use crate::replicate::marks::Marks;
 use crate::replicate::staging::Staging;
 use crate::replicate::state_directory::StateDirectory;
 use crate::sqlite::{Database, LogFile, LogView};
-use crate::wal::{Checksum, FrameSelection, FrameWriter, Salt, WalHeader};
+use crate::wal::{ByteOrder, Checksum, FrameSelection, FrameWriter, Salt, WalHeader};
 
 /// A segment that was cut.
 #[derive(Clone, Copy, Debug)]
@@ -108,8 +108,6 @@ impl Capture {
     /// captured of it last, or in one with this salt if it is to be begun.
     ///
     /// The log of the database must be empty and `content` must read the database file as it is.
-    /// The checksums are continued in the byte order of this machine, which is that of all logs
-    /// that are captured.
     pub(in crate::replicate) fn cut_changes(
         &mut self,
         state: &StateDirectory,
@@ -185,15 +183,18 @@ impl Capture {
         }
     }
 
-    /// Writes to the WAL of the replicas, behind what they have of it. It begins with `header`.
+    /// Writes to the WAL of the replicas, behind what they have of it. It begins with `header`, but
+    /// is in one byte order whatever that is: a cursor may be taken to another machine, and a
+    /// replica be gone on with by another one.
     fn continue_wal<'a>(
         &self,
         header: &WalHeader,
         target: &'a mut SegmentWriter,
     ) -> io::Result<FrameWriter<&'a mut SegmentWriter>> {
+        let header = header.in_order(ByteOrder::Little);
         match self.cursor.place {
-            Place::Start => FrameWriter::new(target, header),
-            Place::Within { .. } => Ok(FrameWriter::resume(target, header, self.cursor.checksum)),
+            Place::Start => FrameWriter::new(target, &header),
+            Place::Within { .. } => Ok(FrameWriter::resume(target, &header, self.cursor.checksum)),
         }
     }
 

@@ -1,6 +1,5 @@
 use std::time::Duration;
 
-use anyhow::bail;
 use tracing::{debug, info, warn};
 
 use super::checkpoints::LOG_BYTES_KEPT;
@@ -187,21 +186,14 @@ impl Tail {
         let Some(checkpoint) = checkpoint else { return Ok(None) };
         let (file, page_size) = (database.file().clone(), database.page_size());
         let pages = database.pages()?;
-        let foreign = database.log()?.is_some_and(|log| log.is_foreign());
         let emptied = match end {
             None => true,
             // Who writes would have to wait for that, too: the log begins anew by itself.
             Some(end) => {
                 let short = end.offset <= LOG_BYTES_KEPT;
-                checkpoint.complete && (short || foreign) && database.truncate_log()?
+                checkpoint.complete && short && database.truncate_log()?
             }
         };
-        if foreign && !emptied {
-            bail!(
-                "the log was begun by a machine of the other byte order, and another process keeps \
-                 it from being emptied: replication begins once that ends"
-            );
-        }
         if checkpoint.complete {
             let image = Image::of_file(file, page_size, pages).until(&self.lines.cancellation);
             return Ok(Some(Frozen { image, log: end.filter(|_| !emptied) }));

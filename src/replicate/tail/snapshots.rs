@@ -123,7 +123,6 @@ impl Tail {
             Some(log) => Seal {
                 end: WalPos { offset: log.offset, ..WalPos::default() },
                 salt: log.salt.0,
-                checksum: log.checksum.to_bytes(),
                 log: LogPlace { offset: log.offset, checksum: log.checksum.to_bytes() },
                 ..capture.snapshot_seal()
             },

@@ -170,7 +170,7 @@ fn names_what_does_not_belong_there() {
     last.snapshot(2, 0);
     let last = last.change("snapshots/00000002", |seal| seal.previous = Link(5));
     expect(&last, &["snapshots/00000002"]);
-    let copied = new().change(snapshot, |seal| (seal.end, seal.checksum) = (pos(1, 200), [1; 8]));
+    let copied = new().change(snapshot, |seal| (seal.end, seal.digest) = (pos(1, 200), Digest(1)));
     expect(&copied, &[snapshot]);
     expect(&new().unseal(second), &[second]);
     let mut altered = new();
