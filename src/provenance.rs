@@ -8,7 +8,8 @@ use std::fs::File;
 use std::io;
 use std::path::Path;
 
-use rustix::fs::{XattrFlags, fsetxattr, getxattr};
+use rustix::fs::{XattrFlags, fsetxattr, getxattr, removexattr};
+use rustix::io::Errno;
 
 use crate::format::Key;
 
@@ -26,6 +27,14 @@ impl Provenance {
     /// Notes it on a file that was just restored.
     pub(crate) fn note(&self, file: &File) -> io::Result<()> {
         Ok(fsetxattr(file, NAME, self.0.to_string().as_bytes(), XattrFlags::empty())?)
+    }
+
+    /// Takes the note from a file that has another content by now.
+    pub(crate) fn forget(path: &Path) -> io::Result<()> {
+        match removexattr(path, NAME) {
+            Err(Errno::NODATA | Errno::OPNOTSUPP | Errno::NOENT) => Ok(()),
+            outcome => Ok(outcome?),
+        }
     }
 
     /// What is noted on a file. `None` also if there is no such file, or it cannot be read.
@@ -53,6 +62,9 @@ mod tests {
             let renamed = directory.path().join("b.db");
             std::fs::rename(path, &renamed).unwrap();
             assert_eq!(Provenance::of(&renamed), Some(Provenance(key)));
+            Provenance::forget(&renamed).unwrap();
+            assert_eq!(Provenance::of(&renamed), None);
+            Provenance::forget(&renamed).unwrap();
         }
     }
 }

@@ -8,6 +8,7 @@ mod divergence;
 mod ending;
 mod hearing;
 mod recovery;
+mod sameness;
 mod schedule;
 mod slot;
 mod snapshots;
@@ -33,6 +34,7 @@ use super::watcher::Watch;
 use crate::format::Link;
 use crate::provenance::Provenance;
 use crate::sqlite::{Database, OpenError, SqliteError};
+use sameness::Sameness;
 use schedule::Schedule;
 pub(super) use slot::{Slot, Standing};
 pub(super) use step::follow;
@@ -61,9 +63,7 @@ pub(super) struct Tail {
     /// The link of the last segment of the generation that ended last, if the next one begins with
     /// the same database.
     parent: Link,
-    /// It is not proven yet that the database is still the one that was captured by an earlier
-    /// process: the file is another one, or was overwritten.
-    moved: bool,
+    sameness: Sameness,
     /// The schema cookie when it was last noted which tables there are.
     tables_noted_at: Option<u32>,
     /// Which file it was when it was opened last.
@@ -102,7 +102,7 @@ impl Tail {
             schedule,
             lineage,
             parent: Link::default(),
-            moved: false,
+            sameness: Sameness::Given,
             tables_noted_at: None,
             identity: String::new(),
             rested: false,
@@ -121,7 +121,7 @@ impl Tail {
         let Some(capture) = self.capture.take() else { return };
         let generation = capture.cursor().generation;
         self.parent = capture.cursor().link;
-        if self.moved {
+        if self.sameness != Sameness::Given {
             self.end_lineage();
         }
         warn!(db = %self.path().display(), %generation, reason, "generation ended, a new one begins");
@@ -138,16 +138,6 @@ impl Tail {
             }
         }
         self.publish();
-    }
-
-    /// The database is another one from now on.
-    fn end_lineage(&mut self) {
-        self.moved = false;
-        self.tables_noted_at = None;
-        self.parent = Link::default();
-        if let Err(error) = self.lineage.end() {
-            warn!(db = %self.path().display(), "cannot forget the history of another file: {error}");
-        }
     }
 
     fn publish(&self) {
@@ -190,12 +180,16 @@ impl Tail {
 
     /// Makes sure that the database is open, and is still the one under that name.
     fn open(&mut self, now: Instant) -> anyhow::Result<bool> {
-        if let Some(database) = &self.database {
-            if database.is_in_place()? {
+        if let Some(database) = &mut self.database {
+            if !database.is_in_place()? {
+                self.abandon("the database file was replaced by another one, or removed");
+                self.end_lineage();
+            } else if database.was_overwritten()? {
+                self.estrange();
+                self.abandon("the database file was overwritten in place");
+            } else {
                 return Ok(true);
             }
-            self.abandon("the database file was replaced by another one, or removed");
-            self.end_lineage();
             self.database = None;
         }
         let context = || format!("open database {}", self.options.path.display());
@@ -248,7 +242,7 @@ impl Tail {
         match &mut self.capture {
             Some(capture) => {
                 capture.set_file(identity);
-                self.moved = true;
+                self.sameness = Sameness::Doubtful;
             }
             None => self.end_lineage(),
         }
@@ -294,15 +288,17 @@ impl Tail {
         let staging = self.staging(|_| true);
         let saved = Saved::load(&self.state.cursor())?;
         let restored = Provenance::of(self.path()).map(|restored| restored.0.generation());
-        self.moved = saved.as_ref().is_some_and(|saved| {
-            saved.file != identity && restored != Some(saved.cursor.generation)
-        });
+        let is_other =
+            |saved: &Saved| saved.file != identity && restored != Some(saved.cursor.generation);
+        if saved.as_ref().is_some_and(is_other) {
+            self.sameness = Sameness::Doubtful;
+        }
         let capture = Capture::resume(&self.state, database.page_size(), identity, &staging)?;
         self.capture = capture.map(|capture| capture.until(&self.lines.cancellation));
         if self.capture.as_ref().is_some_and(Capture::is_ahead) && !self.rebuild_pages()? {
             self.capture = None;
         }
-        if let (Some(capture), false) = (&self.capture, self.moved) {
+        if let (Some(capture), Sameness::Given) = (&self.capture, self.sameness) {
             // Unless that was damaged, it is there.
             self.lineage.add(capture.cursor().generation)?;
         }
@@ -310,7 +306,7 @@ impl Tail {
             if saved.is_some() {
                 self.recognize_application();
             }
-            if self.moved {
+            if self.sameness != Sameness::Given {
                 self.end_lineage();
             }
             self.slots.iter_mut().for_each(|slot| slot.standing = Standing::Outside);
@@ -325,7 +321,7 @@ impl Tail {
         };
         match capture.follow(database)? {
             Ok(()) => {
-                self.moved = false;
+                self.sameness = Sameness::Given;
                 Ok(())
             }
             Err(reason) => {

@@ -9,6 +9,7 @@ use rusqlite::ErrorCode;
 use rustix::process::{Flock, FlockOffsetType, FlockType, fcntl_getlk};
 
 use super::connection::Connection;
+use super::fingerprint::Fingerprint;
 use super::{LogFile, OpenError, sidecar};
 use crate::failpoint::Failpoint;
 use crate::wal::PageSize;
@@ -80,6 +81,9 @@ pub struct Database {
     id: FileId,
     page_size: PageSize,
     stalls: Vec<Duration>,
+    /// The file as it was when all of the log had been copied into it. SQLite writes nothing to it
+    /// as long as the read transaction lasts that we had then.
+    frozen: Option<Fingerprint>,
 }
 
 impl Database {
@@ -128,8 +132,9 @@ impl Database {
             .ok_or_else(|| OpenError::Unusable(format!("it has pages of {page_size} bytes")))?;
         reader.begin_read()?;
         let id = FileId::of(&file.metadata()?);
-        let (target, path, stalls) = (path.canonicalize()?, path.to_owned(), Vec::new());
-        Ok(Some(Self { reader, spare, writer, file, path, target, id, page_size, stalls }))
+        let (target, path) = (path.canonicalize()?, path.to_owned());
+        let (stalls, frozen) = (Vec::new(), None);
+        Ok(Some(Self { reader, spare, writer, file, path, target, id, page_size, stalls, frozen }))
     }
 
     /// For how long nobody could write because of us, each time since this was asked last.
@@ -224,6 +229,14 @@ impl Database {
         }
     }
 
+    /// Whether something else than SQLite has written to the file, as `cp` does. That is certain,
+    /// but seen only between a complete checkpoint and the next one, and only if the size or the
+    /// header is another one.
+    pub fn was_overwritten(&mut self) -> io::Result<bool> {
+        let file = &self.file;
+        self.frozen.as_mut().map_or(Ok(false), |frozen| frozen.fits(file).map(|fits| !fits))
+    }
+
     /// Moves our read transaction to the end of the log, so that the log can be copied up to there.
     ///
     /// As for [`Database::checkpoint`], `drain` must read the log to its end, while nobody can
@@ -243,7 +256,7 @@ impl Database {
             database.spare.rollback()?;
             Ok::<_, E>(database.spare.checkpoint("NOOP")?.complete())
         })?;
-        Ok(complete.map(|complete| Checkpoint { complete, took: began.elapsed() }))
+        Ok(self.checkpointed(complete, began))
     }
 
     /// Copies what it can of the log into the database file, while the application goes on writing:
@@ -277,7 +290,13 @@ impl Database {
         let began = Instant::now();
         let complete =
             self.while_nobody_writes(patience, |database| database.checkpoint_alone(drain))?;
-        Ok(complete.map(|complete| Checkpoint { complete, took: began.elapsed() }))
+        Ok(self.checkpointed(complete, began))
+    }
+
+    fn checkpointed(&mut self, complete: Option<bool>, began: Instant) -> Option<Checkpoint> {
+        // What cannot be looked at now is not known to be frozen.
+        self.frozen = complete.filter(|&all| all).and_then(|_| Fingerprint::of(&self.file).ok());
+        complete.map(|complete| Checkpoint { complete, took: began.elapsed() })
     }
 
     /// Holds the write lock while `work` is done. `None` if a writer did not let us in.
@@ -289,6 +308,7 @@ impl Database {
         if !self.begin_write(patience)? {
             return Ok(None);
         }
+        self.frozen = None;
         let began = Instant::now();
         let outcome = work(self);
         // Also after an error: the application waits.

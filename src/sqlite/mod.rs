@@ -17,6 +17,7 @@ mod claimed;
 mod connection;
 mod database;
 mod file_from;
+mod fingerprint;
 mod integrity;
 mod log_file;
 mod open_error;

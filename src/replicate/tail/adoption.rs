@@ -2,6 +2,7 @@ use std::time::Instant;
 
 use tracing::info;
 
+use super::sameness::Sameness;
 use super::{Slot, Standing, Tail};
 use crate::format::{Content, Seal};
 use crate::replicate::capture::Capture;
@@ -84,6 +85,7 @@ impl Tail {
                 .until(&self.lines.cancellation);
         capture.fence(&self.state, &staging, &first)?;
         self.capture = Some(capture);
+        self.sameness = Sameness::Given;
         self.join(tip);
         self.schedule.changed = true;
         self.schedule.fresh = log_end.is_some();

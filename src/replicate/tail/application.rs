@@ -4,6 +4,7 @@
 use tracing::{debug, warn};
 
 use super::Tail;
+use super::sameness::Sameness;
 use crate::replicate::marks::Marks;
 use crate::replicate::tables::Tables;
 
@@ -12,7 +13,7 @@ impl Tail {
     pub(super) fn note_tables(&mut self) {
         let Some(capture) = &self.capture else { return };
         let Marks { schema, .. } = capture.cursor().marks;
-        if self.moved || self.tables_noted_at == Some(schema) {
+        if self.sameness != Sameness::Given || self.tables_noted_at == Some(schema) {
             return;
         }
         // Once, whatever comes of it: a schema that SQLite cannot read stays so.
@@ -27,13 +28,15 @@ impl Tail {
     /// last: it is another database then, whatever file it is.
     pub(super) fn recognize_application(&mut self) {
         let before = Tables::load(&self.state.tables());
-        if !self.moved && self.tables().is_some_and(|tables| tables.are_others_than(&before)) {
+        if self.sameness == Sameness::Given
+            && self.tables().is_some_and(|tables| tables.are_others_than(&before))
+        {
             warn!(
                 db = %self.path().display(),
                 "the file was overwritten in place, by the database of another application: it has \
                  other tables"
             );
-            self.moved = true;
+            self.estrange();
         }
     }
 

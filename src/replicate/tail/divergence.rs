@@ -3,7 +3,8 @@ use std::fmt;
 use tracing::{error, warn};
 
 use super::Tail;
-use crate::format::Key;
+use super::sameness::Sameness;
+use crate::format::{Key, Link};
 use crate::provenance::Provenance;
 use crate::replicate::descent::{Evidence, descends};
 use crate::replicate::options::OnDivergence;
@@ -41,6 +42,26 @@ impl fmt::Display for Diverged {
 impl std::error::Error for Diverged {}
 
 impl Tail {
+    /// The file is not what was captured, and not known to continue what a replica holds.
+    pub(super) fn estrange(&mut self) {
+        self.sameness = Sameness::Refuted;
+        if let Err(error) = Provenance::forget(self.path()) {
+            warn!(db = %self.path().display(), "cannot forget what it was restored from: {error}");
+        }
+    }
+
+    /// The database is another one from now on.
+    pub(super) fn end_lineage(&mut self) {
+        if self.sameness == Sameness::Doubtful {
+            self.sameness = Sameness::Given;
+        }
+        self.tables_noted_at = None;
+        self.parent = Link::default();
+        if let Err(error) = self.lineage.end() {
+            warn!(db = %self.path().display(), "cannot forget the history of another file: {error}");
+        }
+    }
+
     /// Finds out, once for each replica that waits for a snapshot, whether the database continues
     /// what it holds. To be asked before the log is emptied, for that is part of the evidence.
     pub(super) fn choose_destinations(&mut self) -> anyhow::Result<()> {
@@ -94,7 +115,7 @@ impl Tail {
             sent: self.slots[slot].staging.sent()?,
             restored_from: Provenance::of(self.path()).map(|restored| restored.0),
             litestream: self.state.generation_of_litestream(),
-            in_log: self.has_in_log(tip)?,
+            in_log: self.sameness != Sameness::Refuted && self.has_in_log(tip)?,
         })
     }
 

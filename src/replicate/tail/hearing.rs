@@ -71,6 +71,7 @@ impl Tail {
                     slot.discard(generation);
                 }
                 if wrong {
+                    self.estrange();
                     self.abandon("the database file is not what was captured from its log");
                 } else if self.slots.iter().all(|slot| slot.standing == Standing::Outside) {
                     // Nobody has anything of it.

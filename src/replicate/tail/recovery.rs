@@ -3,6 +3,7 @@ use std::time::Duration;
 use tracing::{debug, info, warn};
 
 use super::checkpoints::LOG_BYTES_KEPT;
+use super::sameness::Sameness;
 use super::{Standing, Tail};
 use crate::replicate::capture::Capture;
 use crate::replicate::changes::{Changes, changes};
@@ -98,14 +99,15 @@ impl Tail {
                 db = %self.options.path.display(),
                 "the file was overwritten in place, by an earlier state or by another database"
             );
-            self.moved = true;
+            self.estrange();
         }
+        let Some(capture) = &mut self.capture else { return Ok(false) };
         let changed = changes(capture, &image)?;
         if changed == Changes::Most {
             self.recognize_application();
             return Ok(false);
         }
-        if self.moved && changed != Changes::None {
+        if self.sameness != Sameness::Given && changed != Changes::None {
             // Two small databases with the same schema have most of their pages in common.
             return Ok(false);
         }
@@ -133,7 +135,7 @@ impl Tail {
         }
         capture.drained();
         // Copied: its pages are those that were captured.
-        self.moved = false;
+        self.sameness = Sameness::Given;
         capture.save(&self.state, Durability::Process, false)?;
         self.schedule.fresh = false;
         info!(

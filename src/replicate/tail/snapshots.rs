@@ -6,6 +6,7 @@ use tracing::{debug, info, warn};
 use super::checkpoints::REST;
 use super::divergence::Destination;
 use super::recovery::Frozen;
+use super::sameness::Sameness;
 use super::{Standing, Tail};
 use crate::format::{Generation, LogPlace, Seal, WalPos};
 use crate::replicate::capture::Capture;
@@ -128,6 +129,7 @@ impl Tail {
             },
         };
         self.capture = Some(capture);
+        self.sameness = Sameness::Given;
         self.schedule.changed = true;
         self.schedule.fresh = log.is_some();
         Ok(Some(Snapshot { image: Arc::new(image), seal }))

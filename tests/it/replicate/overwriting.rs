@@ -2,8 +2,11 @@
 
 use std::fs;
 use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
 
-use rusqlite::Connection;
+use rusqlite::{Connection, Row};
 use rustix::process::Signal;
 
 use crate::support::{Process, Site, eventually, open, settle};
@@ -40,6 +43,84 @@ fn a_file_that_was_overwritten_in_place_goes_on_in_a_fork() {
         site.check_restore(&[], &before);
         site.check_fork();
     }
+}
+
+/// Under a running daemon it was not noticed before the next snapshot. Until then restores said that
+/// they were identical to a source that was another one; from then on that hid what had been there.
+#[test]
+fn a_file_that_is_overwritten_under_a_daemon_goes_on_in_a_fork_at_once() {
+    let truncated: fn(&Site, &Path) = |site, _| {
+        let file = fs::File::options().write(true).open(site.database()).unwrap();
+        file.set_len(4096).unwrap();
+    };
+    let copied: fn(&Site, &Path) = |site, other| {
+        fs::copy(other, site.database()).unwrap();
+    };
+    for (overwrite, is_whole) in [(copied, true), (truncated, false)] {
+        let site = checkpointing("sync-interval: 50ms");
+        site.write(1, 50);
+        let other = site.fresh("other");
+        open(&other)
+            .execute_batch("CREATE TABLE another (x); INSERT INTO another VALUES (1)")
+            .unwrap();
+        settle(&other);
+        let mut daemon = site.replicate();
+        daemon.wait_for("snapshot written");
+        site.write(2, 5);
+        let before = settle_under(&site);
+        let began = Instant::now();
+        overwrite(&site, &other);
+        daemon.wait_for("the database file was overwritten in place");
+        assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
+        if is_whole {
+            daemon.wait_for("DIVERGED");
+            eventually("a fork", || !site.forks().is_empty());
+        }
+        daemon.kill();
+        site.check_restore(&[], &before);
+    }
+}
+
+/// Whose log is copied into its file soon.
+fn checkpointing(replica: &str) -> Site {
+    Site::with("monitor-interval: 50ms, min-checkpoint-page-count: 1", replica)
+}
+
+/// Waits until the log was copied, and all of it replicated. The database as it is then.
+fn settle_under(site: &Site) -> PathBuf {
+    let connection = open(&site.database());
+    eventually("a complete checkpoint", || {
+        let frames = |row: &Row| Ok((row.get::<_, i64>(1)?, row.get::<_, i64>(2)?));
+        let (all, copied) =
+            connection.query_one("PRAGMA wal_checkpoint(NOOP)", [], frames).unwrap();
+        all == copied
+    });
+    let settled = site.fresh("settled");
+    fs::copy(site.database(), &settled).unwrap();
+    eventually("all is replicated", || {
+        fs::read(site.restore(&[])).unwrap() == fs::read(&settled).unwrap()
+    });
+    settled
+}
+
+/// A disk, or another program, damaged a page that nobody had written to. The next snapshot had it,
+/// began a generation in the place of the one without the damage, and that expired.
+#[test]
+fn a_page_that_is_not_what_was_captured_leads_to_a_fork() {
+    let site = checkpointing("sync-interval: 50ms, snapshot-interval: 3s");
+    site.write(1, 200);
+    let mut daemon = site.replicate();
+    daemon.wait_for("snapshot written");
+    site.write(2, 5);
+    let before = settle_under(&site);
+    let file = fs::File::options().write(true).open(site.database()).unwrap();
+    let size = file.metadata().unwrap().len();
+    file.write_all_at(b"damaged", size - 100).unwrap();
+    daemon.wait_for("the database file is not what was captured from its log");
+    daemon.wait_for("DIVERGED");
+    eventually("a fork", || !site.forks().is_empty());
+    daemon.kill();
+    site.check_restore(&[], &before);
 }
 
 /// What an application does while no daemon runs is not to be taken for that. One that dropped its
@@ -87,14 +168,21 @@ impl Unreadable {
         let mut daemon = site.replicate();
         daemon.wait_for("snapshot written");
 
+        // Nothing of the log is copied any more, so that nobody knows what the file is to look like.
+        connection.execute_batch("PRAGMA wal_checkpoint(PASSIVE); SELECT * FROM u").unwrap();
+        let reader = open(&site.database());
+        reader.execute_batch("BEGIN; SELECT * FROM u").unwrap();
+        let segments = site.listing().segments();
+        connection.execute_batch("UPDATE u SET x = 2").unwrap();
+        eventually("a segment", || site.listing().segments() > segments);
+        thread::sleep(Duration::from_millis(500));
         // The connection has the first page in memory, and does not see that.
-        connection.execute_batch("PRAGMA wal_checkpoint(TRUNCATE); SELECT * FROM u").unwrap();
         let file = fs::File::options().read(true).write(true).open(site.database()).unwrap();
         let mut header = [0; 100];
         file.read_exact_at(&mut header, 0).unwrap();
         file.write_all_at(&[0; 100], 0).unwrap();
-        connection.execute_batch("UPDATE u SET x = 2").unwrap();
         daemon.wait_for("replication is interrupted");
+        drop(reader);
         Self { site, daemon, connection, file, header }
     }
 }
