@@ -2,7 +2,7 @@ mod segment;
 
 use std::io;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 
 use super::cancellation::Cancellation;
 use super::continuity::{Break, Continuity, Found, continuity};
@@ -245,7 +245,9 @@ impl Capture {
         }
         match continuity(self.cursor.place, self.held, found) {
             Continuity::Same => Ok(Ok(())),
-            Continuity::Next => self.next_index().map(Ok),
+            Continuity::Next => {
+                self.next_index().map(Ok).or_else(|error| error.downcast::<Break>().map(Err))
+            }
             Continuity::Broken(reason) => Ok(Err(reason)),
         }
     }
@@ -275,7 +277,7 @@ impl Capture {
             return Ok(());
         }
         let Some(index) = self.cursor.pos.index.next() else {
-            bail!("the generation {} has no more indexes", self.cursor.generation);
+            return Err(Break::IndexesUsedUp.into());
         };
         self.pages.end_of_log()?;
         self.cursor.pos = WalPos::start_of(index);

@@ -45,6 +45,7 @@ pub(super) enum Break {
     LogReplaced,
     Unfinished,
     FrameAltered,
+    IndexesUsedUp,
 }
 
 impl fmt::Display for Break {
@@ -56,6 +57,7 @@ impl fmt::Display for Break {
             Self::LogRestarted => "the log was restarted by another process",
             Self::LogReplaced => "the log was replaced by another one",
             Self::Unfinished => "the log was restarted after a segment of it could not be finished",
+            Self::IndexesUsedUp => "the generation has no more indexes for its logs",
             Self::FrameAltered => {
                 "a committed frame of the log was altered: the disk, or another program, has damaged \
                  the database"

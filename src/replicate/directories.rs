@@ -41,6 +41,8 @@ pub(super) struct Directories {
     missing: BTreeSet<PathBuf>,
     /// Those that cannot be followed, and why, which is said once.
     refused: BTreeMap<PathBuf, String>,
+    /// What cannot be looked into, and why, which is said once.
+    unreadable: BTreeMap<PathBuf, String>,
     /// Not all that was found last is followed, or known to be none.
     unsettled: bool,
     /// Until they are looked at again.
@@ -59,6 +61,7 @@ impl Directories {
             files: BTreeMap::new(),
             missing: BTreeSet::new(),
             refused: BTreeMap::new(),
+            unreadable: BTreeMap::new(),
             unsettled: false,
             pause: SAFETY_INTERVAL,
         }
@@ -81,6 +84,7 @@ impl Directories {
                 "no databases found: look at `dir` and `pattern`, or set `watch` to wait for some"
             );
         }
+        self.note_unreadable(look.unreadable);
         engine.start(look.databases.clone())?;
         for DatabaseOptions { path, .. } in &look.databases {
             let file = fs::metadata(path).ok().map(|found| (path.clone(), FileId::of(&found)));
@@ -122,10 +126,23 @@ impl Directories {
         }
     }
 
-    /// The databases that cannot be followed.
+    /// Says what cannot be looked into, and since when.
+    fn note_unreadable(&mut self, unreadable: BTreeMap<PathBuf, String>) {
+        for (path, reason) in &unreadable {
+            if self.unreadable.get(path) != Some(reason) {
+                error!(
+                    path = %path.display(), reason,
+                    "cannot be read: databases that are there are not replicated"
+                );
+            }
+        }
+        self.unreadable = unreadable;
+    }
+
+    /// The databases that cannot be followed, and where there may be others.
     pub(super) fn unreplicated(&self) -> Vec<Unreplicated> {
-        let refused = self.refused.iter();
-        refused.map(|(path, reason)| Unreplicated::not_followed(path, reason.clone())).collect()
+        let left_out = self.refused.iter().chain(&self.unreadable);
+        left_out.map(|(path, reason)| Unreplicated::not_followed(path, reason.clone())).collect()
     }
 
     fn take(&mut self, look: Look, engine: &mut Engine) {
@@ -140,6 +157,7 @@ impl Directories {
         }
         self.missing = missing.intersection(&self.found).cloned().collect();
         self.refused.retain(|path, _| there.contains(path));
+        self.note_unreadable(look.unreadable);
         let interval = look.databases.iter().map(|database| database.monitor_interval).min();
         let (followed, told) = (self.followed(engine), self.listen(&look.directories));
         let directories = look.directories.into_iter().collect();
@@ -150,7 +168,8 @@ impl Directories {
                 self.add(database, engine);
             }
         }
-        let unsettled = look.unsettled || !self.missing.is_empty() || !self.refused.is_empty();
+        let left_out = !self.refused.is_empty() || !self.unreadable.is_empty();
+        let unsettled = look.unsettled || !self.missing.is_empty() || left_out;
         let again = std::mem::replace(&mut self.unsettled, unsettled);
         self.pause = if before != self.listening || (unsettled && !again) {
             UNSETTLED_INTERVAL

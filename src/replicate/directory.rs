@@ -1,4 +1,4 @@
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Read};
 use std::path::{Component, Path, PathBuf};
@@ -38,7 +38,9 @@ pub struct Scan {
     pub databases: Vec<PathBuf>,
     /// The directory, and those below it that were looked in.
     pub directories: Vec<PathBuf>,
-    /// Some file may become a database, or could not be looked at.
+    /// What could not be looked into, and why: directories, and files that may be databases.
+    pub unreadable: BTreeMap<PathBuf, String>,
+    /// Some file may become a database.
     pub unsettled: bool,
 }
 
@@ -48,7 +50,9 @@ pub struct Look {
     pub databases: Vec<DatabaseOptions>,
     /// Where they were looked for.
     pub directories: Vec<PathBuf>,
-    /// Some file may become a database, or could not be looked at.
+    /// What could not be looked into, and why: directories, and files that may be databases.
+    pub unreadable: BTreeMap<PathBuf, String>,
+    /// Some file may become a database.
     pub unsettled: bool,
 }
 
@@ -99,7 +103,7 @@ impl DirectoryOptions {
                 Err(error) if error.kind() == ErrorKind::NotFound => continue,
                 Err(error) if directory == self.path => return Err(error),
                 Err(error) => {
-                    debug!(path = %directory.display(), %error, "cannot look into a directory");
+                    scan.unreadable.insert(directory, error.to_string());
                     continue;
                 }
             };
@@ -152,6 +156,7 @@ impl Look {
             let databases = scan.databases.iter().filter_map(|path| directory.database(path));
             look.databases.extend(databases.filter(|database| seen.insert(database.path.clone())));
             look.directories.extend(scan.directories);
+            look.unreadable.extend(scan.unreadable);
             look.unsettled |= scan.unsettled;
         }
         Ok(look)
@@ -173,9 +178,9 @@ impl Scan {
             }
             Ok(Kind::Unsettled) => self.unsettled = true,
             Ok(Kind::Other) => (),
+            Err(error) if error.kind() == ErrorKind::NotFound => (),
             Err(error) => {
-                debug!(path = %path.display(), %error, "cannot tell whether it is a database");
-                self.unsettled = true;
+                self.unreadable.insert(path, error.to_string());
             }
         }
     }

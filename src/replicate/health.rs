@@ -29,7 +29,7 @@ impl fmt::Display for Health {
 pub(super) struct Signs {
     /// The age of the oldest commit that is captured, and not acknowledged.
     pub(super) unacknowledged: Option<Duration>,
-    /// Since when the log of the database has changed without being looked at.
+    /// Since when the database, or its log, has changed without being looked at.
     pub(super) unseen: Option<Duration>,
     /// A snapshot is being stored, which takes as long as it takes.
     pub(super) joining: bool,
@@ -61,7 +61,7 @@ pub(super) fn diagnose(signs: &Signs, interval: Duration) -> (Health, &'static s
             flag(signs.diverged),
             "it holds another history, and the database is in a fork: see the log",
         ),
-        (lateness(signs.unseen), "the log of the database is not looked at"),
+        (lateness(signs.unseen), "the database is not captured: see the log"),
         (sending, "it does not have commits that are to be sent to it"),
     ];
     let worst = findings.into_iter().rev().max_by_key(|(health, _)| *health);

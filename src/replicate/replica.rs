@@ -103,7 +103,7 @@ impl Replica {
         let store = self.connect().await;
         let patience =
             Patience { database: self.database.clone(), name: self.options.name.clone() };
-        let store = CountedStore::new(store, self.root(), self.all_metrics.clone(), patience);
+        let store = CountedStore::new(store, self.root().await, self.all_metrics.clone(), patience);
         let mut connected = Connected {
             maintenance: Maintenance::new(&self.options),
             replica: self,
@@ -127,7 +127,7 @@ impl Replica {
     }
 
     async fn connect(&self) -> Store {
-        let mut failures = Failures::new("connect");
+        let mut failures = Failures::new("connecting");
         loop {
             match self.connections.open(&self.options.location).await {
                 Ok(Store::File(store)) => return Store::File(self.like_database(store)),
@@ -148,27 +148,34 @@ impl Replica {
         }
     }
 
-    /// What every key begins with: nothing, unless the database is replicated to a fork.
-    fn root(&self) -> String {
-        match self.staging.fork() {
-            Ok(None) => String::new(),
-            Ok(Some(generation)) => {
-                self.metrics.set_diverged(true);
-                let root = Key::fork_root(generation);
-                error!(
-                    db = %self.database.display(), name = self.options.name, fork = root,
-                    "DIVERGED: replicating to a fork, because the replica holds another history. \
-                     What is restored by default is that, and not this database. Restore the one \
-                     or the other, or start once with -on-divergence continue"
-                );
-                root
-            }
-            Err(error) => {
-                // Never reached on a disk that works: it is read where segments are staged.
-                error!(name = self.options.name, "cannot read whether there is a fork: {error}");
-                String::new()
+    /// What every key begins with: nothing, unless the database is replicated to a fork. As long as
+    /// that cannot be told, nothing is sent anywhere.
+    async fn root(&self) -> String {
+        loop {
+            match self.staging.fork() {
+                Ok(None) => return String::new(),
+                Ok(Some(generation)) => return self.root_of_fork(generation),
+                Err(error) => {
+                    error!(
+                        db = %self.database.display(), name = self.options.name,
+                        "cannot read whether the database is replicated to a fork, will retry: {error}"
+                    );
+                    tokio::time::sleep(PAUSE_MAX).await;
+                }
             }
         }
+    }
+
+    fn root_of_fork(&self, generation: Generation) -> String {
+        self.metrics.set_diverged(true);
+        let root = Key::fork_root(generation);
+        error!(
+            db = %self.database.display(), name = self.options.name, fork = root,
+            "DIVERGED: replicating to a fork, because the replica holds another history. What is \
+             restored by default is that, and not this database. Restore the one or the other, or \
+             start once with -on-divergence continue"
+        );
+        root
     }
 
     fn report(&self, report: Report) {
@@ -352,7 +359,7 @@ impl Connected {
                     self.asked = None;
                     return self.replica.report(Report::SnapshotFailed(generation, false));
                 }
-                self.store.move_to(self.replica.root());
+                self.store.move_to(self.replica.root_of_fork(generation));
                 self.store_snapshot(*snapshot).await;
             }
             // What it holds is looked up before anything is sent.

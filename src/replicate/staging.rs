@@ -92,7 +92,7 @@ impl Staging {
     /// The fork that the database is replicated to, because the replica holds another history.
     pub(super) fn fork(&self) -> io::Result<Option<Generation>> {
         match fs::read_to_string(self.0.join("fork")) {
-            Ok(text) => Ok(text.trim_end().parse().ok()),
+            Ok(text) => text.trim_end().parse().map(Some).map_err(io::Error::other),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
         }

@@ -353,7 +353,7 @@ impl Tail {
         self.rested = false;
         self.publish();
         self.measure(cut, now)?;
-        self.bound_backlog()?;
+        self.bound_backlog(now)?;
         Ok(cut.bytes)
     }
 
@@ -362,12 +362,9 @@ impl Tail {
             return Ok(());
         };
         let signed = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
-        let waiting = self.slots.iter().map(|slot| slot.staging.bytes());
-        let longest = waiting.collect::<std::io::Result<Vec<_>>>()?.into_iter().max();
         self.metrics.db_size.set(signed(database.file().metadata()?.len()));
         self.metrics.wal_size.set(signed(database.log_bytes()?));
         self.metrics.shadow_wal_index.set(capture.cursor().pos.index.get().into());
-        self.metrics.shadow_wal_size.set(signed(longest.unwrap_or(0)));
         self.metrics.total_wal_bytes.inc_by(cut.bytes);
         self.metrics.sync_count.inc();
         self.metrics.sync_seconds.inc_by(began.elapsed().as_secs_f64());

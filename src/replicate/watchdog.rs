@@ -36,6 +36,15 @@ struct Watched {
     database_metrics: DatabaseMetrics,
     metrics: ReplicaMetrics,
     health: Health,
+    /// Since when it is watched.
+    since: SystemTime,
+}
+
+/// When the files of a database were written to last, as far as they are there.
+#[derive(Clone, Copy, Debug, Default)]
+struct Written {
+    database: Option<SystemTime>,
+    log: Option<SystemTime>,
 }
 
 impl Watchdog {
@@ -47,6 +56,7 @@ impl Watchdog {
             database_metrics: database_metrics.clone(),
             metrics: database_metrics.replica(&replica.name),
             health: Health::Good,
+            since: SystemTime::now(),
         };
         let watched = database.replicas.iter().map(watched).collect();
         self.locked().insert(database.path.clone(), watched);
@@ -91,33 +101,33 @@ impl Watchdog {
 /// that is not known.
 #[derive(Debug, Default)]
 struct Times {
-    looking: Option<JoinHandle<Vec<Option<SystemTime>>>>,
+    looking: Option<JoinHandle<Vec<Written>>>,
 }
 
 impl Times {
-    /// When the logs of databases were written to last.
-    async fn written(&mut self, databases: &[PathBuf]) -> Vec<Option<SystemTime>> {
+    async fn written(&mut self, databases: &[PathBuf]) -> Vec<Written> {
         if self.looking.as_ref().is_none_or(JoinHandle::is_finished) {
             let databases = databases.to_vec();
-            let look = move || databases.iter().map(|database| written(database)).collect();
+            let look = move || databases.iter().map(|path| Written::of(path)).collect();
             let mut looking = tokio::task::spawn_blocking(look);
             if let Ok(Ok(written)) = timeout(LOOK_MAX, &mut looking).await {
                 return written;
             }
             self.looking = Some(looking);
         }
-        vec![None; databases.len()]
+        vec![Written::default(); databases.len()]
     }
 }
 
-/// When the log of a database was written to last.
-fn written(database: &Path) -> Option<SystemTime> {
-    std::fs::metadata(sidecar(database, "-wal")).and_then(|log| log.modified()).ok()
+impl Written {
+    fn of(database: &Path) -> Self {
+        let modified = |path: &Path| std::fs::metadata(path).and_then(|file| file.modified()).ok();
+        Self { database: modified(database), log: modified(&sidecar(database, "-wal")) }
+    }
 }
 
 impl Watched {
-    /// `written`: when the log was written to last.
-    fn look(&mut self, written: Option<SystemTime>, now: SystemTime) {
+    fn look(&mut self, written: Written, now: SystemTime) {
         let age = |since: SystemTime| now.duration_since(since).unwrap_or_default();
         let signs = Signs {
             unacknowledged: self.metrics.oldest_unreplicated().map(age),
@@ -132,10 +142,13 @@ impl Watched {
         }
     }
 
-    /// When the log was written to, unless it was looked at since then.
-    fn unseen_since(&self, written: Option<SystemTime>) -> Option<SystemTime> {
-        let looked_at = self.database_metrics.looked_at()?;
-        written.filter(|written| looked_at < *written)
+    /// Since when there is something that was not looked at. A database that never was may be in no
+    /// state to be replicated.
+    fn unseen_since(&self, Written { database, log }: Written) -> Option<SystemTime> {
+        match self.database_metrics.looked_at() {
+            Some(looked_at) => log.filter(|written| looked_at < *written),
+            None => log.or(database).map(|written| written.max(self.since)),
+        }
     }
 
     fn say(&self, health: Health, reason: &str, behind: Option<Duration>) {

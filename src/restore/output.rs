@@ -1,8 +1,8 @@
 //! The file that is made: whole and in its place, or not there at all.
 
-use std::fs::{self, DirBuilder, File, Metadata, OpenOptions};
+use std::fs::{self, DirBuilder, File, Metadata};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -90,12 +90,9 @@ impl Output {
 
     /// An empty file without a name, on the same disk.
     pub(super) fn scratch(&self) -> anyhow::Result<File> {
-        let path = hidden(&self.path, "restore-scratch")?;
-        let mut options = OpenOptions::new();
-        let file = options.read(true).write(true).create(true).truncate(true).mode(MODE_PARTIAL);
-        let file = file.open(&path).with_context(|| format!("cannot create {}", path.display()))?;
-        fs::remove_file(&path)?;
-        Ok(file)
+        let directory = directory(&self.path);
+        tempfile::tempfile_in(directory)
+            .with_context(|| format!("cannot create a temporary file in {}", directory.display()))
     }
 
     /// Makes the file durable and gives it its name. Something that has that name by now is

@@ -1,32 +1,28 @@
-use std::fs::{self, DirBuilder};
-use std::os::unix::fs::DirBuilderExt;
-use std::path::{Path, PathBuf};
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 
 use anyhow::Context;
+use tempfile::TempDir;
 
 /// A directory for a database that is only looked at. Ends with the value.
 ///
 /// It is where the system keeps temporary files, and nobody else can look into it.
 #[derive(Debug)]
-pub struct TemporaryDirectory(PathBuf);
+pub struct TemporaryDirectory(TempDir);
 
 impl TemporaryDirectory {
     /// `purpose` becomes part of its name.
     pub fn create(purpose: &str) -> anyhow::Result<Self> {
-        let name = format!("litestream-{purpose}-{:016x}", fastrand::u64(..));
-        let path = std::env::temp_dir().join(name);
-        let made = DirBuilder::new().mode(0o700).create(&path);
-        made.with_context(|| format!("cannot make {}", path.display()))?;
-        Ok(Self(path))
+        let prefix = format!("litestream-{purpose}-");
+        let made = tempfile::Builder::new()
+            .prefix(&prefix)
+            .permissions(Permissions::from_mode(0o700))
+            .tempdir();
+        made.context("cannot make a temporary directory").map(Self)
     }
 
     pub fn path(&self) -> &Path {
-        &self.0
-    }
-}
-
-impl Drop for TemporaryDirectory {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
+        self.0.path()
     }
 }

@@ -27,8 +27,8 @@ use failure::Operation;
 use memory::Memory;
 use upload::Existing;
 
-/// Requests to a bucket at a time, for everybody who shares it: each has a connection. Of the parts
-/// of an object, there are fewer still.
+/// Requests to a bucket at a time, for everybody who shares it: each has a connection. Nobody who
+/// waits for memory holds one back.
 const REQUESTS_MAX: usize = 128;
 
 /// Objects in a bucket of Amazon S3, or of one of the many servers that speak its protocol.
@@ -106,14 +106,12 @@ impl S3Store {
 
 impl ObjectStore for S3Store {
     async fn put(&self, key: &str, source: Box<dyn Read + Send>, size_max: u64) -> Result<()> {
-        let _turn = self.requests.acquire().await;
         self.upload(key, Existing::Replace, source, size_max).await
     }
 
     async fn create(&self, key: &str, source: Box<dyn Read + Send>, size_max: u64) -> Result<()> {
         let no_conditions = self.knows_no_conditions.load(Ordering::Relaxed);
         let existing = if no_conditions { Existing::Replace } else { Existing::Keep };
-        let _turn = self.requests.acquire().await;
         self.upload(key, existing, source, size_max).await
     }
 

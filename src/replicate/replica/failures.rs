@@ -47,7 +47,10 @@ impl Failures {
         if matches!(error, StoreError::Unavailable(_)) {
             warn!(%db, name, failures, seconds_behind = behind, "{what} failed, will retry: {error}");
         } else {
-            error!(%db, name, failures, seconds_behind = behind, "{what} failed: {error}");
+            error!(
+                %db, name, failures, seconds_behind = behind,
+                "{what} failed, and is tried again: {error}"
+            );
         }
     }
 }

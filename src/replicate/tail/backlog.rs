@@ -1,4 +1,5 @@
 use std::io;
+use std::time::{Duration, Instant};
 
 use tracing::warn;
 
@@ -6,6 +7,9 @@ use super::{Standing, Tail};
 
 /// What may wait for a replica in any case, however small the database.
 const BACKLOG_BYTES: u64 = 1 << 30;
+
+/// How often it is looked how much waits for the replicas.
+const MEASURE_INTERVAL: Duration = Duration::from_secs(10);
 
 impl Tail {
     /// Whether every replica still has to take earlier segments.
@@ -18,18 +22,24 @@ impl Tail {
         Ok(true)
     }
 
-    /// Gives up on replicas for which more waits than a new copy of the database would take.
+    /// Looks how much waits for the replicas, and gives up on those for which it is more than a new
+    /// copy of the database would take. To look takes the longer the more waits.
     ///
     /// The disk belongs to the application. Once such a replica can be reached again it asks for a
     /// snapshot; what it lacks until then can only be restored from another one.
-    pub(super) fn bound_backlog(&mut self) -> anyhow::Result<()> {
+    pub(super) fn bound_backlog(&mut self, now: Instant) -> anyhow::Result<()> {
+        if self.schedule.last_measured.is_some_and(|last| now - last < MEASURE_INTERVAL) {
+            return Ok(());
+        }
+        self.schedule.last_measured = Some(now);
         let Some(capture) = &self.capture else { return Ok(()) };
         let cursor = capture.cursor();
         let database = u64::from(cursor.pages) * u64::from(cursor.page_size.get());
         let longest = BACKLOG_BYTES.max(2 * database);
-        let mut left = false;
+        let (mut left, mut most) = (false, 0);
         for slot in self.slots.iter_mut().filter(|slot| slot.standing != Standing::Outside) {
             let bytes = slot.staging.bytes()?;
+            most = most.max(bytes);
             if bytes <= longest {
                 left = true;
                 continue;
@@ -41,6 +51,7 @@ impl Tail {
             slot.staging.discard(cursor.generation)?;
             slot.standing = Standing::Outside;
         }
+        self.metrics.shadow_wal_size.set(i64::try_from(most).unwrap_or(i64::MAX));
         if !left {
             self.abandon("more waited for its replicas than a snapshot takes");
         }

@@ -7,7 +7,6 @@ use crate::failpoint::Failpoint;
 use crate::format::WalIndex;
 use crate::replicate::capture::Capture;
 use crate::replicate::checkpoint::{Effort, LogAge};
-use crate::replicate::continuity::Break;
 use crate::replicate::staging::Staging;
 use crate::replicate::state_directory::StateDirectory;
 use crate::sqlite::{Database, readers};
@@ -92,16 +91,8 @@ impl Tail {
 
     /// Checkpoints. A log that turns out not to be the one that was read is no error.
     pub(super) fn checkpoint(&mut self, effort: Effort, now: Instant) -> anyhow::Result<()> {
-        match self.try_checkpoint(effort, now) {
-            Err(error) => match error.downcast::<Break>() {
-                Ok(reason) => {
-                    self.recover(reason);
-                    Ok(())
-                }
-                Err(error) => Err(error),
-            },
-            outcome => outcome,
-        }
+        let outcome = self.try_checkpoint(effort, now);
+        self.recovered(outcome)
     }
 
     /// Copies the log into the database file, so that the application can begin a new one.

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use tracing::{debug, info, warn};
+use tracing::{info, warn};
 
 use super::checkpoints::LOG_BYTES_KEPT;
 use super::sameness::Sameness;
@@ -51,10 +51,24 @@ impl Tail {
             match self.ship_changes() {
                 Ok(true) => return,
                 Ok(false) => (),
-                Err(error) => debug!("cannot compare the database with its replicas: {error:#}"),
+                Err(error) => warn!(
+                    db = %self.path().display(),
+                    "cannot compare the database with its replicas: {error:#}"
+                ),
             }
         }
         self.abandon(&reason.to_string());
+    }
+
+    /// Recovers if continuity was lost in the middle of something, of which nothing comes then.
+    pub(super) fn recovered<T: Default>(
+        &mut self,
+        outcome: anyhow::Result<T>,
+    ) -> anyhow::Result<T> {
+        outcome.or_else(|error| {
+            self.recover(error.downcast()?);
+            Ok(T::default())
+        })
     }
 
     /// Makes the table of pages anew, from the database as it was at the cursor. `false` if that is

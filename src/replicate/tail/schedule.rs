@@ -16,6 +16,8 @@ pub(super) struct Schedule {
     /// At most one segment in this time.
     pace: Duration,
     pub(super) last_cut: Option<Instant>,
+    /// When it was looked how much waits for the replicas.
+    pub(super) last_measured: Option<Instant>,
     /// There was nothing new in the log when it was last looked at.
     pub(super) last_look_was_idle: bool,
     /// The log may have grown since it was last looked at.
@@ -49,6 +51,7 @@ impl Schedule {
             cut_interval,
             pace: cut_interval,
             last_cut: None,
+            last_measured: None,
             last_look_was_idle: false,
             changed: true,
             until_settled: None,

@@ -55,9 +55,11 @@ impl Tail {
             return Ok(());
         }
         self.choose_destinations()?;
-        let snapshot = match &self.capture {
-            None => self.begin_generation()?,
-            Some(_) => self.end_index(now)?,
+        let snapshot = if self.capture.is_none() {
+            self.begin_generation()?
+        } else {
+            let snapshot = self.end_index(now);
+            self.recovered(snapshot)?
         };
         let Some(snapshot) = snapshot else {
             self.schedule.snapshot_failures += 1;

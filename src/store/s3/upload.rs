@@ -67,6 +67,7 @@ impl S3Store {
         let Part { bytes, room: _room } = part;
         let operation = self.operation("store", key);
         let timeouts = self.patience.request(bytes.len() as u64);
+        let _turn = self.requests.acquire().await;
         let output = self
             .client
             .put_object()
@@ -146,6 +147,7 @@ impl<'a> Multipart<'a> {
     async fn begin(store: &'a S3Store, key: &'a str) -> Result<Self> {
         let operation = store.operation("store", key);
         let key = store.full_key(key);
+        let _turn = store.requests.acquire().await;
         let request = store.client.create_multipart_upload().bucket(&store.bucket).key(&key);
         let output = request.send().await.map_err(|error| operation.failed(&error))?;
         let id = output
@@ -189,6 +191,7 @@ impl<'a> Multipart<'a> {
     }
 
     async fn send_once(&self, number: i32, body: SdkBody, length: usize) -> Result<CompletedPart> {
+        let _turn = self.store.requests.acquire().await;
         let output = self
             .store
             .client
@@ -219,6 +222,7 @@ impl<'a> Multipart<'a> {
     async fn complete(&self, existing: Existing, mut parts: Vec<CompletedPart>) -> Result<()> {
         parts.sort_unstable_by_key(CompletedPart::part_number);
         let parts = CompletedMultipartUpload::builder().set_parts(Some(parts)).build();
+        let _turn = self.store.requests.acquire().await;
         let output = self
             .store
             .client

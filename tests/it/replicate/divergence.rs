@@ -106,6 +106,25 @@ fn divergence_may_end_replication() {
     site.check_restore(&[], &lost);
 }
 
+/// A note that could not be read counted as none, and the replica was written to.
+#[test]
+fn a_note_of_a_fork_that_is_damaged_is_no_way_into_the_replica() {
+    let (site, lost) = lost_volume();
+    site.write(2, 3);
+    site.replicate().stop();
+    let note = site.state().join("staging/file.replica/fork");
+    let fork = fs::read(&note).unwrap();
+    fs::write(&note, "damaged").unwrap();
+    let mut daemon = site.replicate();
+    daemon.wait_for("cannot read whether the database is replicated to a fork");
+    site.write(3, 3);
+    fs::write(&note, fork).unwrap();
+    daemon.wait_for("DIVERGED");
+    daemon.stop();
+    site.check_restore(&[], &lost);
+    site.check_fork();
+}
+
 #[test]
 fn who_restores_the_real_one_is_back_in_the_replica() {
     let (site, _) = lost_volume();

@@ -36,3 +36,19 @@ fn a_fork_is_failing_until_somebody_acts() {
     assert!(daemon.says("it holds another history"), "{}", daemon.log());
     daemon.stop();
 }
+
+/// Nothing had been captured yet, and so nothing was missed.
+#[test]
+fn a_database_that_cannot_be_taken_up_is_late() {
+    let site = Site::new();
+    site.write(1, 20);
+    fs::create_dir_all(site.state().join("cursor")).unwrap();
+    let mut daemon = site.replicate();
+    daemon.wait_for("replication is interrupted");
+    daemon.wait_for("replica is late");
+    assert!(daemon.says("the database is not captured"), "{}", daemon.log());
+    fs::remove_dir(site.state().join("cursor")).unwrap();
+    daemon.wait_for("replica is good again");
+    daemon.stop();
+    site.check();
+}
