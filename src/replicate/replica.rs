@@ -1,5 +1,6 @@
 //! One replica: sends what is staged for it, in order, and keeps its history in bounds.
 
+mod before;
 mod company;
 mod counted_store;
 mod failures;
@@ -22,7 +23,8 @@ use super::options::ReplicaOptions;
 use super::staging::Staging;
 use crate::format::{Generation, Key, Link};
 use crate::store::{Access, Connections, FileStore, Store};
-use company::{Before, Company};
+use before::Before;
+use company::Company;
 use counted_store::CountedStore;
 use failures::Failures;
 use maintenance::Maintenance;

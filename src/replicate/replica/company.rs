@@ -27,6 +27,7 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout};
 use tracing::warn;
 
+use super::before::begun;
 use super::reconcile::history;
 use super::{Connected, Failures};
 use crate::format::{Generation, History, Key, Seal, WalPos};
@@ -34,7 +35,6 @@ use crate::replicate::lineage::Lineage;
 use crate::replicate::message::Report;
 use crate::replicate::sent::Sent;
 use crate::replicate::staging::Staged;
-use crate::replicate::tip::Tip;
 use crate::store::{ObjectStore, StoreError};
 
 /// How long nobody needs to look whether another daemon has begun a generation.
@@ -50,43 +50,10 @@ pub(super) struct Company {
     looked: Option<Instant>,
     /// Generations that are no successors: they were there before ours.
     others: HashSet<Generation>,
+    /// The newest snapshot that is known to have been there. Retention never deletes it.
+    pub(super) snapshot: Option<Key>,
     /// The last segment that this process has created.
     pub(super) created: Option<(Generation, WalPos)>,
-}
-
-/// What a replica held when the first snapshot of a generation was asked for.
-#[derive(Debug)]
-pub(super) struct Before {
-    /// Those that have begun: one without a snapshot is about to.
-    generations: Vec<Generation>,
-    tip: Option<Tip>,
-}
-
-impl Before {
-    pub(super) fn new(histories: &[History], tip: Option<Tip>) -> Self {
-        Self { generations: begun(histories).collect(), tip }
-    }
-
-    /// A generation that somebody else has begun since, or gone on with. `sent`: what was sent by
-    /// us last.
-    fn touched(&self, now: &[History], ours: Generation, sent: Option<Sent>) -> Option<Generation> {
-        let is_new = |of: &Generation| *of != ours && !self.generations.contains(of);
-        let went_on = || {
-            // A snapshot of ours within it is no sign of anybody.
-            let tip = self.tip?.key;
-            let generation = tip.generation();
-            let is_it = |now: &&History| now.generation == generation && generation != ours;
-            let (newest, _) = now.iter().find(is_it)?.newest()?;
-            let end = sent.filter(|sent| sent.generation == generation).map(|sent| sent.end);
-            let is_foreign = newest.start() > tip.start() && Some(newest.start()) >= end;
-            is_foreign.then_some(generation)
-        };
-        begun(now).find(is_new).or_else(went_on)
-    }
-}
-
-fn begun(histories: &[History]) -> impl Iterator<Item = Generation> {
-    histories.iter().filter(|of| !of.snapshots.is_empty()).map(|of| of.generation)
 }
 
 /// The name that another daemon uses next which goes on from the same state as we do, but in the
@@ -113,16 +80,16 @@ pub(super) fn successor<'a>(histories: &'a [History], ours: &[Generation]) -> Op
 }
 
 impl Connected {
-    /// Whether nobody has taken the replica over, to which a segment is to be sent.
+    /// Whether a generation is still to be gone on with, to which a segment is to be sent.
     /// Looks from time to time while there is something to send, and always after a pause in which
     /// much may have happened. Otherwise the tail is told that it has to go elsewhere.
     pub(super) async fn is_alone(&mut self, generation: Generation) -> bool {
         let mut failures = Failures::new("looking at the replica");
         loop {
             match self.check_alone(generation).await {
-                Ok(()) => return true,
-                Err(StoreError::Exists { key }) => {
-                    self.diverged(generation, taken_over(&key)).await;
+                Ok(None) => return true,
+                Ok(Some(reason)) => {
+                    self.diverged(generation, reason).await;
                     return false;
                 }
                 Err(error) => {
@@ -133,10 +100,13 @@ impl Connected {
         }
     }
 
-    /// Fails as [`StoreError::Exists`] if there is a successor.
-    pub(super) async fn check_alone(&mut self, generation: Generation) -> Result<(), StoreError> {
+    /// Some: why nothing more is to be sent to a generation.
+    pub(super) async fn check_alone(
+        &mut self,
+        generation: Generation,
+    ) -> Result<Option<String>, StoreError> {
         if self.company.looked.is_some_and(|looked| looked.elapsed() < ALONE) {
-            return Ok(());
+            return Ok(None);
         }
         let ours = self.lineage()?;
         let unknown = |other: &Generation| {
@@ -144,22 +114,44 @@ impl Connected {
         };
         let names = self.generations().await?;
         let unknown: Vec<Generation> = names.into_iter().filter(unknown).collect();
+        let mut histories = Vec::new();
         if !unknown.is_empty() {
-            let mut histories = vec![self.history(generation).await?];
+            histories.push(self.history(generation).await?);
             for &other in &unknown {
                 histories.push(self.history(other).await?);
             }
             if let Some(other) = successor(&histories, ours.generations())
                 && self.is_sealed(other).await?
             {
-                return Err(StoreError::Exists { key: other.generation.to_string() });
+                let other = other.generation;
+                return Ok(Some(format!("another daemon has taken it over, with {other}")));
             }
-            // One without a snapshot may still begin.
-            let begun = histories.iter().filter(|history| !history.snapshots.is_empty());
-            self.company.others.extend(begun.map(|history| history.generation));
         }
+        if let Some(snapshot) = self.lost_snapshot(generation).await? {
+            return Ok(Some(format!(
+                "{snapshot} is gone, without which nothing can be restored: it was deleted, or \
+                 another daemon has taken the replica over and let it expire"
+            )));
+        }
+        // One without a snapshot may still begin.
+        self.company.others.extend(begun(&histories));
         self.company.looked = Some(Instant::now());
-        Ok(())
+        Ok(None)
+    }
+
+    /// The newest snapshot of a generation, if it was there and is not any more. It is asked for
+    /// by its name: a listing may be late, and may then lack what was stored just before.
+    ///
+    /// Segments are acknowledged without it as well, and are in no restore. Whoever has deleted
+    /// it, from listings alone nobody would notice: a successor is known by being younger.
+    async fn lost_snapshot(&self, generation: Generation) -> Result<Option<Key>, StoreError> {
+        let snapshot = self.company.snapshot.filter(|key| key.generation() == generation);
+        let Some(snapshot) = snapshot else { return Ok(None) };
+        match self.check_free(snapshot).await {
+            Ok(()) => Ok(Some(snapshot)),
+            Err(StoreError::Exists { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// Whether another daemon goes on from the same state as the segment that is stored.
@@ -273,8 +265,8 @@ impl Connected {
         if self.company.looked < self.last_sent {
             self.company.looked = None;
             let look = self.check_alone(generation);
-            if let Ok(Err(StoreError::Exists { key })) = timeout(SETTLE_MAX, look).await {
-                return self.diverged(generation, taken_over(&key)).await;
+            if let Ok(Ok(Some(reason))) = timeout(SETTLE_MAX, look).await {
+                return self.diverged(generation, reason).await;
             }
         }
         self.replica.report(Report::Settled(link));
@@ -293,14 +285,10 @@ impl Connected {
     }
 }
 
-fn taken_over(key: &str) -> String {
-    format!("another daemon has taken it over, with {key}")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::format::{Link, WalIndex};
+    use crate::format::WalIndex;
     use std::time::SystemTime;
 
     #[test]
@@ -314,36 +302,6 @@ mod tests {
         assert_eq!(rival(end, end).as_deref(), Some(next), "it has begun the next one");
         let begin = "00000000_00000000";
         assert_eq!(rival(begin, begin), None, "of that there is one name only");
-    }
-
-    #[test]
-    fn who_goes_on_with_what_was_there_is_seen() {
-        let [ours, theirs, new] = [1, 2, 3].map(Generation::from_bits);
-        let history = |generation, segments: &[&str]| {
-            let snapshot = Key::Snapshot { generation, index: WalIndex::default() };
-            let segments =
-                segments.iter().map(|pos| Key::Segment { generation, pos: pos.parse().unwrap() });
-            let keys = std::iter::once(snapshot).chain(segments);
-            History::new(generation, keys.map(|key| (key, 1, SystemTime::UNIX_EPOCH)))
-        };
-        let [first, second] = ["00000000_00000000", "00000000_00001038"];
-        let before = [history(theirs, &[first])];
-        let tip = before[0].newest().map(|(key, _)| Tip { key, seal: None });
-        let before = Before::new(&before, tip);
-        let touched = |now: &[History], sent| before.touched(now, ours, sent);
-        assert_eq!(touched(&[history(ours, &[]), history(theirs, &[first])], None), None);
-        assert_eq!(touched(&[history(ours, &[])], None), None, "it has expired");
-        assert_eq!(touched(&[history(ours, &[]), history(new, &[])], None), Some(new));
-        let went_on = [history(ours, &[]), history(theirs, &[first, second])];
-        assert_eq!(touched(&went_on, None), Some(theirs));
-        let sent = |end: &str| {
-            let end = end.parse().unwrap();
-            Some(Sent { generation: theirs, link: Link::default(), end })
-        };
-        assert_eq!(touched(&went_on, sent(second)), Some(theirs));
-        assert_eq!(touched(&went_on, sent("00000000_00002070")), None, "that was sent by us");
-        let joined = before.touched(&went_on, theirs, None);
-        assert_eq!(joined, Some(ours), "in the generation that goes on we are ourselves");
     }
 
     #[test]

@@ -6,9 +6,10 @@ use std::io::{self, Read, Seek, SeekFrom};
 use std::path::Path;
 use std::time::SystemTime;
 
-use super::company::{Before, successor};
+use super::before::Before;
+use super::company::successor;
 use super::{Connected, Failures};
-use crate::format::{Content, Generation, History, Key, Link, Seal};
+use crate::format::{Content, Generation, History, Key, Link, Seal, Snapshot};
 use crate::replicate::staging::Staged;
 use crate::replicate::tip::Tip;
 use crate::store::{Object, ObjectStore, StoreError};
@@ -73,8 +74,9 @@ impl Connected {
                 }
             }
         };
-        let Some((newest, snapshot_created)) = newest else { return Ok(Standing::Lacks) };
-        self.maintenance.snapshot_found(&newest, snapshot_created, SystemTime::now());
+        let Some((newest, snapshot)) = newest else { return Ok(Standing::Lacks) };
+        self.company.snapshot = Some(Key::Snapshot { generation, index: snapshot.index });
+        self.maintenance.snapshot_found(&newest, snapshot.created, SystemTime::now());
         let staged = self.replica.staging.segments(generation)?;
         let next = match staged.first() {
             Some(staged) => staged_seal(&staged.path)?,
@@ -83,19 +85,19 @@ impl Connected {
         Ok(standing(&newest, &next, link))
     }
 
-    /// The seal of the newest segment in the replica, or of the snapshot if there is none, and when
-    /// the snapshot was made. `None` without a snapshot.
+    /// The seal of the newest segment in the replica, or of the snapshot if there is none, and the
+    /// newest snapshot. `None` without a snapshot.
     pub(super) async fn newest_seal(
         &self,
         generation: Generation,
-    ) -> Result<Option<(Found, SystemTime)>, StoreError> {
+    ) -> Result<Option<(Found, Snapshot)>, StoreError> {
         let objects = self.store.list(&Key::generation_prefix(generation)).await?;
         let history = history(generation, &objects);
-        let (Some(snapshot), Some((key, size))) = (history.snapshots.last(), history.newest())
+        let (Some(&snapshot), Some((key, size))) = (history.snapshots.last(), history.newest())
         else {
             return Ok(None);
         };
-        Ok(Some((self.seal(key, size).await?, snapshot.created)))
+        Ok(Some((self.seal(key, size).await?, snapshot)))
     }
 
     /// The newest object of what the replica holds, by which it is known whose it is.

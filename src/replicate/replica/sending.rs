@@ -180,28 +180,32 @@ impl Connected {
         self.replica.metrics.set_joining(true);
         let outcome = self.try_store_snapshot(&snapshot).await;
         self.replica.metrics.set_joining(false);
-        let report = match &outcome {
-            Ok(()) => {
+        match outcome {
+            Ok(None) => {
                 self.snapshot_pause = Backoff::new(PAUSE_MAX);
                 if !self.holds(generation) {
                     self.joined(&snapshot.seal);
                 }
+                self.company.snapshot = Some(snapshot.key());
                 self.maintenance.snapshot_stored(&snapshot.seal);
-                Report::SnapshotStored(generation)
+                self.replica.report(Report::SnapshotStored(generation));
+            }
+            Ok(Some(reason)) => {
+                self.snapshot_failed(generation, false);
+                self.diverged(generation, reason).await;
             }
             Err(error) => {
-                self.maintenance.snapshot_failed();
-                let wrong = matches!(error, StoreError::Source(cause) if is_mismatch(cause));
-                Report::SnapshotFailed(generation, wrong)
+                let wrong = matches!(&error, StoreError::Source(cause) if is_mismatch(cause));
+                self.snapshot_failed(generation, wrong);
+                Failures::new("storing a snapshot").wait(&self.replica, &error).await;
+                tokio::time::sleep(self.snapshot_pause.pause(fastrand::f64())).await;
             }
-        };
-        self.replica.report(report);
-        if let Err(StoreError::Exists { .. }) = outcome {
-            self.diverged(generation, "another daemon writes to it".to_owned()).await;
-        } else if let Err(error) = outcome {
-            Failures::new("storing a snapshot").wait(&self.replica, &error).await;
-            tokio::time::sleep(self.snapshot_pause.pause(fastrand::f64())).await;
         }
+    }
+
+    fn snapshot_failed(&mut self, generation: Generation, wrong: bool) {
+        self.maintenance.snapshot_failed();
+        self.replica.report(Report::SnapshotFailed(generation, wrong));
     }
 
     /// The replica has begun with a generation.
@@ -213,12 +217,18 @@ impl Connected {
         }
     }
 
-    async fn try_store_snapshot(&mut self, snapshot: &Snapshot) -> Result<(), StoreError> {
+    /// Some: why it must not be stored there.
+    async fn try_store_snapshot(
+        &mut self,
+        snapshot: &Snapshot,
+    ) -> Result<Option<String>, StoreError> {
         let generation = snapshot.seal.generation;
         let held = self.holds(generation);
         if held {
             let start = snapshot.seal.start;
-            self.check_alone(generation).await?;
+            if let Some(reason) = self.check_alone(generation).await? {
+                return Ok(Some(reason));
+            }
             // A snapshot must not be there before the segments that it follows.
             self.send_segments(generation, Some(start)).await.map_err(StoreError::Unavailable)?;
             let staged = self.replica.staging.segments(generation);
@@ -228,7 +238,9 @@ impl Connected {
                     "segments before it are missing"
                 )));
             }
-            self.check_newest(generation).await?;
+            if self.goes_on(generation).await? {
+                return Ok(Some("another daemon writes to it".to_owned()));
+            }
         }
         let began = Clock::now();
         let (db, name) = (self.replica.database.display(), &self.replica.options.name);
@@ -242,18 +254,14 @@ impl Connected {
             self.yield_to_others(generation, &key).await?;
         }
         info!(%db, name, %generation, %index, elapsed = ?began.elapsed(), "snapshot written");
-        Ok(())
+        Ok(None)
     }
 
-    /// Fails as [`StoreError::Exists`] if the replica goes on behind what was sent to it.
-    async fn check_newest(&self, generation: Generation) -> Result<(), StoreError> {
-        let newest = self.newest_seal(generation).await?.map(|(newest, _)| newest);
-        match newest {
-            Some(Ok(Some(seal))) if Some((generation, seal.link())) != self.tip => {
-                Err(StoreError::Exists { key: Key::segments_prefix(generation) })
-            }
-            _ => Ok(()),
-        }
+    /// Whether the replica goes on behind what was sent to it.
+    async fn goes_on(&self, generation: Generation) -> Result<bool, StoreError> {
+        let newest = self.newest_seal(generation).await?;
+        let Some((Ok(Some(newest)), _)) = newest else { return Ok(false) };
+        Ok(Some((generation, newest.link())) != self.tip)
     }
 
     /// Waits until the store answers.

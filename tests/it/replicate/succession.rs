@@ -1,8 +1,12 @@
 //! A daemon whose replica was taken over goes elsewhere, and hides nothing.
 
-use rusqlite::Connection;
+use std::fs;
+use std::path::Path;
 
-use super::fencing::{check_all, restored, restored_from, restored_rows, rows};
+use rusqlite::Connection;
+use rustix::process::Signal;
+
+use super::fencing::{check_all, insert, restored, restored_from, restored_rows, rows};
 use crate::support::{Process, Site, assert_same, eventually, open, settle};
 
 /// A daemon, and another one that has just begun a generation in its replica.
@@ -106,4 +110,90 @@ fn who_waits_for_a_snapshot_when_it_was_succeeded_goes_elsewhere() {
     settle(&other.database());
     assert_same(&other.database(), &restored(&one, &one.replica()));
     check_all(&one, &[&one, &other]);
+}
+
+/// Whether anything of that name is left in a replica.
+fn holds(owner: &Site, generation: &str) -> bool {
+    let listing = owner.listing();
+    let found = listing.generations.iter().find(|found| found.name == generation);
+    found.is_some_and(|found| !found.snapshots.is_empty() || !found.segments.is_empty())
+}
+
+/// A daemon that was stopped until another one had taken its replica over and let its generation
+/// expire took the new one for one that had been there before, went on in the old one, without a
+/// snapshot, and ended with 0: what it sent is in no restore.
+#[test]
+fn who_wakes_up_when_its_history_has_expired_goes_elsewhere() {
+    let one = Site::new();
+    one.write(1, 50);
+    let connection = open(&one.database());
+    let former = one.replicate();
+    insert(&connection, 1);
+    eventually("all is sent", || restored_rows(&one) == rows(&one.database()));
+    let expired = one.listing().only().name.clone();
+    former.pause();
+
+    let other = restored_from(&one);
+    let settings = "retention: 1s, retention-check-interval: 100ms, snapshot-interval: 300ms";
+    let path = one.replica();
+    let replica = format!("path: {}, sync-interval: 20ms, {settings}", path.display());
+    other.configure("monitor-interval: 20ms", &[&replica]);
+    // After that it is not what was restored, and has to begin a generation.
+    other.write(2, 5);
+    settle(&other.database());
+    let successor = other.replicate();
+    let copy = open(&other.database());
+    eventually("the old generation has expired", || {
+        insert(&copy, 2);
+        !holds(&one, &expired)
+    });
+
+    former.signal(Signal::CONT);
+    eventually("the former one has a fork", || {
+        insert(&connection, 3);
+        one.forks().len() == 1
+    });
+    drop(connection);
+    let log = former.stop();
+    assert!(log.contains(" is gone, without which") && log.contains("DIVERGED"), "{log}");
+    insert(&copy, 4);
+    drop(copy);
+    assert!(!successor.stop().contains("DIVERGED"));
+    settle(&other.database());
+    assert_same(&other.database(), &restored(&one, &one.replica()));
+    check_all(&one, &[&one, &other]);
+}
+
+/// A rule of the bucket had deleted the snapshot. The daemon went on behind it, and said at its end
+/// that everything was replicated: nothing could be restored.
+#[test]
+fn a_snapshot_that_was_deleted_is_made_up_for() {
+    for at_its_end in [true, false] {
+        let one = Site::new();
+        one.write(1, 50);
+        let connection = open(&one.database());
+        let daemon = one.replicate();
+        insert(&connection, 1);
+        eventually("all is sent", || restored_rows(&one) == rows(&one.database()));
+        let generation = one.listing().only().name.clone();
+        remove_snapshots(&one.replica().join("generations").join(generation));
+        insert(&connection, 2);
+        if !at_its_end {
+            eventually("another snapshot", || {
+                insert(&connection, 3);
+                one.listing().snapshots() > 0
+            });
+        }
+        drop(connection);
+        let log = daemon.stop();
+        assert!(log.contains(" is gone, without which"), "{log}");
+        assert!(!log.contains("DIVERGED"), "{log}");
+        one.check();
+    }
+}
+
+fn remove_snapshots(generation: &Path) {
+    for entry in fs::read_dir(generation.join("snapshots")).unwrap() {
+        fs::remove_file(entry.unwrap().path()).unwrap();
+    }
 }

@@ -1,0 +1,81 @@
+use crate::format::{Generation, History};
+use crate::replicate::sent::Sent;
+use crate::replicate::tip::Tip;
+
+/// What a replica held when the first snapshot of a generation was asked for.
+#[derive(Debug)]
+pub(super) struct Before {
+    /// Those that have begun: one without a snapshot is about to.
+    generations: Vec<Generation>,
+    tip: Option<Tip>,
+}
+
+impl Before {
+    pub(super) fn new(histories: &[History], tip: Option<Tip>) -> Self {
+        Self { generations: begun(histories).collect(), tip }
+    }
+
+    /// A generation that somebody else has begun since, or gone on with. `sent`: what was sent by
+    /// us last.
+    pub(super) fn touched(
+        &self,
+        now: &[History],
+        ours: Generation,
+        sent: Option<Sent>,
+    ) -> Option<Generation> {
+        let is_new = |of: &Generation| *of != ours && !self.generations.contains(of);
+        let went_on = || {
+            // A snapshot of ours within it is no sign of anybody.
+            let tip = self.tip?.key;
+            let generation = tip.generation();
+            let is_it = |now: &&History| now.generation == generation && generation != ours;
+            let (newest, _) = now.iter().find(is_it)?.newest()?;
+            let end = sent.filter(|sent| sent.generation == generation).map(|sent| sent.end);
+            let is_foreign = newest.start() > tip.start() && Some(newest.start()) >= end;
+            is_foreign.then_some(generation)
+        };
+        begun(now).find(is_new).or_else(went_on)
+    }
+}
+
+/// Those with a snapshot.
+pub(super) fn begun(histories: &[History]) -> impl Iterator<Item = Generation> {
+    histories.iter().filter(|of| !of.snapshots.is_empty()).map(|of| of.generation)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::format::{Key, Link, WalIndex};
+    use std::time::SystemTime;
+
+    #[test]
+    fn who_goes_on_with_what_was_there_is_seen() {
+        let [ours, theirs, new] = [1, 2, 3].map(Generation::from_bits);
+        let history = |generation, segments: &[&str]| {
+            let snapshot = Key::Snapshot { generation, index: WalIndex::default() };
+            let segments =
+                segments.iter().map(|pos| Key::Segment { generation, pos: pos.parse().unwrap() });
+            let keys = std::iter::once(snapshot).chain(segments);
+            History::new(generation, keys.map(|key| (key, 1, SystemTime::UNIX_EPOCH)))
+        };
+        let [first, second] = ["00000000_00000000", "00000000_00001038"];
+        let before = [history(theirs, &[first])];
+        let tip = before[0].newest().map(|(key, _)| Tip { key, seal: None });
+        let before = Before::new(&before, tip);
+        let touched = |now: &[History], sent| before.touched(now, ours, sent);
+        assert_eq!(touched(&[history(ours, &[]), history(theirs, &[first])], None), None);
+        assert_eq!(touched(&[history(ours, &[])], None), None, "it has expired");
+        assert_eq!(touched(&[history(ours, &[]), history(new, &[])], None), Some(new));
+        let went_on = [history(ours, &[]), history(theirs, &[first, second])];
+        assert_eq!(touched(&went_on, None), Some(theirs));
+        let sent = |end: &str| {
+            let end = end.parse().unwrap();
+            Some(Sent { generation: theirs, link: Link::default(), end })
+        };
+        assert_eq!(touched(&went_on, sent(second)), Some(theirs));
+        assert_eq!(touched(&went_on, sent("00000000_00002070")), None, "that was sent by us");
+        let joined = before.touched(&went_on, theirs, None);
+        assert_eq!(joined, Some(ours), "in the generation that goes on we are ourselves");
+    }
+}
