@@ -14,13 +14,16 @@ use std::time::{Duration, SystemTime};
 
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
-use tracing::{debug, error};
+use tracing::{debug, error, warn};
 
 use super::backoff::Backoff;
+use super::durable::Durability;
 use super::message::{Captured, Grant, Mailbox, Message, Report};
 use super::metrics::{Metrics, ReplicaMetrics};
 use super::options::ReplicaOptions;
+use super::sent::Sent;
 use super::staging::Staging;
+use super::tip::Tip;
 use crate::format::{Generation, Key, Link};
 use crate::store::{Access, Connections, FileStore, Store};
 use before::Before;
@@ -64,7 +67,7 @@ struct Connected {
     grants: mpsc::UnboundedReceiver<Grant>,
     /// The generation that it holds, and the link of its newest segment.
     tip: Option<(Generation, Link)>,
-    /// What was there when the first snapshot of a generation was asked for.
+    /// What was there when a snapshot was asked for, by which the replica is to join a generation.
     before: Option<Before>,
     company: Company,
     /// What was asked for and did not come yet.
@@ -257,21 +260,21 @@ impl Connected {
         }
         if self.tip.is_some_and(|(of, _)| of == generation) {
             self.send_segments(generation, None).await?;
-            self.notice_loss(generation)?;
+            self.notice_loss(generation).await?;
         }
         Ok(())
     }
 
-    /// Asks for a snapshot when segments were dropped because too many of them waited.
-    fn notice_loss(&mut self, generation: Generation) -> anyhow::Result<()> {
+    /// Asks for a snapshot when segments were dropped because too many of them waited. Meanwhile
+    /// another daemon may have gone on with what the replica has, and our snapshot would hide that.
+    async fn notice_loss(&mut self, generation: Generation) -> anyhow::Result<()> {
         // In this order: what was captured was staged before it was published.
         let captured = *self.replica.captured.borrow();
         let nothing_staged = self.replica.staging.segments(generation)?.is_empty();
         let tip = Some((generation, captured.link));
         if captured.generation == Some(generation) && nothing_staged && self.tip != tip {
             self.tip = None;
-            self.before = None;
-            self.ask_for_another(generation);
+            self.ask_for_snapshot().await;
         } else {
             self.replica.metrics.set_oldest_unreplicated(None);
         }
@@ -326,14 +329,32 @@ impl Connected {
     /// database cannot be checkpointed.
     async fn ask_for_snapshot(&mut self) {
         if self.asked.is_none() {
-            self.replica.metrics.set_oldest_unreplicated(Some(SystemTime::now()));
+            let metrics = &self.replica.metrics;
+            let since = metrics.oldest_unreplicated().unwrap_or_else(SystemTime::now);
+            metrics.set_oldest_unreplicated(Some(since));
             let newest = self.probe_newest().await;
+            self.recognize(newest);
             self.asked = Some(Asked::First);
             self.replica.report(Report::WantsSnapshot(newest.map(Box::new)));
         }
     }
 
-    /// Asks for another snapshot of a generation that the replica holds, or held.
+    /// Takes note of the segment that was to be sent last, if it is there and the answer was lost.
+    fn recognize(&self, newest: Option<Tip>) {
+        let newest = newest.and_then(|newest| newest.seal).as_ref().map(Sent::of);
+        if let Some(sent) = newest.filter(|_| newest == self.company.on_its_way) {
+            self.note_sent(sent);
+        }
+    }
+
+    /// Takes note of what the replica has from us. Without that it may not be known any more.
+    fn note_sent(&self, sent: Sent) {
+        if let Err(error) = self.replica.staging.note_sent(sent, Durability::Power) {
+            warn!(name = self.replica.options.name, "cannot take note of what was sent: {error}");
+        }
+    }
+
+    /// Asks for another snapshot of a generation that the replica holds.
     fn ask_for_another(&mut self, generation: Generation) {
         self.asked = Some(Asked::Another(generation));
         self.replica.report(Report::WantsAnother(generation));

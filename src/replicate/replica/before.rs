@@ -2,7 +2,7 @@ use crate::format::{Generation, History};
 use crate::replicate::sent::Sent;
 use crate::replicate::tip::Tip;
 
-/// What a replica held when the first snapshot of a generation was asked for.
+/// What a replica held when a snapshot was asked for, by which it is to join a generation.
 #[derive(Debug)]
 pub(super) struct Before {
     /// Those that have begun: one without a snapshot is about to.
@@ -15,7 +15,8 @@ impl Before {
         Self { generations: begun(histories).collect(), tip }
     }
 
-    /// A generation that somebody else has begun since, or gone on with. `sent`: what was sent by
+    /// A generation that somebody else has begun since, or gone on with, be it the one that is
+    /// joined: nothing was sent to that meanwhile, but for the snapshot. `sent`: what was sent by
     /// us last.
     pub(super) fn touched(
         &self,
@@ -25,13 +26,17 @@ impl Before {
     ) -> Option<Generation> {
         let is_new = |of: &Generation| *of != ours && !self.generations.contains(of);
         let went_on = || {
-            // A snapshot of ours within it is no sign of anybody.
             let tip = self.tip?.key;
             let generation = tip.generation();
-            let is_it = |now: &&History| now.generation == generation && generation != ours;
-            let (newest, _) = now.iter().find(is_it)?.newest()?;
+            let history = now.iter().find(|now| now.generation == generation)?;
+            let newest = if generation == ours {
+                // The snapshot is the one of ours.
+                history.segments.last()?.pos
+            } else {
+                history.newest()?.0.start()
+            };
             let end = sent.filter(|sent| sent.generation == generation).map(|sent| sent.end);
-            let is_foreign = newest.start() > tip.start() && Some(newest.start()) >= end;
+            let is_foreign = newest > tip.start() && Some(newest) >= end;
             is_foreign.then_some(generation)
         };
         begun(now).find(is_new).or_else(went_on)
@@ -75,7 +80,8 @@ mod tests {
         };
         assert_eq!(touched(&went_on, sent(second)), Some(theirs));
         assert_eq!(touched(&went_on, sent("00000000_00002070")), None, "that was sent by us");
-        let joined = before.touched(&went_on, theirs, None);
-        assert_eq!(joined, Some(ours), "in the generation that goes on we are ourselves");
+        let joined = |segments: &[&str]| before.touched(&[history(theirs, segments)], theirs, None);
+        assert_eq!(joined(&[first, second]), Some(theirs), "as well where we join it");
+        assert_eq!(joined(&[first]), None, "there we are ourselves");
     }
 }

@@ -52,6 +52,8 @@ pub(super) struct Company {
     others: HashSet<Generation>,
     /// The newest snapshot that is known to have been there. Retention never deletes it.
     pub(super) snapshot: Option<Key>,
+    /// The last segment that was to be sent. It may be there, though nobody said so.
+    pub(super) on_its_way: Option<Sent>,
     /// The last segment that this process has created.
     pub(super) created: Option<(Generation, WalPos)>,
 }
@@ -239,9 +241,9 @@ impl Connected {
         self.replica.staging.sent().map_err(|error| StoreError::Unavailable(error.into()))
     }
 
-    /// Takes the first snapshot of a generation back if another daemon has begun one meanwhile, or
-    /// gone on with what was there: at least one of two sees the other, and each is to have a
-    /// history that nobody writes into.
+    /// Takes the snapshot back by which the replica joins a generation, if another daemon has begun
+    /// one meanwhile, or gone on with what was there: at least one of two sees the other, and each
+    /// is to have a history that nobody writes into.
     pub(super) async fn yield_to_others(
         &self,
         generation: Generation,

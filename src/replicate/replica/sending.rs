@@ -64,6 +64,7 @@ impl Connected {
         }
         let began = Clock::now();
         self.last_sent = Some(Instant::now());
+        self.company.on_its_way = Some(Sent::of(&seal));
         let mut failures = Failures::new("sending a segment");
         loop {
             let file = match File::open(&staged.path) {
@@ -211,10 +212,8 @@ impl Connected {
     /// The replica has begun with a generation.
     fn joined(&mut self, seal: &Seal) {
         self.tip = Some((seal.generation, seal.link()));
-        // Without this note the generation is still known to be ours.
-        if let Err(error) = self.replica.staging.note_sent(Sent::of(seal), Durability::Power) {
-            warn!(name = self.replica.options.name, "cannot take note of what was sent: {error}");
-        }
+        // Without it the generation is still known to be ours.
+        self.note_sent(Sent::of(seal));
     }
 
     /// Some: why it must not be stored there.

@@ -3,9 +3,11 @@
 use std::fs;
 use std::time::Duration;
 
+use litestream::failpoint::Failpoint;
 use rustix::process::Signal;
 
-use crate::support::{Process, Site, Workload, eventually, exchange, open};
+use super::fencing::{all_is_sent, insert, restored};
+use crate::support::{Process, Site, Workload, assert_same, eventually, exchange, open, settle};
 
 /// Two replicas. The second is in `far/replica`, and cannot be reached while `far` is a file.
 fn site(shutdown_timeout: &str) -> Site {
@@ -189,4 +191,87 @@ fn an_outage_does_not_let_the_log_grow() {
     daemon.stop();
     check_both(&site);
     assert_eq!((far_snapshots(&site), site.listing().snapshots()), (1, 1));
+}
+
+/// Takes away what waits for a replica, as the daemon does when that is too much.
+fn drop_backlog(site: &Site, replica: &str) {
+    let staging = site.state().join("staging").join(replica);
+    let staged = || {
+        let directories = fs::read_dir(&staging).unwrap().map(|entry| entry.unwrap().path());
+        let files = directories
+            .filter(|path| path.is_dir())
+            .flat_map(|path| fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path()));
+        files.collect::<Vec<_>>()
+    };
+    eventually("something waits", || !staged().is_empty());
+    for path in staged() {
+        fs::remove_file(path).unwrap();
+    }
+}
+
+/// What waited for a replica had become too much. When that came back it got a snapshot, without a
+/// look at what it held: another machine had restored from it meanwhile and gone on, and all that
+/// this one wrote from then on was in no restore.
+#[test]
+fn a_replica_that_rejoins_after_another_daemon_has_gone_on_with_it_gets_a_fork() {
+    let site = site("20s");
+    site.write(1, 50);
+    let mut daemon = site.replicate();
+    eventually("a snapshot on both", || daemon.log().matches("snapshot written").count() == 2);
+    cut_off(&site);
+    let connection = open(&site.database());
+    insert(&connection, 1);
+    all_is_sent(&site, &site);
+    drop_backlog(&site, "far.replica");
+
+    let other = Site::new();
+    let replica = format!("path: {}, sync-interval: 20ms", site.path("away/replica").display());
+    other.configure("monitor-interval: 20ms", &[&replica]);
+    let database = other.database();
+    let arguments = ["restore", database.to_str().unwrap()];
+    other.start(&mut other.command(&arguments)).finish();
+    let mut successor = other.replicate();
+    successor.wait_for("the generation goes on");
+    other.write(2, 5);
+    successor.stop();
+
+    reconnect(&site);
+    daemon.wait_for("DIVERGED");
+    insert(&connection, 2);
+    drop(connection);
+    daemon.stop();
+    settle(&other.database());
+    let far = site.path("far/replica");
+    assert_same(&other.database(), &restored(&site, &far));
+    settle(&site.database());
+    site.check_restore(&["-replica", "near"], &site.database());
+    let forks: Vec<_> = fs::read_dir(far.join("forks")).unwrap().collect();
+    let [Ok(fork)] = &forks[..] else { panic!("{forks:?}") };
+    assert_same(&site.database(), &restored(&site, &fork.path()));
+}
+
+/// The last segment was stored, and its answer was lost, before all of them were dropped. To a look
+/// at the replica it is one that nobody here has sent.
+#[test]
+fn what_was_stored_without_an_answer_is_ours_when_a_replica_rejoins() {
+    let site = Site::new();
+    site.write(1, 50);
+    let connection = open(&site.database());
+    let daemon = site.replicate();
+    insert(&connection, 1);
+    all_is_sent(&site, &site);
+    let [stored, writing] =
+        [Failpoint::ObjectRenamed, Failpoint::ObjectWriting].map(Failpoint::name);
+    site.arm(&format!("{stored} = eio @ 1\n{writing} = eio @ 2..1000"));
+    let segments = site.listing().segments();
+    insert(&connection, 2);
+    eventually("it is stored", || site.listing().segments() > segments);
+    drop_backlog(&site, "file.replica");
+    site.disarm();
+    eventually("it has rejoined", || daemon.log().matches("snapshot written").count() == 2);
+    insert(&connection, 3);
+    drop(connection);
+    let log = daemon.stop();
+    assert!(!log.contains("DIVERGED"), "{log}");
+    site.check();
 }
