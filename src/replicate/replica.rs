@@ -383,6 +383,7 @@ impl Connected {
                     return self.replica.report(Report::SnapshotFailed(generation, false));
                 }
                 self.store.move_to(self.replica.root_of_fork(generation));
+                self.company = Company::default();
                 self.store_snapshot(*snapshot).await;
             }
             // What it holds is looked up before anything is sent.

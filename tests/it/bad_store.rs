@@ -3,6 +3,7 @@
 
 mod answers;
 mod beginnings;
+mod company;
 mod conditions;
 mod cost;
 mod ends;

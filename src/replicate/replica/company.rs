@@ -50,6 +50,8 @@ pub(super) struct Company {
     looked: Option<Instant>,
     /// Generations that are no successors: they were there before ours.
     others: HashSet<Generation>,
+    /// Another daemon goes on with what we wrote.
+    pub(super) met: bool,
     /// The newest snapshot that is known to have been there. Retention never deletes it.
     pub(super) snapshot: Option<Key>,
     /// The last segment that was to be sent. It may be there, though nobody said so.
@@ -167,6 +169,7 @@ impl Connected {
         seal: &Seal,
     ) -> Result<bool, StoreError> {
         let Some(other) = self.find_rival(seal).await? else { return Ok(false) };
+        self.company.met = true;
         let created = self.company.created == Some((staged.generation, staged.pos));
         if created && other.is_some_and(|other| other.previous == seal.previous) {
             self.take_back(staged).await?;
@@ -193,7 +196,13 @@ impl Connected {
         match self.check_free(key).await {
             Ok(()) => Ok(None),
             Err(StoreError::Exists { .. }) => {
-                let other = self.seal_in_place(key).await?.ok().flatten();
+                let other = match self.seal_in_place(key).await {
+                    Ok(found) => found.ok().flatten(),
+                    // What may not be read counts as somebody else's. Ours is there, and until one
+                    // of the two goes elsewhere nothing behind them can be restored.
+                    Err(StoreError::Rejected(_)) => None,
+                    Err(error) => return Err(error),
+                };
                 // It is what ours follows, or what we have sent behind it in an earlier life.
                 let is_of_ours =
                     |other: Seal| other.link() == ours.previous || other.previous == ours.link();
