@@ -1,5 +1,6 @@
 //! The binary replicates while others write, and restores what they wrote.
 
+mod about_to_restart;
 mod altered_log;
 mod application;
 mod byte_order;

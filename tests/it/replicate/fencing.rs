@@ -8,6 +8,7 @@ use litestream::failpoint::Failpoint;
 use rusqlite::Connection;
 use rustix::process::Signal;
 
+use super::about_to_restart::{AboutToRestart, often_checkpointed};
 use crate::cli::litestream;
 use crate::support::{PATIENCE, Process, Site, assert_same, eventually, open, settle};
 
@@ -182,17 +183,6 @@ enum Order {
     Both,
 }
 
-/// Its log is restarted whenever nobody reads from it.
-fn often_checkpointed() -> Site {
-    let site = Site::new();
-    let settings = "checkpoint-interval: 100ms, min-checkpoint-page-count: 1";
-    let replica = format!("path: {}, sync-interval: 20ms", site.replica().display());
-    site.configure(&format!("monitor-interval: 20ms, {settings}"), &[&replica]);
-    site.configure_also("logging: {level: debug}");
-    site.write(1, 50);
-    site
-}
-
 /// Writes one more row.
 pub(super) fn insert(connection: &Connection, number: u32) {
     connection.execute("INSERT INTO t (number) VALUES (?)", [number]).unwrap();
@@ -201,37 +191,6 @@ pub(super) fn insert(connection: &Connection, number: u32) {
 /// Waits until all of a database is what the replica of the owner leads to.
 pub(super) fn all_is_sent(owner: &Site, site: &Site) {
     eventually("all is sent", || restored_rows(owner) == rows(&site.database()));
-}
-
-/// A daemon that is stopped, and whose log is restarted by the next write.
-pub(super) struct AboutToRestart {
-    pub(super) one: Site,
-    pub(super) connection: Connection,
-    pub(super) daemon: Process,
-    /// What it had noted to have sent, one segment before.
-    pub(super) sent: Vec<u8>,
-}
-
-impl AboutToRestart {
-    pub(super) fn new() -> Self {
-        let one = often_checkpointed();
-        let connection = open(&one.database());
-        let mut daemon = one.replicate();
-        daemon.wait_for("snapshot written");
-        let mut sent = Vec::new();
-        for number in 1..3 {
-            sent = fs::read(sent_by(&one)).unwrap_or_default();
-            insert(&connection, number);
-            all_is_sent(&one, &one);
-            let log = format!("position={:08x}_", one.listing().only().last_index());
-            eventually("the next write restarts the log", || {
-                let is_it = |line: &str| line.contains(&log) && line.contains("complete=true");
-                daemon.log().lines().any(is_it)
-            });
-        }
-        daemon.pause();
-        Self { one, connection, daemon, sent }
-    }
 }
 
 /// A daemon whose log was about to be restarted, and another one that began with a copy of its state

@@ -1,11 +1,13 @@
 //! Several replicas, some of which cannot be reached.
 
 use std::fs;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use litestream::failpoint::Failpoint;
 use rustix::process::Signal;
 
+use super::about_to_restart::often_checkpointed;
 use super::fencing::{all_is_sent, insert, restored};
 use crate::support::{Process, Site, Workload, assert_same, eventually, exchange, open, settle};
 
@@ -193,18 +195,17 @@ fn an_outage_does_not_let_the_log_grow() {
     assert_eq!((far_snapshots(&site), site.listing().snapshots()), (1, 1));
 }
 
-/// Takes away what waits for a replica, as the daemon does when that is too much.
+/// What waits for a replica.
+fn staged(site: &Site, replica: &str) -> Vec<PathBuf> {
+    let entries = |path: PathBuf| fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path());
+    let directories = entries(site.state().join("staging").join(replica));
+    directories.filter(|path| path.is_dir()).flat_map(entries).collect()
+}
+
+/// Takes it away, as the daemon does when that is too much.
 fn drop_backlog(site: &Site, replica: &str) {
-    let staging = site.state().join("staging").join(replica);
-    let staged = || {
-        let directories = fs::read_dir(&staging).unwrap().map(|entry| entry.unwrap().path());
-        let files = directories
-            .filter(|path| path.is_dir())
-            .flat_map(|path| fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path()));
-        files.collect::<Vec<_>>()
-    };
-    eventually("something waits", || !staged().is_empty());
-    for path in staged() {
+    eventually("something waits", || !staged(site, replica).is_empty());
+    for path in staged(site, replica) {
         fs::remove_file(path).unwrap();
     }
 }
@@ -250,12 +251,11 @@ fn a_replica_that_rejoins_after_another_daemon_has_gone_on_with_it_gets_a_fork()
     assert_same(&site.database(), &restored(&site, &fork.path()));
 }
 
-/// The last segment was stored, and its answer was lost, before all of them were dropped. To a look
-/// at the replica it is one that nobody here has sent.
+/// The last segment was stored, and its answer was lost, before all of them were dropped and the log
+/// went on. To a look at the replica it is one that nobody here has sent.
 #[test]
 fn what_was_stored_without_an_answer_is_ours_when_a_replica_rejoins() {
-    let site = Site::new();
-    site.write(1, 50);
+    let site = often_checkpointed();
     let connection = open(&site.database());
     let daemon = site.replicate();
     insert(&connection, 1);
@@ -266,10 +266,17 @@ fn what_was_stored_without_an_answer_is_ours_when_a_replica_rejoins() {
     let segments = site.listing().segments();
     insert(&connection, 2);
     eventually("it is stored", || site.listing().segments() > segments);
+    let last = site.listing().only().last_index();
+    eventually("the next log waits", || {
+        insert(&connection, 3);
+        let next_log = format!("{:08x}_00000000", last + 1);
+        let staged = staged(&site, "file.replica");
+        staged.iter().any(|path| path.to_string_lossy().contains(&next_log))
+    });
     drop_backlog(&site, "file.replica");
     site.disarm();
     eventually("it has rejoined", || daemon.log().matches("snapshot written").count() == 2);
-    insert(&connection, 3);
+    insert(&connection, 4);
     drop(connection);
     let log = daemon.stop();
     assert!(!log.contains("DIVERGED"), "{log}");

@@ -5,21 +5,21 @@ use std::path::PathBuf;
 use litestream::failpoint::Failpoint;
 use rustix::process::Signal;
 
+use super::about_to_restart::AboutToRestart;
 use super::fencing::{
-    AboutToRestart, all_is_sent, copy_with_log, go_back_one_segment, insert, restored, rows,
-    sent_by,
+    all_is_sent, copy_with_log, go_back_one_segment, insert, restored, rows, sent_by,
 };
 use crate::cli::litestream;
 use crate::support::{Site, assert_same, eventually, open, settle};
 
 /// Whoever is armed with it stores a segment, and dies before it looks for another daemon.
-fn dies_after_storing() -> String {
+pub(super) fn dies_after_storing() -> String {
     format!("{} = kill", Failpoint::ObjectRenamed.name())
 }
 
 /// Expects that the replica leads to the database of `winner`, whose segment is the only one that was
 /// gone on with, and that the other one is named by whoever reads it.
-fn check_stray(one: &Site, winner: &Site) {
+pub(super) fn check_stray(one: &Site, winner: &Site) {
     settle(&winner.database());
     assert_same(&winner.database(), &restored(one, &one.replica()));
     let url = format!("file://{}", one.replica().display());
@@ -37,7 +37,7 @@ fn check_stray(one: &Site, winner: &Site) {
 
 /// Expects that a restore which ends with the log of the stray leaves it out too, and gives so many
 /// rows: nothing that is read up to there shows that it is one.
-fn check_index(one: &Site, expected: i64) {
+pub(super) fn check_index(one: &Site, expected: i64) {
     let [output, database] = [one.fresh("restored"), one.database()];
     let [to, from] = [&output, &database].map(|path| path.to_str().unwrap());
     let mut verify = one.start(&mut one.command(&["verify", from]));
@@ -50,7 +50,7 @@ fn check_index(one: &Site, expected: i64) {
     assert_eq!(rows(&output), expected);
 }
 
-fn segments(one: &Site) -> Vec<PathBuf> {
+pub(super) fn segments(one: &Site) -> Vec<PathBuf> {
     let generation = one.replica().join("generations").join(&one.listing().only().name);
     let segments = std::fs::read_dir(generation.join("wal")).unwrap();
     segments.map(|entry| entry.unwrap().path()).collect()
