@@ -15,9 +15,9 @@
 //!   `restore::strays`), and `verify` names it. Until then they fail, and name the two.
 //! * Who begins a new generation takes no name of the old one. It looks whether that went on
 //!   meanwhile, and takes its snapshot back if so; who writes to the old one looks for the new one
-//!   every [`ALONE`], and before it ends. What was sent by one that was killed in between is in
-//!   the old generation, and not in what is restored by default; and as long as the new one is not
-//!   written to again, the old one is, whose last object is newer.
+//!   every [`ALONE`], before it deletes what has expired, and before it ends. What was sent by one
+//!   that was killed in between is in the old generation, and not in what is restored by default;
+//!   and as long as the new one is not written to again, the old one is, whose last object is newer.
 //!
 //! Who goes elsewhere goes on in a fork, which begins with all of its database.
 
@@ -58,6 +58,13 @@ pub(super) struct Company {
     pub(super) on_its_way: Option<Sent>,
     /// The last segment that this process has created.
     pub(super) created: Option<(Generation, WalPos)>,
+}
+
+impl Company {
+    /// What was seen last is not enough.
+    pub(super) fn look_again(&mut self) {
+        self.looked = None;
+    }
 }
 
 /// The name that another daemon uses next which goes on from the same state as we do, but in the
@@ -274,7 +281,7 @@ impl Connected {
     pub(super) async fn settle(&mut self) {
         let Some((generation, link)) = self.tip else { return };
         if self.company.looked < self.last_sent {
-            self.company.looked = None;
+            self.company.look_again();
             let look = self.check_alone(generation);
             if let Ok(Ok(Some(reason))) = timeout(SETTLE_MAX, look).await {
                 return self.diverged(generation, reason).await;

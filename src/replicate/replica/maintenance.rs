@@ -118,7 +118,7 @@ impl Connected {
         }
         let batches = expired(&histories, captured.generation, now, retention);
         let count: usize = batches.iter().map(Vec::len).sum();
-        if count > 0 {
+        if count > 0 && self.may_delete(captured.generation).await? {
             let (db, name) = (self.replica.database.display(), &self.replica.options.name);
             let damaged = self.damaged_since().await?;
             let said = std::mem::replace(&mut self.maintenance.damaged, damaged);
@@ -137,6 +137,16 @@ impl Connected {
             self.delete(&batches).await;
         }
         Ok(())
+    }
+
+    /// Whether it is still us who write there. What is deleted is gone, and who has nothing to send
+    /// looks for nobody: by now all of it may be another daemon's, who keeps it for longer.
+    async fn may_delete(&mut self, generation: Option<Generation>) -> Result<bool, StoreError> {
+        let Some(generation) = generation.filter(|of| self.holds(*of)) else { return Ok(false) };
+        self.company.look_again();
+        let Some(reason) = self.check_alone(generation).await? else { return Ok(true) };
+        self.diverged(generation, reason).await;
+        Ok(false)
     }
 
     /// Since when validation knows that the database itself is damaged.

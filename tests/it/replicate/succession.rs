@@ -112,6 +112,45 @@ fn who_waits_for_a_snapshot_when_it_was_succeeded_goes_elsewhere() {
     check_all(&one, &[&one, &other]);
 }
 
+/// A daemon that had been succeeded, and had nothing to send, went on to delete what it would not
+/// have kept for so long: the successor's history.
+#[test]
+fn who_was_succeeded_deletes_nothing_of_the_successor() {
+    let settings = "sync-interval: 50ms, retention: 1s, retention-check-interval: 100ms";
+    let one = Site::with("monitor-interval: 50ms", settings);
+    one.write(1, 50);
+    let former = one.replicate();
+    eventually("all is sent", || restored_rows(&one) == rows(&one.database()));
+
+    let ours = one.listing().only().name.clone();
+    let other = restored_from(&one);
+    let path = one.replica();
+    let replica =
+        format!("path: {}, sync-interval: 20ms, snapshot-interval: 100ms", path.display());
+    other.configure("monitor-interval: 20ms", &[&replica]);
+    // After that it is not what was restored, and has to begin a generation.
+    other.write(2, 5);
+    settle(&other.database());
+    let successor = other.replicate();
+    let copy = open(&other.database());
+    let mut seen = Vec::new();
+    eventually("the former one goes elsewhere", || {
+        insert(&copy, 3);
+        let found = one.listing().generations;
+        let found = found.into_iter().find(|found| found.name != ours);
+        let found = found.map(|found| [found.snapshots, found.segments].concat());
+        let found = found.unwrap_or_default();
+        let lost = seen.iter().find(|name| !found.contains(name));
+        assert_eq!(lost, None, "{}", former.log());
+        seen = found;
+        former.says("another daemon has taken it over")
+    });
+    drop(copy);
+    assert!(former.stop().contains("DIVERGED"));
+    successor.stop();
+    check_all(&one, &[&one, &other]);
+}
+
 /// Whether anything of that name is left in a replica.
 fn holds(owner: &Site, generation: &str) -> bool {
     let listing = owner.listing();
