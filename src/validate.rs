@@ -31,11 +31,11 @@ use std::time::{Duration, Instant, SystemTime};
 use anyhow::{Context, bail};
 use tracing::{error, info, warn};
 
-use crate::format::{Generation, Key, Proof};
+use crate::format::{Generation, Key, Proof, ProofRecord};
 use crate::replicate::{DatabaseOptions, ReplicaMetrics, ReplicaOptions, fork};
 use crate::restore::{
-    RestoreError, RestoreOptions, Restored, Target, TemporaryDirectory, Unlinked, Verdict, proof,
-    restore,
+    AlteredRecord, RestoreError, RestoreOptions, Restored, Target, TemporaryDirectory, Unlinked,
+    Verdict, proof_record, restore,
 };
 use crate::sqlite::integrity_check;
 use crate::store::{Location, ObjectStore, Store};
@@ -231,40 +231,53 @@ impl Validation<'_> {
         let output = options.output.clone();
         let checked = tokio::task::spawn_blocking(move || integrity_check(&output)).await?;
         let damage = checked.err().map(|error| format!("{error:#}"));
-        let before = proof(&store).await?;
-        if let Some(proof) = next(before, &restored, damage.is_some(), SystemTime::now()) {
-            let text = proof.to_text();
+        let before = self.recorded(&store).await?;
+        if let Some(record) = next(before, &restored, damage.is_some(), SystemTime::now()) {
+            let text = record.to_text();
             let length = text.len() as u64;
-            let put = store.put(Proof::KEY, Box::new(Cursor::new(text)), length).await;
+            let put = store.put(ProofRecord::KEY, Box::new(Cursor::new(text)), length).await;
             put.context("cannot store what was proven")?;
         }
+        let before = before.last;
         if damage.is_none() && restored.verdict != Verdict::Unsealed {
             let proven = Proven::new(&store, &restored, &options.output, &listed).await?;
             self.proven = proven.map(|proven| (location, proven));
         }
         Ok(Validated::Restored { restored, damage, before })
     }
+
+    /// What earlier validations have recorded. A record that is altered says nothing, and is
+    /// written anew.
+    async fn recorded(&self, store: &Store) -> anyhow::Result<ProofRecord> {
+        match proof_record(store).await {
+            Ok(record) => Ok(record.unwrap_or_default()),
+            Err(error) if error.is::<AlteredRecord>() => {
+                let (db, name) = (self.database.path.display(), &self.replica.name);
+                warn!(%db, name, "the record of what was proven before is altered, it begins anew");
+                Ok(ProofRecord::default())
+            }
+            Err(error) => Err(error),
+        }
+    }
 }
 
-/// What is proven now. `None`: nothing else than before, or nothing at all.
+/// What is to be recorded now. `None`: nothing else than before.
 ///
 /// What was proven last stays so when the database turns out to be damaged: it is what somebody
-/// will need. Without any proof, there is no position that could be protected.
+/// will need. Without any proof the damage is recorded all the same: it may be younger than the
+/// history, and what is good in that must not expire.
 fn next(
-    before: Option<Proof>,
+    before: ProofRecord,
     restored: &Restored,
     damaged: bool,
     now: SystemTime,
-) -> Option<Proof> {
+) -> Option<ProofRecord> {
     let Restored { generation, position, .. } = *restored;
-    match before {
-        Some(before) if damaged => {
-            let damaged = before.damaged.is_none().then_some(now)?;
-            Some(Proof { damaged: Some(damaged), ..before })
-        }
-        None if damaged => None,
-        _ => Some(Proof { generation, position, proven: now, damaged: None }),
+    if damaged {
+        return before.damaged.is_none().then_some(ProofRecord { damaged: Some(now), ..before });
     }
+    let proof = Proof { generation, position, proven: now };
+    Some(ProofRecord { last: Some(proof), damaged: None })
 }
 
 #[cfg(test)]
@@ -292,13 +305,17 @@ mod tests {
             verdict: Verdict::Unsealed,
         };
         let [first, later] = ["00000000_00001038", "00000001_00001038"].map(restored);
-        assert_eq!(next(None, &first, true, at(1)), None);
-        let good = next(None, &first, false, at(2)).unwrap();
-        assert_eq!((good.position, good.proven, good.damaged), (first.position, at(2), None));
-        let damaged = next(Some(good), &later, true, at(3)).unwrap();
-        assert_eq!(damaged, Proof { damaged: Some(at(3)), ..good });
-        assert_eq!(next(Some(damaged), &later, true, at(4)), None, "since when is known");
-        let mended = next(Some(damaged), &later, false, at(5)).unwrap();
-        assert_eq!((mended.position, mended.damaged), (later.position, None));
+        let nothing = ProofRecord::default();
+        let damaged = next(nothing, &first, true, at(1)).unwrap();
+        assert_eq!(damaged, ProofRecord { last: None, damaged: Some(at(1)) });
+        assert_eq!(next(damaged, &later, true, at(2)), None, "since when is known");
+        let good = next(damaged, &first, false, at(2)).unwrap();
+        let (proof, damage) = (good.last.unwrap(), good.damaged);
+        assert_eq!((proof.position, proof.proven, damage), (first.position, at(2), None));
+        let damaged = next(good, &later, true, at(3)).unwrap();
+        assert_eq!(damaged, ProofRecord { damaged: Some(at(3)), ..good });
+        assert_eq!(next(damaged, &later, true, at(4)), None, "since when is known");
+        let mended = next(damaged, &later, false, at(5)).unwrap();
+        assert_eq!((mended.last.unwrap().position, mended.damaged), (later.position, None));
     }
 }

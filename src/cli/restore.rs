@@ -1,6 +1,7 @@
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use tracing::info;
 
 use super::arguments::RestoreArguments;
@@ -9,7 +10,9 @@ use super::source::Source;
 use super::{DONE, logging};
 use crate::config;
 use crate::format::Proof;
-use crate::restore::{RestoreError, RestoreOptions, Target, proof, restore, restore_reporting};
+use crate::restore::{
+    RestoreError, RestoreOptions, Target, proof_record, restore, restore_reporting,
+};
 use crate::store::Store;
 
 pub(super) async fn run(arguments: &RestoreArguments) -> anyhow::Result<u8> {
@@ -62,20 +65,33 @@ pub(super) async fn run(arguments: &RestoreArguments) -> anyhow::Result<u8> {
 /// The replica of which something was proven last, and what that was.
 async fn newest_proof(stores: Vec<(String, Store)>) -> anyhow::Result<((String, Store), Proof)> {
     let mut newest: Option<((String, Store), Proof)> = None;
+    let mut damaged = None;
     for (name, store) in stores {
-        let found = proof(&store).await.with_context(|| format!("replica {name:?}"))?;
-        if let Some(found) = found
+        let found = proof_record(&store).await.with_context(|| format!("replica {name:?}"))?;
+        damaged = damaged.or(found.and_then(|found| found.damaged));
+        if let Some(found) = found.and_then(|found| found.last)
             && newest.as_ref().is_none_or(|(_, known)| known.proven < found.proven)
         {
             newest = Some(((name, store), found));
         }
     }
-    let Some((replica, proof)) = newest else {
-        bail!("nothing was verified yet: `replicate` does so in each `validation-interval`");
-    };
+    let Some((replica, proof)) = newest else { return Err(nothing_proven(damaged)) };
     let proven = humantime::format_rfc3339_millis(proof.proven);
     info!(replica = replica.0, position = %proof.position, %proven, "last verified");
     Ok((replica, proof))
+}
+
+fn nothing_proven(damaged: Option<SystemTime>) -> anyhow::Error {
+    match damaged {
+        None => {
+            anyhow!("nothing was verified yet: `replicate` does so in each `validation-interval`")
+        }
+        Some(since) => anyhow!(
+            "nothing was ever proven: the database was damaged when it was validated first, at {}. \
+             An earlier state may be whole (-timestamp): nothing has expired since",
+            humantime::format_rfc3339_seconds(since)
+        ),
+    }
 }
 
 fn target(arguments: &RestoreArguments) -> anyhow::Result<Target> {

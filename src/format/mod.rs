@@ -24,5 +24,5 @@ pub use history::{History, Segment, Snapshot};
 pub use key::Key;
 pub use parse_error::ParseError;
 pub use pos::{WalIndex, WalPos};
-pub use proof::Proof;
+pub use proof::{Proof, ProofRecord};
 pub use seal::{Content, Link, LogPlace, Seal};

@@ -1,17 +1,11 @@
 use std::fmt::Write as _;
 use std::time::{Duration, SystemTime};
 
+use twox_hash::XxHash3_64;
+
 use super::{Generation, WalPos};
 
-/// What was proven last about a replica: a small text beside its generations.
-///
-/// ```text
-/// version 1
-/// generation 67c3797361749ad0
-/// position 00000001_00001038
-/// proven 1700000000123            milliseconds since 1970
-/// damaged 1700000003123           only while the database itself fails its checks
-/// ```
+/// What was proven last about a replica.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Proof {
     pub generation: Generation,
@@ -19,12 +13,30 @@ pub struct Proof {
     pub position: WalPos,
     /// When that was proven, by the primary's clock.
     pub proven: SystemTime,
-    /// Since when the database itself, and so what is restored from behind that position, is known
+}
+
+/// What validation found out about a replica: a small text beside its generations.
+///
+/// ```text
+/// version 1
+/// generation 67c3797361749ad0
+/// position 00000001_00001038
+/// proven 1700000000123            milliseconds since 1970
+/// damaged 1700000003123           only while the database itself fails its checks
+/// signature 0123456789abcdef      the digest of all before it
+/// ```
+///
+/// The three lines of the proof are missing while there is none: the database was damaged before
+/// anything was proven, and that must be known as well.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ProofRecord {
+    pub last: Option<Proof>,
+    /// Since when the database itself, and so what is restored from behind the last proof, is known
     /// to be damaged. Nothing may expire then.
     pub damaged: Option<SystemTime>,
 }
 
-impl Proof {
+impl ProofRecord {
     /// The name of its object in a replica.
     pub const KEY: &'static str = "verified";
 
@@ -32,33 +44,57 @@ impl Proof {
     pub const BYTES_MAX: u64 = 1024;
 
     pub fn to_text(&self) -> String {
-        let Self { generation, position, proven, damaged } = self;
-        let mut text = format!(
-            "version 1\ngeneration {generation}\nposition {position}\nproven {}\n",
-            milliseconds(*proven)
-        );
-        if let Some(damaged) = damaged {
+        let mut text = "version 1\n".to_owned();
+        if let Some(Proof { generation, position, proven }) = &self.last {
+            let proven = milliseconds(*proven);
+            let _ = write!(text, "generation {generation}\nposition {position}\nproven {proven}\n");
+        }
+        if let Some(damaged) = &self.damaged {
             let _ = writeln!(text, "damaged {}", milliseconds(*damaged));
         }
+        let signature = XxHash3_64::oneshot(text.as_bytes());
+        let _ = writeln!(text, "signature {signature:016x}");
         text
     }
 
-    /// `None` if it is altered, or of a later version of this program.
-    pub fn parse(text: &str) -> Option<Self> {
-        let mut lines = text.strip_suffix('\n')?.lines();
-        let mut field = |name: &str| lines.next()?.strip_prefix(name)?.strip_prefix(' ');
-        if field("version")? != "1" {
+    /// `None` if anything is altered or missing, or if it is of a later version of this program. It
+    /// may say then that the database is damaged: whoever wants to delete something must not.
+    pub fn parse(bytes: &[u8]) -> Option<Self> {
+        let text = std::str::from_utf8(bytes).ok()?.strip_suffix('\n')?;
+        let (signed, signature) = text.rsplit_once('\n')?;
+        let expected = XxHash3_64::oneshot(format!("{signed}\n").as_bytes());
+        if signature != format!("signature {expected:016x}") {
             return None;
         }
-        Some(Self {
-            generation: field("generation")?.parse().ok()?,
-            position: field("position")?.parse().ok()?,
-            proven: time(field("proven")?)?,
-            damaged: match lines.next() {
-                Some(line) => Some(time(line.strip_prefix("damaged ")?)?),
-                None => None,
-            },
-        })
+        let mut fields = Fields(signed.lines().peekable());
+        if fields.take("version")? != "1" {
+            return None;
+        }
+        let last = match fields.take("generation") {
+            Some(generation) => Some(Proof {
+                generation: generation.parse().ok()?,
+                position: fields.take("position")?.parse().ok()?,
+                proven: time(fields.take("proven")?)?,
+            }),
+            None => None,
+        };
+        let damaged = match fields.take("damaged") {
+            Some(damaged) => Some(time(damaged)?),
+            None => None,
+        };
+        fields.0.next().is_none().then_some(Self { last, damaged })
+    }
+}
+
+/// Lines that each begin with a name, in a fixed order.
+struct Fields<'a>(std::iter::Peekable<std::str::Lines<'a>>);
+
+impl<'a> Fields<'a> {
+    /// The value of the next line, if that has this name.
+    fn take(&mut self, name: &str) -> Option<&'a str> {
+        let value = self.0.peek()?.strip_prefix(name)?.strip_prefix(' ')?;
+        self.0.next();
+        Some(value)
     }
 }
 
@@ -74,21 +110,44 @@ fn time(text: &str) -> Option<SystemTime> {
 mod tests {
     use super::*;
 
+    fn records() -> [ProofRecord; 4] {
+        let at = |millis| SystemTime::UNIX_EPOCH + Duration::from_millis(millis);
+        let proof = Proof {
+            generation: Generation::from_bits(7),
+            position: "00000001_00001038".parse().unwrap(),
+            proven: at(1_700_000_000_123),
+        };
+        let damaged = at(1_700_000_003_123);
+        [(None, None), (Some(proof), None), (None, Some(damaged)), (Some(proof), Some(damaged))]
+            .map(|(last, damaged)| ProofRecord { last, damaged })
+    }
+
     #[test]
     fn is_read_back_as_it_was_written() {
-        let at = |millis| SystemTime::UNIX_EPOCH + Duration::from_millis(millis);
-        for damaged in [None, Some(at(1_700_000_003_123))] {
-            let proof = Proof {
-                generation: Generation::from_bits(7),
-                position: "00000001_00001038".parse().unwrap(),
-                proven: at(1_700_000_000_123),
-                damaged,
-            };
-            assert_eq!(Proof::parse(&proof.to_text()), Some(proof));
-            assert!((proof.to_text().len() as u64) < Proof::BYTES_MAX);
+        for record in records() {
+            let text = record.to_text();
+            assert_eq!(ProofRecord::parse(text.as_bytes()), Some(record));
+            assert!((text.len() as u64) < ProofRecord::BYTES_MAX);
         }
-        for text in ["", "version 2\n", "version 1\ngeneration x\n"] {
-            assert_eq!(Proof::parse(text), None);
+    }
+
+    /// A digit that was flipped moved what `-last-verified` gives, and one in the name of `damaged`
+    /// let history expire again.
+    #[test]
+    fn is_not_believed_when_anything_is_altered_or_missing() {
+        for record in records() {
+            let text = record.to_text();
+            for at in 0..text.len() {
+                let mut bytes = text.clone().into_bytes();
+                bytes[at] ^= 1;
+                assert_eq!(ProofRecord::parse(&bytes), None, "byte {at} of {text}");
+                assert_eq!(ProofRecord::parse(&text.as_bytes()[..at]), None, "cut at {at}: {text}");
+            }
+            let later = text.replace("version 1", "version 2");
+            let (signed, _) = later.rsplit_once("signature").unwrap();
+            let signature = XxHash3_64::oneshot(signed.as_bytes());
+            let later = format!("{signed}signature {signature:016x}\n");
+            assert_eq!(ProofRecord::parse(later.as_bytes()), None);
         }
     }
 }

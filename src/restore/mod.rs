@@ -39,7 +39,7 @@ pub use image::Image;
 pub use options::{RestoreOptions, Target};
 pub use plan_error::PlanError;
 pub use progress::{Progress, Reporting};
-pub use proof::proof;
+pub use proof::{AlteredRecord, proof_record};
 pub(crate) use retry::retrying;
 pub use stray::{Stray, Unlinked, are_rivals, strays};
 pub use temporary::TemporaryDirectory;

@@ -5,7 +5,7 @@ use tracing::{error, info};
 
 use super::reconcile::{Found, history};
 use super::{Connected, Failures};
-use crate::format::{Content, Generation, History, Key, Link, Proof, Seal};
+use crate::format::{Content, Generation, History, Key, Link, ProofRecord, Seal};
 use crate::replicate::message::Captured;
 use crate::replicate::options::ReplicaOptions;
 use crate::replicate::retention::{expired, needs_snapshot, present};
@@ -28,8 +28,17 @@ pub(super) struct Maintenance {
     /// The generation and link at the newest snapshot: without a segment since, another one would
     /// be the same.
     snapshot_at: Option<(Generation, Link)>,
-    /// Since when the database is known to be damaged, as it was said last.
-    damaged: Option<SystemTime>,
+    /// Why nothing may expire, as it was said last.
+    doubt: Option<Doubt>,
+}
+
+/// Why nothing may expire.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Doubt {
+    /// Validation knows that the database itself is damaged, since then.
+    Damaged(SystemTime),
+    /// What validation knew cannot be read any more. It may have been that.
+    Unreadable,
 }
 
 impl Maintenance {
@@ -49,7 +58,7 @@ impl Maintenance {
             next_snapshot: now + snapshot_interval,
             next_check: now + check_interval,
             snapshot_at: None,
-            damaged: None,
+            doubt: None,
         }
     }
 
@@ -119,20 +128,15 @@ impl Connected {
         let batches = expired(&histories, captured.generation, now, retention);
         let count: usize = batches.iter().map(Vec::len).sum();
         if count > 0 && self.may_delete(captured.generation).await? {
-            let (db, name) = (self.replica.database.display(), &self.replica.options.name);
-            let damaged = self.damaged_since().await?;
-            let said = std::mem::replace(&mut self.maintenance.damaged, damaged);
-            if let Some(since) = damaged {
-                if said != damaged {
-                    let since = humantime::format_rfc3339_seconds(since);
-                    error!(
-                        %db, name, objects = count, %since,
-                        "expired history is kept: validation found the database damaged. Restore \
-                         it with -last-verified, or mend it"
-                    );
+            let doubt = self.doubt().await?;
+            let said = std::mem::replace(&mut self.maintenance.doubt, doubt);
+            if let Some(doubt) = doubt {
+                if said != Some(doubt) {
+                    self.say_kept(doubt, count);
                 }
                 return Ok(());
             }
+            let (db, name) = (self.replica.database.display(), &self.replica.options.name);
             info!(%db, name, objects = count, "delete expired history");
             self.delete(&batches).await;
         }
@@ -149,15 +153,49 @@ impl Connected {
         Ok(false)
     }
 
-    /// Since when validation knows that the database itself is damaged.
-    async fn damaged_since(&self) -> Result<Option<SystemTime>, StoreError> {
-        let objects = self.store.list(Proof::KEY).await?;
-        let Some(object) = objects.iter().find(|object| object.key == Proof::KEY) else {
+    fn say_kept(&self, doubt: Doubt, objects: usize) {
+        let (db, name) = (self.replica.database.display(), &self.replica.options.name);
+        match doubt {
+            Doubt::Damaged(since) => {
+                let since = humantime::format_rfc3339_seconds(since);
+                error!(
+                    %db, name, objects, %since,
+                    "expired history is kept: validation found the database damaged. Restore \
+                     it with -last-verified, or from another backup, or mend it"
+                );
+            }
+            Doubt::Unreadable => error!(
+                %db, name, objects, object = ProofRecord::KEY,
+                "expired history is kept: the record of what was proven is altered, and may have \
+                 said that the database is damaged. The next validation of all that is there \
+                 writes it anew (validation-interval); without that, delete the object"
+            ),
+        }
+    }
+
+    /// Why nothing may expire, if there is a reason.
+    async fn doubt(&self) -> Result<Option<Doubt>, StoreError> {
+        match self.look_for_doubt().await? {
+            // It may have been replaced by a longer one after it was listed.
+            Some(Doubt::Unreadable) => self.look_for_doubt().await,
+            doubt => Ok(doubt),
+        }
+    }
+
+    async fn look_for_doubt(&self) -> Result<Option<Doubt>, StoreError> {
+        const KEY: &str = ProofRecord::KEY;
+        let objects = self.store.list(KEY).await?;
+        let Some(object) = objects.iter().find(|object| object.key == KEY) else {
             return Ok(None);
         };
-        let bytes = self.store.get(Proof::KEY, 0..object.size.min(Proof::BYTES_MAX)).await?;
-        let proof = std::str::from_utf8(&bytes).ok().and_then(Proof::parse);
-        Ok(proof.and_then(|proof| proof.damaged))
+        let range = 0..object.size.min(ProofRecord::BYTES_MAX);
+        if range.is_empty() {
+            return Ok(Some(Doubt::Unreadable));
+        }
+        match ProofRecord::parse(&self.store.get(KEY, range).await?) {
+            Some(record) => Ok(record.damaged.map(Doubt::Damaged)),
+            None => Ok(Some(Doubt::Unreadable)),
+        }
     }
 
     pub(super) async fn histories(&self) -> Result<Vec<History>, StoreError> {

@@ -14,11 +14,32 @@ fn rows(database: &Path) -> i64 {
 /// The rows of what was proven last; -1 if nothing was.
 fn proven_rows(site: &Site) -> i64 {
     let output = site.fresh("restored");
+    if start_last_verified(site, &output).wait() == 0 { rows(&output) } else { -1 }
+}
+
+/// The exit code and the log of a restore of what was proven last. If it fails, there is no file.
+fn restore_last_verified(site: &Site) -> (i32, String) {
+    let output = site.fresh("restored");
+    let mut restore = start_last_verified(site, &output);
+    let status = restore.wait();
+    assert_eq!(output.exists(), status == 0, "{}", restore.log());
+    (status, restore.log())
+}
+
+fn start_last_verified(site: &Site, output: &Path) -> Process {
     let database = site.database();
-    let [to, from] = [&output, &database].map(|path| path.to_str().unwrap());
-    let arguments = ["restore", "-o", to, "-last-verified", from];
-    let mut restore = site.start(&mut site.command(&arguments));
-    if restore.wait() == 0 { rows(&output) } else { -1 }
+    let [to, from] = [output, &database].map(|path| path.to_str().unwrap());
+    site.start(&mut site.command(&["restore", "-o", to, "-last-verified", from]))
+}
+
+/// Damages the database as SQLite sees it: pages that belong to nothing.
+fn lose_the_index(connection: &Connection) {
+    connection
+        .execute_batch(
+            "PRAGMA writable_schema = ON; DELETE FROM sqlite_schema WHERE name = 'found';
+             PRAGMA writable_schema = OFF",
+        )
+        .unwrap();
 }
 
 fn insert(connection: &Connection, count: u32) {
@@ -41,13 +62,7 @@ fn history_from_before_the_damage_is_kept() {
     insert(&connection, 20);
     eventually("it is proven", || proven_rows(&site) == 20);
 
-    // Pages that belong to nothing.
-    connection
-        .execute_batch(
-            "PRAGMA writable_schema = ON; DELETE FROM sqlite_schema WHERE name = 'found';
-             PRAGMA writable_schema = OFF",
-        )
-        .unwrap();
+    lose_the_index(&connection);
     insert(&connection, 1);
     daemon.wait_for("the database itself is damaged");
     eventually("something would expire", || {
@@ -77,6 +92,85 @@ fn history_from_before_the_damage_is_kept() {
     drop(connection);
     daemon.stop();
     site.check();
+}
+
+/// A database that was damaged before it was ever validated, as that of whoever turns validation on
+/// because of it. The log said that nothing expires, but that was recorded only beside a proof, of
+/// which there was none, and history went on to expire.
+#[test]
+fn history_is_kept_of_a_database_that_was_damaged_before_anything_was_proven() {
+    let site = Site::with(
+        "monitor-interval: 20ms",
+        "sync-interval: 20ms, validation-interval: 100ms, snapshot-interval: 300ms, \
+         retention: 500ms, retention-check-interval: 400ms",
+    );
+    let connection = open(&site.database());
+    connection.execute_batch("CREATE TABLE victim (x); CREATE INDEX found ON victim (x)").unwrap();
+    insert(&connection, 20);
+    lose_the_index(&connection);
+    let mut daemon = site.replicate();
+    daemon.wait_for("the database itself is damaged");
+    let oldest = || site.listing().only().snapshots.first().cloned();
+    let before = oldest();
+    eventually("something would expire", || {
+        insert(&connection, 1);
+        daemon.says("expired history is kept")
+    });
+    let newest = site.listing().snapshots();
+    eventually("more would expire", || {
+        insert(&connection, 1);
+        site.listing().snapshots() > newest + 3
+    });
+    assert_eq!(oldest(), before);
+    let (status, log) = restore_last_verified(&site);
+    assert_eq!(status, 1, "{log}");
+    assert!(log.contains("nothing was ever proven"), "{log}");
+    drop(connection);
+    daemon.stop();
+}
+
+/// The record had nothing that shows whether it was altered, so one digit moved what is restored,
+/// and a letter in `damaged` let history expire.
+#[test]
+fn a_record_that_was_altered_is_refused_and_nothing_expires() {
+    let quick = "monitor-interval: 20ms";
+    let site = Site::with(quick, "sync-interval: 20ms, validation-interval: 100ms");
+    let connection = open(&site.database());
+    connection.execute_batch("CREATE TABLE victim (x)").unwrap();
+    let daemon = site.replicate();
+    insert(&connection, 20);
+    eventually("it is proven", || proven_rows(&site) == 20);
+    daemon.stop();
+    let record = site.replica().join("verified");
+    let text = fs::read_to_string(&record).unwrap();
+    fs::write(&record, text.replace("proven 1", "proven 2")).unwrap();
+    let (status, log) = restore_last_verified(&site);
+    assert_eq!(status, 1, "{log}");
+    assert!(log.contains("the object \"verified\" is altered"), "{log}");
+
+    let expiring = "sync-interval: 20ms, snapshot-interval: 200ms, retention: 300ms, \
+                    retention-check-interval: 100ms";
+    let replica = site.replica();
+    let replica = replica.display();
+    site.configure(quick, &[&format!("path: {replica}, {expiring}")]);
+    let daemon = site.replicate();
+    eventually("something would expire", || {
+        insert(&connection, 1);
+        daemon.says("the record of what was proven is altered")
+    });
+    assert!(!daemon.says("delete expired history"), "{}", daemon.log());
+    daemon.stop();
+    // The next validation makes a new one.
+    site.configure(quick, &[&format!("path: {replica}, {expiring}, validation-interval: 100ms")]);
+    let mut daemon = site.replicate();
+    daemon.wait_for("status=ok");
+    assert!(proven_rows(&site) >= 20);
+    eventually("history expires again", || {
+        insert(&connection, 1);
+        daemon.says("delete expired history")
+    });
+    drop(connection);
+    daemon.stop();
 }
 
 #[test]
