@@ -230,7 +230,15 @@ impl Validation<'_> {
         };
         let output = options.output.clone();
         let checked = tokio::task::spawn_blocking(move || integrity_check(&output)).await?;
-        let damage = checked.err().map(|error| format!("{error:#}"));
+        let (unchecked, damage) = match checked {
+            Ok(unchecked) => (unchecked, None),
+            Err(error) => (Vec::new(), Some(format!("{error:#}"))),
+        };
+        if !unchecked.is_empty() {
+            let (db, name) = (self.database.path.display(), &self.replica.name);
+            let unchecked = unchecked.join("; ");
+            info!(%db, name, unchecked, "SQLite could not check all of it without the application");
+        }
         let before = self.recorded(&store).await?;
         if let Some(record) = next(before, &restored, damage.is_some(), SystemTime::now()) {
             let text = record.to_text();

@@ -82,9 +82,13 @@ pub(super) fn assemble(
     })?;
     if verdict == Verdict::Unsealed && !sure {
         warn!("no WAL follows the snapshot of Litestream: asking SQLite whether it is whole");
-        quick_check(output.partial()).map_err(|error| {
+        let unchecked = quick_check(output.partial()).map_err(|error| {
             Failure::Snapshot(error.context(format!("{}: not whole", plan.last_key())))
         })?;
+        if !unchecked.is_empty() {
+            let unchecked = unchecked.join("; ");
+            warn!(unchecked, "SQLite could not check all of it without the application");
+        }
     }
     fetched.check().map_err(Failure::here)?;
     if let Some(provenance) = &destination.provenance

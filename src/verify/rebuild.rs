@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::Context;
+use tracing::warn;
 
 use super::check::Defect;
 use crate::format::{History, Key, WalIndex};
@@ -73,8 +74,20 @@ impl<'a, S: ObjectStore + 'static> Rebuild<'a, S> {
         match restore_exactly(self.name, Arc::clone(self.store), plan, &options).await {
             // SQLite is asked once whether the source was whole; a digest says that it is the same.
             Ok(restored) if last || restored.verdict == Verdict::Unsealed => {
-                let checked = ask_sqlite(output).await?;
-                Ok(checked.err().map(|error| defect(key, &format!("what it leads to: {error:#}"))))
+                let unchecked = match ask_sqlite(output).await? {
+                    Ok(unchecked) => unchecked,
+                    Err(error) => {
+                        return Ok(Some(defect(key, &format!("what it leads to: {error:#}"))));
+                    }
+                };
+                if !unchecked.is_empty() {
+                    let (replica, unchecked) = (self.name, unchecked.join("; "));
+                    warn!(
+                        replica, object = %key, unchecked,
+                        "SQLite could not check all of what it leads to without the application"
+                    );
+                }
+                Ok(None)
             }
             Ok(_) => {
                 fs::remove_file(output)?;
@@ -127,7 +140,7 @@ fn is_failure(cause: &(dyn Error + Send + Sync + 'static)) -> bool {
 }
 
 /// Removes the file in any case.
-async fn ask_sqlite(database: PathBuf) -> anyhow::Result<anyhow::Result<()>> {
+async fn ask_sqlite(database: PathBuf) -> anyhow::Result<anyhow::Result<Vec<String>>> {
     let task = tokio::task::spawn_blocking(move || {
         let checked = integrity_check(&database);
         fs::remove_file(&database).map(|()| checked)

@@ -173,6 +173,46 @@ fn a_record_that_was_altered_is_refused_and_nothing_expires() {
     daemon.stop();
 }
 
+/// Without the collations and functions of its application, SQLite refuses to check a database.
+/// That was taken for damage of it: the health was failing, nothing expired any more, and
+/// `verify -full` failed.
+#[test]
+fn what_only_the_application_has_is_no_damage() {
+    let site = Site::with("monitor-interval: 20ms", ADDED);
+    let connection = open(&site.database());
+    connection
+        .execute_batch(
+            "CREATE TABLE victim (x); CREATE INDEX found ON victim (x);
+             CREATE TABLE own (x TEXT COLLATE NOCASE UNIQUE, y CHECK (length(y) > 0));
+             INSERT INTO own VALUES ('a', 1), ('B', -2), ('c', 3);
+             CREATE TABLE computed AS SELECT * FROM own;
+             CREATE INDEX of_function ON computed (abs(y));
+             PRAGMA writable_schema = ON;
+             UPDATE sqlite_schema SET sql = replace(replace(replace(sql,
+                 'NOCASE', 'icu_root'), 'length(', 'its_length('), 'abs(', 'its_abs(');
+             PRAGMA writable_schema = OFF",
+        )
+        .unwrap();
+    let mut daemon = site.replicate();
+    daemon.wait_for("status=ok");
+    let unchecked =
+        "own (no such collation sequence: icu_root); computed (unknown function: its_abs())";
+    assert!(daemon.says(unchecked), "{}", daemon.log());
+    let verify = |status| {
+        let mut verify = site.start(&mut site.command(&["verify", "-full"]));
+        assert_eq!(verify.wait(), status, "{}", verify.log());
+    };
+    verify(0);
+    // What is damaged in it is found nevertheless.
+    lose_the_index(&connection);
+    drop(connection);
+    daemon.stop();
+    verify(1);
+    let mut daemon = site.replicate();
+    daemon.wait_for("the database itself is damaged");
+    daemon.stop();
+}
+
 #[test]
 fn a_fork_is_validated_in_the_place_of_its_replica() {
     let settings = "sync-interval: 20ms, validation-interval: 100ms";
