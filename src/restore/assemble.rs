@@ -16,7 +16,7 @@ use super::plan::Plan;
 use super::stray::Unlinked;
 use super::written::Written;
 use super::{RestoreError, Verdict};
-use crate::format::{Key, WalIndex};
+use crate::format::{Key, WalIndex, WalPos};
 use crate::provenance::Provenance;
 use crate::sqlite::quick_check;
 
@@ -57,6 +57,8 @@ pub(super) struct Destination {
     pub(super) replace: bool,
     /// What is to be noted on it.
     pub(super) provenance: Option<Provenance>,
+    /// The position that it must be of, if that is known.
+    pub(super) position: Option<WalPos>,
 }
 
 /// Makes the database of `plan` at a path, and there in the place of another one if that is said.
@@ -74,6 +76,7 @@ pub(super) fn assemble(
         let mut file = Written::new(output.file(), scope).map_err(Failure::here)?;
         let fail = |error| explain(error, plan, path);
         let applied = apply(plan, contents, &output, &mut file).map_err(fail)?;
+        expect_position(plan, applied.position, destination.position)?;
         // What is left is written while all of it is compared.
         file.request();
         let verdict = judge(plan, &applied, &output, fetched)?;
@@ -118,6 +121,17 @@ fn apply(
         applier.segment_content(segment.pos, contents.next_object())?;
     }
     applier.finish()
+}
+
+/// That the objects lead to another position than to the one that is asked for shows in nothing
+/// else, if they are whole: the last ones may be missing.
+fn expect_position(plan: &Plan, found: WalPos, asked: Option<WalPos>) -> Result<(), Failure> {
+    let Some(asked) = asked.filter(|asked| *asked != found) else { return Ok(()) };
+    let generation = plan.generation;
+    Err(Failure::Replica(anyhow!(
+        "generation {generation} leads to {found} and not to {asked}: what was stored between them \
+         is missing. `-generation {generation}` restores what there is"
+    )))
 }
 
 /// Compares the file with what was sealed of it.

@@ -300,6 +300,7 @@ async fn restore_plan<S: ObjectStore + 'static>(
     let begun = Instant::now();
     let (path, replace) = (options.output.clone(), options.replace);
     let parallelism = options.parallelism;
+    let position = options.target.position();
     log_plan(replica, &plan, options);
     let objects: Vec<_> = plan.objects().map(|(key, size)| (key.to_string(), size)).collect();
     let total = objects.iter().map(|(_, size)| size).sum();
@@ -313,7 +314,7 @@ async fn restore_plan<S: ObjectStore + 'static>(
     let newest = History::latest(&replica.histories).and_then(History::newest);
     let provenance = newest.map(|(key, _)| Provenance(key));
     let mut work = tokio::task::spawn_blocking(move || {
-        let output = Destination { path, replace, provenance };
+        let output = Destination { path, replace, provenance, position };
         let objects = plan.segments.len() + 1;
         let mut contents = Contents::decode(fetch, objects, threads(parallelism))
             .map_err(|error| Failure::Here(RestoreError::Other(error.into())))?;

@@ -16,6 +16,14 @@ pub enum Target {
 }
 
 impl Target {
+    /// Where a restore must end, if that is known beforehand.
+    pub(super) fn position(self) -> Option<WalPos> {
+        match self {
+            Self::Position(end) => Some(end),
+            Self::Latest | Self::Index(_) | Self::Timestamp(_) => None,
+        }
+    }
+
     /// Whether a snapshot is not beyond the target.
     pub(super) fn includes_snapshot(self, snapshot: &Snapshot) -> bool {
         match self {

@@ -241,6 +241,40 @@ fn without_any_proof_there_is_nothing_to_restore() {
     assert!(restore.says("nothing was verified yet"), "{}", restore.log());
 }
 
+/// A restore of what was proven last gave what was left of it, older and without a word, when the
+/// newest object of that was gone.
+#[test]
+fn what_was_proven_last_is_restored_to_its_end_or_not_at_all() {
+    let site = Site::new();
+    let connection = open(&site.database());
+    connection.execute_batch("CREATE TABLE victim (x)").unwrap();
+    let daemon = site.replicate();
+    eventually("a snapshot", || site.listing().snapshots() > 0);
+    for _ in 0..2 {
+        let segments = site.listing().segments();
+        insert(&connection, 10);
+        eventually("a segment", || site.listing().segments() > segments);
+    }
+    drop(connection);
+    daemon.stop();
+    let replica = site.replica();
+    let settings = format!("path: {}, validation-interval: 50ms", replica.display());
+    site.configure("monitor-interval: 50ms", &[&settings]);
+    let mut daemon = site.replicate();
+    daemon.wait_for("status=ok");
+    daemon.stop();
+    assert_eq!(proven_rows(&site), 20);
+
+    let listing = site.listing();
+    let generation = &listing.only().name;
+    let newest = listing.only().segments.last().unwrap();
+    let directory = replica.join("generations").join(generation).join("wal");
+    fs::remove_file(directory.join(format!("{newest}.wal.lz4"))).unwrap();
+    let (status, log) = restore_last_verified(&site);
+    assert_eq!(status, 1, "{log}");
+    assert!(log.contains(&format!("generation {generation} leads to")), "{log}");
+}
+
 /// Settings with which nothing but the first validation has a reason to read all.
 const ADDED: &str = "sync-interval: 20ms, validation-interval: 200ms";
 
