@@ -77,7 +77,10 @@ async fn verify_replica(
     let mut verified = verify(name, store, &options)
         .await
         .with_context(|| format!("cannot verify replica {name:?} at {location}"))?;
-    if let Some((generation, end)) = acknowledged {
+    let wanted = |generation| arguments.generation.is_none_or(|only| only == generation);
+    if let Some((generation, end)) = acknowledged.filter(|(generation, _)| wanted(*generation))
+        && !verified.is_empty()
+    {
         check_end(&mut verified, generation, end);
     }
     // A generation that was asked for may be in another replica.
@@ -90,16 +93,37 @@ async fn verify_replica(
     Ok(verified.into_iter().map(row).collect())
 }
 
-/// Adds the defect that the newest objects of a generation are missing, which no other object
-/// shows. That they were stored is known only beside the database.
-fn check_end(verified: &mut [Verified], generation: Generation, end: WalPos) {
-    let mut verified = verified.iter_mut().filter(|verified| verified.generation == generation);
-    let Some(verified) = verified.next() else { return };
-    if let Some(found) = verified.end.filter(|found| *found < end) {
-        verified.defects.push(Defect {
+/// Adds the defect that the newest objects of a generation are missing, or all of them, which no
+/// other object shows. That they were stored is known only beside the database.
+fn check_end(verified: &mut Vec<Verified>, generation: Generation, end: WalPos) {
+    let known = verified.iter_mut().find(|verified| verified.generation == generation);
+    let Some(known) = known else { return verified.push(missing(generation, end)) };
+    if let Some(found) = known.end.filter(|found| *found < end) {
+        known.defects.push(Defect {
             object: Key::Segment { generation, pos: found },
             problem: format!("it is missing: the store had acknowledged everything up to {end}"),
         });
+    }
+}
+
+/// A generation of which nothing is there.
+fn missing(generation: Generation, end: WalPos) -> Verified {
+    let defect = Defect {
+        object: Key::Segment { generation, pos: WalPos::start_of(end.index) },
+        problem: format!(
+            "it is missing, and all others of its generation are: the store had acknowledged \
+             everything up to {end}"
+        ),
+    };
+    Verified {
+        generation,
+        from: None,
+        to: None,
+        end: None,
+        objects: 0,
+        bytes: 0,
+        unsealed: 0,
+        defects: vec![defect],
     }
 }
 

@@ -473,6 +473,18 @@ fn the_newest_objects_are_missed_where_it_is_known_that_they_were_stored() {
     let (status, log) = verify(&[]);
     assert_eq!(status, 1, "{log}");
     assert!(log.contains(&key) && log.contains("had acknowledged"), "{log}");
+
+    // All of that generation, while there is another one: that was taken for all there is.
+    let of = |name: &str| site.replica().join("generations").join(name);
+    let other = Path::new(objects().keys().next().unwrap()).components().nth(1).unwrap();
+    let other = other.as_os_str().to_str().unwrap();
+    write(&site.replica(), objects());
+    fs::remove_dir_all(of(&generation.name)).unwrap();
+    let (status, log) = verify(&[]);
+    assert_eq!(status, 1, "{log}");
+    assert!(log.contains(&format!("{}/wal/", generation.name)), "{log}");
+    assert_eq!(verify(&["-generation", other]).0, 0, "that was not asked for");
+    assert_eq!(verify(&["-generation", &generation.name]).0, 1);
     let url = format!("file://{}", site.replica().display());
     assert_eq!(verify(&[&url]).0, 0, "the replica alone does not tell");
 }
