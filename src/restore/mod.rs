@@ -194,11 +194,23 @@ async fn restore_ranked<S: ObjectStore + 'static>(
     options: &RestoreOptions,
     reporting: Reporting,
 ) -> Result<Attempt, RestoreError> {
-    for &at in &ranking.passed_over {
-        let (replica, generation) = (&replicas[owners[at]].name, histories[at].generation);
-        warn!(replica, %generation, "the newest generation has no snapshot, taking an older one");
-    }
     let mut failures: Vec<(usize, anyhow::Error)> = Vec::new();
+    for &at in &ranking.passed_over {
+        let (owner, history) = (owners[at], &histories[at]);
+        let (replica, generation) = (&replicas[owner], history.generation);
+        let of_owner = |at: &&usize| owners[**at] == owner;
+        let older = ranking.usable.iter().find(of_owner).map(|at| histories[*at].generation);
+        let error = match replica.has_lost_its_snapshot(history).await {
+            Ok(false) => {
+                let replica = &replica.name;
+                warn!(replica, %generation, "the newest generation has no snapshot, taking an older one");
+                continue;
+            }
+            Ok(true) => anyhow!(PlanError::SnapshotLost { generation, older }),
+            Err(error) => anyhow!(error),
+        };
+        failures.push((owner, error.context(format!("replica {}", replica.name))));
+    }
     for at in ranking.usable {
         let (owner, replica) = (owners[at], &replicas[owners[at]]);
         if failures.iter().any(|(failed, _)| *failed == owner) {

@@ -11,6 +11,12 @@ pub enum PlanError {
     GenerationMissing(Generation),
     /// There are segments, but nothing to apply them to.
     NoSnapshot(Generation),
+    /// The same, of the newest generation, which is one of ours and so had a snapshot. An older one
+    /// is not taken instead without a word.
+    SnapshotLost {
+        generation: Generation,
+        older: Option<Generation>,
+    },
     /// The oldest snapshot is later than what is asked for.
     NoSnapshotAtOrBefore {
         target: Target,
@@ -35,6 +41,17 @@ impl fmt::Display for PlanError {
             }
             Self::NoSnapshot(generation) => {
                 write!(f, "generation {generation} has WAL segments but no snapshot")
+            }
+            Self::SnapshotLost { generation, older } => {
+                write!(
+                    f,
+                    "the newest generation, {generation}, has no snapshot any more and cannot be \
+                     restored"
+                )?;
+                match older {
+                    Some(older) => write!(f, ". An older one can: `-generation {older}`"),
+                    None => Ok(()),
+                }
             }
             Self::NoSnapshotAtOrBefore { target: Target::Timestamp(time), oldest } => write!(
                 f,

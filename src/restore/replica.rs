@@ -131,6 +131,15 @@ impl<S: ObjectStore> Replica<S> {
         Ok(strays(&seals))
     }
 
+    /// Whether a generation without a snapshot is one of ours: then it had one, because that is
+    /// stored before any segment. Retention takes the snapshots away first, but only when another
+    /// generation is newer.
+    pub(super) async fn has_lost_its_snapshot(&self, history: &History) -> store::Result<bool> {
+        let newest = history.segments.last().filter(|_| history.snapshots.is_empty());
+        let Some(newest) = newest else { return Ok(false) };
+        Ok(self.segment_seal(history, newest).await?.is_some())
+    }
+
     async fn segment_seal(
         &self,
         history: &History,

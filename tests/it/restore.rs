@@ -406,10 +406,38 @@ fn takes_the_newest_generation_that_can_be_restored() {
     let options = RestoreOptions { generation, ..scratch.options() };
     let error = run(vec![("memory", primary.store.clone())], &options).unwrap_err();
     assert!(error.to_string().starts_with("no matching backups found"), "{error}");
-    // A generation without a snapshot cannot be restored.
-    for key in primary.store.keys().iter().filter(|key| key.contains("2/snapshots/")) {
-        primary.store.remove(key);
-    }
+}
+
+/// The newest generation could not be restored, because its snapshot was gone, and an older one was
+/// taken: that is an older database, with a warning and the exit code 0.
+#[test]
+fn a_generation_that_has_lost_its_snapshot_is_not_passed_over() {
+    let two = |sealed| {
+        let (mut primary, states) = history(sealed);
+        let whole = primary.store.deep_clone();
+        primary.begin_generation(2);
+        primary.execute("DELETE FROM t");
+        primary.sync();
+        for key in primary.store.keys().iter().filter(|key| key.contains("2/snapshots/")) {
+            primary.store.remove(key);
+        }
+        (primary, states, whole)
+    };
+    let (primary, states, whole) = two(true);
+    let lost =
+        ["generation, 0000000000000002, has no snapshot any more", "-generation 0000000000000001"];
+    check_error(&primary.store, Target::Latest, &lost);
+    let scratch = Scratch::new();
+    let generation = Some(Generation::from_bits(1));
+    let options = RestoreOptions { generation, ..scratch.options() };
+    run(vec![("memory", primary.store.clone())], &options).unwrap();
+    assert!(fs::read(scratch.output()).unwrap() == *states.last().unwrap());
+    // Another replica is taken, which says that it may be older.
+    let scratch = Scratch::new();
+    let replicas = vec![("lost", primary.store.clone()), ("whole", whole)];
+    assert_eq!(run(replicas, &scratch.options()).unwrap().replica, "whole");
+    // Litestream stores segments while it is still at the first snapshot.
+    let (primary, states, _) = two(false);
     check(&primary.store, Target::Latest, states.last().unwrap());
 }
 
