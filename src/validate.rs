@@ -22,6 +22,7 @@
 
 mod course;
 mod proven;
+mod schedule;
 mod segment;
 
 use std::io::Cursor;
@@ -29,10 +30,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context, bail};
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 
 use crate::format::{Generation, Key, Proof, ProofRecord};
-use crate::replicate::{DatabaseOptions, ReplicaMetrics, ReplicaOptions, fork};
+use crate::replicate::{DatabaseOptions, ReplicaMetrics, ReplicaOptions, acknowledged, fork};
 use crate::restore::{
     AlteredRecord, RestoreError, RestoreOptions, Restored, Target, TemporaryDirectory, Unlinked,
     Verdict, proof_record, restore,
@@ -42,15 +43,13 @@ use crate::store::{Location, ObjectStore, Store};
 use crate::verify::{VerifyOptions, verify};
 use course::{course, until};
 use proven::{Proven, list};
+use schedule::{pause, restore_interval};
 
 /// Requests at a time: the replica is being written meanwhile.
 const PARALLELISM: usize = 2;
 
 /// After a failure. What was listed may have expired while it was read.
 const SECOND_TRY: Duration = Duration::from_secs(5);
-
-/// How long it may be trusted that what was proven is still so, at most.
-const RESTORE_INTERVAL_MAX: Duration = Duration::from_hours(24);
 
 /// A replica whose restores are tried.
 struct Validation<'a> {
@@ -63,6 +62,8 @@ struct Validation<'a> {
 
 /// What a validation came to.
 enum Validated {
+    /// There is no backup, and none is known to have been there.
+    Nothing,
     /// What was added is right.
     Followed { segments: usize },
     Restored {
@@ -81,20 +82,16 @@ pub async fn validate(
     metrics: &ReplicaMetrics,
 ) {
     let mut validation = Validation { database, replica, metrics, proven: None };
+    let mut failures = 0;
     loop {
-        tokio::time::sleep(replica.validation_interval).await;
-        validation.run().await;
+        tokio::time::sleep(pause(replica.validation_interval, failures)).await;
+        failures = if validation.run().await { 0 } else { failures + 1 };
     }
 }
 
-/// How often a replica is restored as a whole at least. A part of the retention: when the database
-/// turns out to be damaged, what was well-formed last must still be there.
-fn restore_interval(retention: Duration) -> Duration {
-    if retention.is_zero() { RESTORE_INTERVAL_MAX } else { RESTORE_INTERVAL_MAX.min(retention / 3) }
-}
-
 impl Validation<'_> {
-    async fn run(&mut self) {
+    /// Says whether it could be told what the replica is worth.
+    async fn run(&mut self) -> bool {
         let (db, name) = (self.database.path.display(), &self.replica.name);
         let began = Instant::now();
         let mut outcome = self.try_once().await;
@@ -105,12 +102,16 @@ impl Validation<'_> {
             outcome = self.try_once().await;
         }
         match outcome {
-            Ok(validated) => self.report(&validated, began.elapsed()),
+            Ok(validated) => {
+                self.report(&validated, began.elapsed());
+                true
+            }
             Err(failure) => {
                 self.proven = None;
                 self.metrics.validated(false);
                 let reason = format!("{failure:#}");
                 error!(%db, name, status = "error", reason, "validator: the replica cannot be restored");
+                false
             }
         }
     }
@@ -118,6 +119,11 @@ impl Validation<'_> {
     fn report(&self, validated: &Validated, elapsed: Duration) {
         let (db, name) = (self.database.path.display(), &self.replica.name);
         let (restored, damage, before) = match validated {
+            Validated::Nothing => {
+                self.metrics.nothing_to_validate();
+                debug!(%db, name, "validator: there is no backup yet");
+                return;
+            }
             Validated::Followed { segments } => {
                 self.metrics.validated(true);
                 let Some((_, Proven { seal, .. })) = &self.proven else { return };
@@ -153,7 +159,8 @@ impl Validation<'_> {
     }
 
     async fn try_once(&mut self) -> anyhow::Result<Validated> {
-        let location = match fork(self.database, &self.replica.name)? {
+        let fork = fork(self.database, &self.replica.name)?;
+        let location = match fork {
             Some(fork) => self.replica.location.below(&Key::fork_root(fork)),
             None => self.replica.location.clone(),
         };
@@ -161,7 +168,7 @@ impl Validation<'_> {
             return Ok(Validated::Followed { segments });
         }
         self.proven = None;
-        self.restore(location).await
+        self.restore(location, fork).await
     }
 
     /// Reads what was added to what is proven. `None`: all is to be restored, too.
@@ -211,7 +218,11 @@ impl Validation<'_> {
         }
     }
 
-    async fn restore(&mut self, location: Location) -> anyhow::Result<Validated> {
+    async fn restore(
+        &mut self,
+        location: Location,
+        fork: Option<Generation>,
+    ) -> anyhow::Result<Validated> {
         let directory = TemporaryDirectory::create("validation")?;
         let options = RestoreOptions {
             output: directory.path().join("replica"),
@@ -225,6 +236,9 @@ impl Validation<'_> {
         let stores = vec![(self.replica.name.clone(), Store::open(&location).await?)];
         let restored = match restore(stores, &options).await {
             Ok(restored) => restored,
+            Err(RestoreError::NoBackup) if self.is_nothing_known(&store, fork).await? => {
+                return Ok(Validated::Nothing);
+            }
             Err(RestoreError::Other(error)) => return Err(error),
             Err(error) => return Err(error.into()),
         };
@@ -252,6 +266,19 @@ impl Validation<'_> {
             self.proven = proven.map(|proven| (location, proven));
         }
         Ok(Validated::Restored { restored, damage, before })
+    }
+
+    /// Whether neither the store has ever acknowledged anything to us, nor anything was validated:
+    /// the database does not exist yet, or the first snapshot is under way. Else a replica without
+    /// a backup has lost it.
+    async fn is_nothing_known(
+        &self,
+        store: &Store,
+        fork: Option<Generation>,
+    ) -> anyhow::Result<bool> {
+        let state_directory = &self.database.state_directory;
+        let acknowledged = acknowledged(state_directory, &self.replica.name, fork)?;
+        Ok(acknowledged.is_none() && self.recorded(store).await? == ProofRecord::default())
     }
 
     /// What earlier validations have recorded. A record that is altered says nothing, and is
@@ -292,14 +319,6 @@ fn next(
 mod tests {
     use super::*;
     use crate::format::Generation;
-
-    #[test]
-    fn a_damage_is_found_before_what_was_good_expires() {
-        let hours = Duration::from_hours;
-        assert_eq!(restore_interval(hours(24)), hours(8));
-        assert_eq!(restore_interval(hours(24 * 7)), hours(24));
-        assert_eq!(restore_interval(Duration::ZERO), hours(24), "kept for ever");
-    }
 
     #[test]
     fn what_was_good_is_remembered_while_the_database_is_damaged() {

@@ -195,6 +195,11 @@ impl ReplicaMetrics {
         self.invalid.set((!right).into());
     }
 
+    /// Says that there is no backup yet that could be wrong.
+    pub fn nothing_to_validate(&self) {
+        self.invalid.set(0);
+    }
+
     /// Says whether a snapshot is being stored in it.
     pub fn set_joining(&self, joining: bool) {
         self.joining.set(joining.into());

@@ -102,7 +102,16 @@ impl Staging {
     pub(super) fn note_fork(&self, fork: Generation) -> io::Result<()> {
         fs::create_dir_all(&self.0)?;
         replace_file(&self.0.join("fork"), format!("{fork}\n").as_bytes(), Durability::Power)?;
-        self.sync_names()
+        self.sync_names()?;
+        self.forget_sent()
+    }
+
+    /// Goes back from a fork to the replica itself.
+    pub(super) fn forget_fork(&self) -> io::Result<()> {
+        if self.fork()?.is_some() {
+            self.forget_sent()?;
+        }
+        remove(&self.0.join("fork"))
     }
 
     /// Makes the directory durable: it may be new, and so may the one that it is in.
@@ -110,9 +119,9 @@ impl Staging {
         self.0.ancestors().take(2).try_for_each(sync_parent)
     }
 
-    /// Goes back from a fork to the replica itself.
-    pub(super) fn forget_fork(&self) -> io::Result<()> {
-        remove(&self.0.join("fork"))
+    /// What one place has acknowledged says nothing about another one.
+    fn forget_sent(&self) -> io::Result<()> {
+        remove(&self.0.join("sent"))
     }
 
     /// Makes the segments of a generation durable, and what is known to be sent.
@@ -225,6 +234,7 @@ fn read_directory(path: &Path) -> io::Result<Vec<fs::DirEntry>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::format::Link;
 
     #[test]
     fn keeps_a_segment_until_each_replica_has_it() {
@@ -253,5 +263,22 @@ mod tests {
         far.sync(generation).unwrap();
         far.discard(generation).unwrap();
         assert!(far.generations().unwrap().is_empty());
+    }
+    /// A fork that was still empty counted as one that had lost what the replica had acknowledged.
+    #[test]
+    fn what_one_place_has_acknowledged_is_not_asked_of_another() {
+        let state = tempfile::tempdir().unwrap();
+        let staging = Staging::new(state.path(), "file");
+        let generation = Generation::from_bits(7);
+        let sent = Sent { generation, link: Link(1), end: "00000000_00001038".parse().unwrap() };
+        let note = || staging.note_sent(sent, Durability::Process).unwrap();
+        note();
+        staging.forget_fork().unwrap();
+        assert_eq!(staging.sent().unwrap(), Some(sent), "there was no fork");
+        staging.note_fork(Generation::from_bits(8)).unwrap();
+        assert_eq!(staging.sent().unwrap(), None);
+        note();
+        staging.forget_fork().unwrap();
+        assert_eq!(staging.sent().unwrap(), None);
     }
 }

@@ -2,6 +2,8 @@
 
 use std::fs;
 use std::path::Path;
+use std::thread;
+use std::time::Duration;
 
 use rusqlite::Connection;
 
@@ -273,6 +275,27 @@ fn what_was_proven_last_is_restored_to_its_end_or_not_at_all() {
     let (status, log) = restore_last_verified(&site);
     assert_eq!(status, 1, "{log}");
     assert!(log.contains(&format!("generation {generation} leads to")), "{log}");
+}
+
+/// There was no backup yet, because there was no database, and that was an error, with a health that
+/// was failing. That there is none any more is one.
+#[test]
+fn only_a_backup_that_is_gone_is_missed() {
+    let site =
+        Site::with("monitor-interval: 20ms", "sync-interval: 20ms, validation-interval: 100ms");
+    let mut daemon = site.replicate();
+    // Long enough for a second try.
+    thread::sleep(Duration::from_secs(7));
+    site.write(1, 20);
+    daemon.wait_for("status=ok");
+    for error in ["cannot be restored", "validation failed", "level=ERROR", "level=WARN"] {
+        assert!(!daemon.says(error), "{}", daemon.log());
+    }
+    let generations = site.replica().join("generations");
+    fs::rename(&generations, site.path("gone")).unwrap();
+    daemon.wait_for("validator: the replica cannot be restored");
+    assert!(daemon.says("no matching backups found"), "{}", daemon.log());
+    daemon.kill();
 }
 
 /// Settings with which nothing but the first validation has a reason to read all.
