@@ -38,6 +38,7 @@
 //! * [`failpoint`]: where tests let the process die. Nothing in a release.
 //! * [`mod@format`]: the objects that a replica is made of. Values and bytes.
 //! * `provenance`: what a database file was restored from, noted on the file.
+//! * `utc`: times as text.
 //! * [`wal`]: SQLite's write-ahead log as a file format. Values and bytes.
 //! * [`sqlite`]: a live database that belongs to somebody else.
 //! * [`store`]: where objects are kept.
@@ -91,6 +92,7 @@ pub mod replicate;
 pub mod restore;
 pub mod sqlite;
 pub mod store;
+mod utc;
 pub mod validate;
 pub mod verify;
 pub mod wal;

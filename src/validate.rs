@@ -40,6 +40,7 @@ use crate::restore::{
 };
 use crate::sqlite::integrity_check;
 use crate::store::{Location, ObjectStore, Store};
+use crate::utc;
 use crate::verify::{VerifyOptions, verify};
 use course::{course, until};
 use proven::{Proven, list};
@@ -140,7 +141,7 @@ impl Validation<'_> {
             let good = before.map_or_else(
                 || "it is not known when it was good".to_owned(),
                 |proof| {
-                    let proven = humantime::format_rfc3339_seconds(proof.proven);
+                    let proven = utc::seconds(proof.proven);
                     format!("it was good at {proven}: `restore -last-verified` gives that")
                 },
             );

@@ -12,24 +12,6 @@ pub(super) fn parse(text: &str) -> Result<SystemTime, String> {
         .map_err(|_| "must specify in ISO 8601 format (e.g. 2000-01-01T00:00:00Z)".to_owned())
 }
 
-/// A time in UTC, to the second below.
-pub(super) fn seconds(time: SystemTime) -> String {
-    date(OffsetDateTime::from(time)) + "Z"
-}
-
-/// A time in UTC, to the millisecond below.
-pub(super) fn milliseconds(time: SystemTime) -> String {
-    let time = OffsetDateTime::from(time);
-    format!("{}.{:03}Z", date(time), time.millisecond())
-}
-
-fn date(time: OffsetDateTime) -> String {
-    let (year, month, day) = time.to_calendar_date();
-    let (hour, minute, second) = time.to_hms();
-    let month = u8::from(month);
-    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}")
-}
-
 /// How much later `end` is than `start`, as Go writes it, to as many digits as matter to people.
 pub(super) fn lag(start: SystemTime, end: SystemTime) -> String {
     match end.duration_since(start) {
@@ -63,6 +45,7 @@ fn duration(duration: Duration) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::utc;
 
     #[test]
     fn writes_durations_as_go_does() {
@@ -94,8 +77,7 @@ mod tests {
             ("2026-11-22T00:30:00+01:00", "2026-11-21T23:30:00.000Z"),
         ] {
             let time = parse(text).unwrap();
-            assert_eq!(milliseconds(time), expected);
-            assert_eq!(seconds(time), expected[..19].to_owned() + "Z");
+            assert_eq!(utc::milliseconds(time), expected);
         }
         for text in ["", "yesterday", "2026-11-22", "2026-11-22 07:16:02", "1764000000"] {
             assert!(parse(text).is_err(), "{text}");

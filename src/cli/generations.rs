@@ -8,6 +8,7 @@ use super::output::Row;
 use super::{clock, listing};
 use crate::format::{Generation, Key};
 use crate::store::Store;
+use crate::utc;
 
 struct GenerationRow {
     replica: String,
@@ -65,8 +66,8 @@ impl Row for GenerationRow {
             self.replica.clone(),
             self.generation.to_string(),
             clock::lag(self.end, self.changed),
-            clock::seconds(self.start),
-            clock::seconds(self.end),
+            utc::seconds(self.start),
+            utc::seconds(self.end),
         ]
     }
 
@@ -75,8 +76,8 @@ impl Row for GenerationRow {
             "name": self.replica,
             "generation": self.generation.to_string(),
             "lag": clock::lag(self.end, self.changed),
-            "start": clock::seconds(self.start),
-            "end": clock::seconds(self.end),
+            "start": utc::seconds(self.start),
+            "end": utc::seconds(self.end),
         })
     }
 }

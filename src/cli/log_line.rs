@@ -10,8 +10,8 @@ use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::registry::LookupSpan;
 
-use super::clock;
 use crate::config::LogFormat;
+use crate::utc;
 
 pub(super) struct LogLine {
     pub(super) format: LogFormat,
@@ -31,7 +31,7 @@ where
     ) -> fmt::Result {
         let mut fields = Fields::default();
         event.record(&mut fields);
-        let time = clock::milliseconds(SystemTime::now());
+        let time = utc::milliseconds(SystemTime::now());
         let level = *event.metadata().level();
         let line = match self.format {
             LogFormat::Text => text(&time, level, &fields, self.colour)?,

@@ -14,6 +14,7 @@ use crate::restore::{
     RestoreError, RestoreOptions, Target, proof_record, restore, restore_reporting,
 };
 use crate::store::Store;
+use crate::utc;
 
 pub(super) async fn run(arguments: &RestoreArguments) -> anyhow::Result<u8> {
     let target = target(arguments)?;
@@ -76,7 +77,7 @@ async fn newest_proof(stores: Vec<(String, Store)>) -> anyhow::Result<((String, 
         }
     }
     let Some((replica, proof)) = newest else { return Err(nothing_proven(damaged)) };
-    let proven = humantime::format_rfc3339_millis(proof.proven);
+    let proven = utc::milliseconds(proof.proven);
     info!(replica = replica.0, position = %proof.position, %proven, "last verified");
     Ok((replica, proof))
 }
@@ -89,7 +90,7 @@ fn nothing_proven(damaged: Option<SystemTime>) -> anyhow::Error {
         Some(since) => anyhow!(
             "nothing was ever proven: the database was damaged when it was validated first, at {}. \
              An earlier state may be whole (-timestamp): nothing has expired since",
-            humantime::format_rfc3339_seconds(since)
+            utc::seconds(since)
         ),
     }
 }

@@ -1,10 +1,11 @@
 use serde_json::{Value, json};
 
 use super::arguments::ListingArguments;
+use super::listing;
 use super::output::Row;
-use super::{clock, listing};
 use crate::format::{Generation, Key, Snapshot};
 use crate::store::Store;
+use crate::utc;
 
 struct SnapshotRow {
     replica: String,
@@ -40,7 +41,7 @@ impl Row for SnapshotRow {
             self.generation.to_string(),
             self.snapshot.index.get().to_string(),
             self.snapshot.size.to_string(),
-            clock::seconds(self.snapshot.created),
+            utc::seconds(self.snapshot.created),
         ]
     }
 
@@ -50,7 +51,7 @@ impl Row for SnapshotRow {
             "generation": self.generation.to_string(),
             "index": self.snapshot.index.get(),
             "size": self.snapshot.size,
-            "created": clock::seconds(self.snapshot.created),
+            "created": utc::seconds(self.snapshot.created),
         })
     }
 }

@@ -7,10 +7,11 @@ use serde_json::{Value, json};
 use super::arguments::VerifyArguments;
 use super::output::{self, Row};
 use super::source::{self, Source};
-use super::{DONE, clock, forks, logging};
+use super::{DONE, forks, logging};
 use crate::format::{Generation, Key, WalPos};
 use crate::replicate::acknowledged;
 use crate::store::Location;
+use crate::utc;
 use crate::verify::{Defect, Verified, VerifyOptions, verify};
 
 /// Requests at a time.
@@ -179,7 +180,7 @@ impl Row for VerifiedRow {
         &["database", "replica", "generation", "from", "to", "objects", "bytes", "verdict"];
 
     fn cells(&self) -> Vec<String> {
-        let time = |time: Option<SystemTime>| time.map_or("-".to_owned(), clock::seconds);
+        let time = |time: Option<SystemTime>| time.map_or("-".to_owned(), utc::seconds);
         vec![
             self.database.clone().unwrap_or("-".to_owned()),
             self.replica.clone(),
@@ -203,8 +204,8 @@ impl Row for VerifiedRow {
             "database": self.database,
             "replica": self.replica,
             "generation": generation.to_string(),
-            "from": from.map(clock::seconds),
-            "to": to.map(clock::seconds),
+            "from": from.map(utc::seconds),
+            "to": to.map(utc::seconds),
             "end": end.map(|end| end.to_string()),
             "objects": objects,
             "bytes": bytes,

@@ -1,10 +1,11 @@
 use serde_json::{Value, json};
 
 use super::arguments::WalArguments;
+use super::listing;
 use super::output::Row;
-use super::{clock, listing};
 use crate::format::{Generation, Key, Segment};
 use crate::store::Store;
+use crate::utc;
 
 struct SegmentRow {
     replica: String,
@@ -51,7 +52,7 @@ impl Row for SegmentRow {
             self.segment.pos.index.get().to_string(),
             self.segment.pos.offset.to_string(),
             self.segment.size.to_string(),
-            clock::seconds(self.segment.created),
+            utc::seconds(self.segment.created),
         ]
     }
 
@@ -62,7 +63,7 @@ impl Row for SegmentRow {
             "index": self.segment.pos.index.get(),
             "offset": self.segment.pos.offset,
             "size": self.segment.size,
-            "created": clock::seconds(self.segment.created),
+            "created": utc::seconds(self.segment.created),
         })
     }
 }

@@ -47,6 +47,7 @@ pub use temporary::TemporaryDirectory;
 use crate::format::{Generation, History, WalPos};
 use crate::provenance::Provenance;
 use crate::store::ObjectStore;
+use crate::utc;
 use assemble::{Destination, Failure, assemble};
 use contents::{Contents, threads};
 use fetch::{Fetch, Fetched};
@@ -372,11 +373,11 @@ fn log_plan<S>(replica: &Replica<S>, plan: &Plan, options: &RestoreOptions) {
 
 fn log_restored(restored: &Restored, begun: Instant) {
     let Restored { replica, generation, position, bytes, created, verdict } = restored;
-    let created = humantime::format_rfc3339_millis(*created);
+    let created = utc::milliseconds(*created);
     let elapsed = begun.elapsed();
     let verdict = match verdict {
         Verdict::Identical { committed } => {
-            let committed = humantime::format_rfc3339_millis(*committed);
+            let committed = utc::milliseconds(*committed);
             format!("identical to the source at {committed}")
         }
         Verdict::Unsealed => "no seals: checked WAL checksums only".to_owned(),

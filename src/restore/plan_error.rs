@@ -2,6 +2,7 @@ use std::fmt;
 
 use super::Target;
 use crate::format::{Generation, Key, Snapshot, WalIndex};
+use crate::utc;
 
 /// Why there is nothing to restore.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,8 +57,8 @@ impl fmt::Display for PlanError {
             Self::NoSnapshotAtOrBefore { target: Target::Timestamp(time), oldest } => write!(
                 f,
                 "no snapshot at or before {}; the oldest is from {}",
-                humantime::format_rfc3339_millis(*time),
-                humantime::format_rfc3339_millis(oldest.created)
+                utc::milliseconds(*time),
+                utc::milliseconds(oldest.created)
             ),
             Self::NoSnapshotAtOrBefore { target: Target::Index(index), oldest } => {
                 write!(f, "no snapshot at or before index {index}; the oldest is {}", oldest.index)

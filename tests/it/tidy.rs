@@ -8,20 +8,37 @@ use std::path::{Path, PathBuf};
 use proc_macro2::{TokenStream, TokenTree};
 
 /// Which layers of the crate a layer may use.
-const ARROWS: [(&str, &[&str]); 13] = [
+const ARROWS: [(&str, &[&str]); 14] = [
     ("exclusive", &[]),
     ("failpoint", &[]),
     ("format", &[]),
     ("provenance", &["format"]),
+    ("utc", &[]),
     ("wal", &[]),
     ("sqlite", &["failpoint", "wal"]),
     ("store", &["exclusive", "failpoint"]),
-    ("replicate", &["failpoint", "format", "provenance", "wal", "sqlite", "store"]),
-    ("restore", &["exclusive", "failpoint", "format", "provenance", "wal", "sqlite", "store"]),
+    ("replicate", &["failpoint", "format", "provenance", "utc", "wal", "sqlite", "store"]),
+    (
+        "restore",
+        &["exclusive", "failpoint", "format", "provenance", "utc", "wal", "sqlite", "store"],
+    ),
     ("verify", &["format", "wal", "sqlite", "store", "restore"]),
-    ("validate", &["format", "wal", "sqlite", "store", "replicate", "restore", "verify"]),
+    ("validate", &["format", "utc", "wal", "sqlite", "store", "replicate", "restore", "verify"]),
     ("config", &["replicate", "store"]),
-    ("cli", &["format", "sqlite", "store", "replicate", "restore", "validate", "verify", "config"]),
+    (
+        "cli",
+        &[
+            "format",
+            "utc",
+            "sqlite",
+            "store",
+            "replicate",
+            "restore",
+            "validate",
+            "verify",
+            "config",
+        ],
+    ),
 ];
 
 /// Where a word may stand in the code: below which path. A word that ends in `_` is a beginning.

@@ -10,6 +10,7 @@ use crate::replicate::message::Captured;
 use crate::replicate::options::ReplicaOptions;
 use crate::replicate::retention::{expired, needs_snapshot, present};
 use crate::store::{ObjectStore, StoreError};
+use crate::utc;
 
 /// Farther away than anything that is waited for.
 const NEVER: Duration = Duration::from_hours(876_000);
@@ -157,7 +158,7 @@ impl Connected {
         let (db, name) = (self.replica.database.display(), &self.replica.options.name);
         match doubt {
             Doubt::Damaged(since) => {
-                let since = humantime::format_rfc3339_seconds(since);
+                let since = utc::seconds(since);
                 error!(
                     %db, name, objects, %since,
                     "expired history is kept: validation found the database damaged. Restore \

@@ -1,0 +1,74 @@
+//! Times as text, in UTC.
+//!
+//! A time may come from a file system or out of an object, and be anything. What RFC 3339 cannot
+//! write is written as the first or the last moment that it can.
+
+use std::time::SystemTime;
+
+use time::OffsetDateTime;
+
+/// The seconds from 1970 to the beginning of the year 0, and to the end of 9999.
+const FIRST: i64 = -62_167_219_200;
+const LAST: i64 = 253_402_300_799;
+
+/// To the second below, such as `2026-01-02T15:04:05Z`.
+pub(crate) fn seconds(time: SystemTime) -> String {
+    date(moment(time)) + "Z"
+}
+
+/// To the millisecond below, such as `2026-01-02T15:04:05.678Z`.
+pub(crate) fn milliseconds(time: SystemTime) -> String {
+    let moment = moment(time);
+    format!("{}.{:03}Z", date(moment), moment.millisecond())
+}
+
+fn moment(time: SystemTime) -> OffsetDateTime {
+    let (seconds, nanoseconds) = match time.duration_since(SystemTime::UNIX_EPOCH) {
+        Ok(since) => (i64::try_from(since.as_secs()).unwrap_or(LAST), since.subsec_nanos()),
+        Err(before) => {
+            let before = before.duration();
+            let whole = i64::try_from(before.as_secs()).map_or(FIRST, |seconds| -seconds);
+            match before.subsec_nanos() {
+                0 => (whole, 0),
+                part => (whole.saturating_sub(1), 1_000_000_000 - part),
+            }
+        }
+    };
+    let moment = OffsetDateTime::from_unix_timestamp(seconds.clamp(FIRST, LAST));
+    let moment = moment.unwrap_or(OffsetDateTime::UNIX_EPOCH);
+    moment.replace_nanosecond(nanoseconds).unwrap_or(moment)
+}
+
+fn date(time: OffsetDateTime) -> String {
+    let (year, month, day) = time.to_calendar_date();
+    let (hour, minute, second) = time.to_hms();
+    let month = u8::from(month);
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    /// A file that was dated before 1970, and a record that named a time after 9999, ended the
+    /// process in a panic.
+    #[test]
+    fn writes_whatever_time_there_is() {
+        let after = |milliseconds| SystemTime::UNIX_EPOCH + Duration::from_millis(milliseconds);
+        let before = |milliseconds| SystemTime::UNIX_EPOCH - Duration::from_millis(milliseconds);
+        for (time, expected) in [
+            (after(0), "1970-01-01T00:00:00.000Z"),
+            (after(1_795_354_957_218), "2026-11-22T13:42:37.218Z"),
+            (before(1), "1969-12-31T23:59:59.999Z"),
+            (before(1000), "1969-12-31T23:59:59.000Z"),
+            (after(253_402_300_799_999), "9999-12-31T23:59:59.999Z"),
+            (after(999_999_999_999_999_999), "9999-12-31T23:59:59.999Z"),
+            (before(999_999_999_999_999_999), "0000-01-01T00:00:00.001Z"),
+        ] {
+            assert_eq!(milliseconds(time), expected);
+            assert_eq!(seconds(time), expected[..19].to_owned() + "Z");
+        }
+    }
+}
