@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 
-use crate::support::{Site, eventually, open, settle};
+use crate::support::{Listing, Site, eventually, open, settle};
 
 fn side_files(database: &Path) -> [PathBuf; 2] {
     ["-wal", "-shm"].map(|suffix| PathBuf::from(format!("{}{suffix}", database.display())))
@@ -69,6 +69,37 @@ fn a_fresh_database_does_not_eclipse_the_real_one() {
         site.check_restore(&[], &lost);
     }
     assert_eq!(files(&site.replica().join("generations")), objects);
+}
+
+/// What the fork holds expires, and what it was kept apart from does not, however long ago that was
+/// written.
+#[test]
+fn retention_in_a_fork_leaves_the_real_one_alone() {
+    let (site, lost) = lost_volume();
+    let objects = files(&site.replica());
+    let retention = "retention: 1s, retention-check-interval: 100ms, snapshot-interval: 200ms";
+    let path = site.replica();
+    let replica = format!("path: {}, sync-interval: 20ms, {retention}", path.display());
+    site.configure("monitor-interval: 20ms", &[&replica]);
+    site.write(2, 3);
+    for _ in 0..2 {
+        let daemon = site.replicate();
+        eventually("a snapshot in the fork", || {
+            site.forks().first().is_some_and(|fork| Listing::of(fork).snapshots() > 0)
+        });
+        let first = || Listing::of(&site.forks()[0]).only().snapshots[0].clone();
+        let before = first();
+        let connection = open(&site.database());
+        eventually("history of the fork has expired", || {
+            connection.execute_batch("INSERT INTO t DEFAULT VALUES").unwrap();
+            first() != before
+        });
+        drop(connection);
+        daemon.stop();
+        site.check_fork();
+        assert_eq!(files(&site.replica().join("generations")), objects);
+        site.check_restore(&[], &lost);
+    }
 }
 
 #[test]
