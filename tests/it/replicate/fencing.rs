@@ -252,6 +252,36 @@ fn of_one_that_runs_and_its_copy_the_second_one_goes_elsewhere() {
     }
 }
 
+/// The first look for the other one failed. By the next attempt the segment was there already, and
+/// whoever did not know that it had created it would have left it.
+#[test]
+fn who_comes_second_takes_its_segment_back_though_a_look_failed() {
+    let AboutToRestart { one, connection, daemon, sent } = AboutToRestart::new();
+    let other = copy_with_log(&one);
+    other.configure_also("logging: {level: debug}");
+    // Its log goes on.
+    let reader = open(&other.database());
+    reader.execute_batch("BEGIN; SELECT count(*) FROM t").unwrap();
+    let copy = open(&other.database());
+    go_back_one_segment(&other, &one, &sent);
+    let mut copied = other.replicate();
+    // With that it has looked for a successor, and reads nothing any more but what is looked for.
+    copied.wait_for("wal segment written");
+    daemon.signal(Signal::CONT);
+    insert(&connection, 4);
+    all_is_sent(&one, &one);
+    let segments = one.listing().only().segments.clone();
+    other.arm(&format!("{} = eio @ 1", Failpoint::ObjectReading.name()));
+    insert(&copy, 3);
+    copied.wait_for("DIVERGED");
+    assert!(copied.says("sending a segment failed"), "{}", copied.log());
+    assert!(copied.says("another daemon goes on with it"), "{}", copied.log());
+    assert_eq!(one.listing().only().segments, segments, "{}", copied.log());
+    drop((connection, copy, reader));
+    stop_all(vec![daemon, copied]);
+    check_all(&one, &[&one, &other]);
+}
+
 /// What a replica has from us was taken for another daemon's when the note of it was lost: it begins
 /// where the other one's would, which goes on in the old log.
 #[test]
