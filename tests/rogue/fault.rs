@@ -40,6 +40,7 @@ impl Refusal {
     pub(crate) const DENIED: Self = Self { status: 403, code: "AccessDenied" };
     pub(crate) const NO_BUCKET: Self = Self { status: 404, code: "NoSuchBucket" };
     pub(crate) const FULL: Self = Self { status: 507, code: "InsufficientStorage" };
+    pub(crate) const NOT_IMPLEMENTED: Self = Self { status: 501, code: "NotImplemented" };
     pub(crate) const QUOTA: Self = Self { status: 403, code: "QuotaExceeded" };
 
     /// Those that are over after a while.

@@ -4,6 +4,7 @@ use std::io::Cursor;
 
 use litestream::store::{ObjectStore, S3Store, StoreError};
 
+use super::Remote;
 use crate::rogue::{Fault, Habits, Kind, Refusal, Rogue, Rule};
 
 async fn create(store: &S3Store, content: Vec<u8>) -> Result<(), StoreError> {
@@ -50,4 +51,32 @@ async fn an_object_that_was_created_though_nobody_said_so_exists() {
         assert!(matches!(outcome, Err(StoreError::Exists { .. })), "{outcome:?}");
         assert_eq!(rogue.object("k").unwrap(), [1].as_slice());
     }
+}
+
+/// There a second daemon is noticed late, so that somebody should know.
+fn expect_to_be_named(trouble: impl Fn(&Rogue)) {
+    let remote = Remote::new();
+    trouble(&remote.store);
+    let mut daemon = remote.replicate();
+    remote.at_work(&daemon);
+    daemon.wait_for("this store ignores conditional writes");
+    remote.at_work(&daemon);
+    remote.at_work(&daemon);
+    let log = daemon.log();
+    assert_eq!(log.matches("this store ignores conditional writes").count(), 1, "{log}");
+    remote.finish(daemon);
+}
+
+#[test]
+fn a_store_that_ignores_conditions_is_named() {
+    let habits = Habits { ignores_conditions: true, ..Habits::default() };
+    expect_to_be_named(|store| store.set_habits(habits.clone()));
+}
+
+/// It has to be asked again without them, or nothing would ever be stored there.
+#[test]
+fn a_store_that_knows_no_conditions_is_named_and_used() {
+    let rule = Rule::from(Fault::Refuse(Refusal::NOT_IMPLEMENTED));
+    let rule = rule.on(&[Kind::Put]).about("/wal/").times(1);
+    expect_to_be_named(|store| store.misbehave(rule.clone()));
 }
