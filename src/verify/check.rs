@@ -213,7 +213,9 @@ impl Check {
             // Only what a seal says is known, and what is wrong with it was reported.
             // Behind the end of another log it is whole.
             Some(last) => last.seal.filter(|seal| seal.salt == snapshot.salt).map(|seal| seal.end),
-            None => Some(snapshot.start),
+            // Any other than the first one is stored behind the WAL that it follows. By itself each
+            // is whole: only what is applied to it has to reach its end.
+            None => (WalIndex::default() < snapshot.start.index).then_some(snapshot.start),
         };
         if let Some(reached) = reached.filter(|reached| *reached < snapshot.end) {
             let problem =

@@ -488,3 +488,27 @@ fn the_newest_objects_are_missed_where_it_is_known_that_they_were_stored() {
     let url = format!("file://{}", site.replica().display());
     assert_eq!(verify(&[&url]).0, 0, "the replica alone does not tell");
 }
+
+/// A snapshot that is copied in the middle of a log is there before the first segment of that is,
+/// for an instant, or for as long as the daemon is dead. A restore takes it, and it was a defect.
+#[cfg(debug_assertions)]
+#[test]
+fn a_snapshot_that_was_copied_in_the_middle_of_a_log_needs_no_segment_yet() {
+    let site = Site::new();
+    site.write(1, 10);
+    let reader = open(&site.database());
+    reader.execute_batch("BEGIN; SELECT count(*) FROM t").unwrap();
+    site.write(2, 10);
+    site.arm("snapshot-stored = kill");
+    let mut daemon = site.replicate();
+    assert_eq!(daemon.wait(), 128 + 9, "{}", daemon.log());
+    site.disarm();
+    drop(reader);
+    let listing = site.listing();
+    assert_eq!((listing.snapshots(), listing.segments()), (1, 0));
+    let verdict = Verdict::verify(&site.replica(), &["-full", "-json"]);
+    verdict.assert_good("no segment yet");
+    let json: serde_json::Value = serde_json::from_str(&verdict.stdout).unwrap();
+    assert_ne!(json[0]["end"], "00000000_00000000", "{json}");
+    site.restore(&[]);
+}

@@ -117,6 +117,21 @@ fn finds_nothing_in_whole_generations() {
     expect(&later, &[]);
 }
 
+/// The first snapshot of a generation that was copied in the middle of a log, before a segment of
+/// that is there. A restore takes it.
+#[test]
+fn a_snapshot_is_whole_before_its_log_is_begun() {
+    let mut replica = Replica { seals: BTreeMap::new(), link: Link(0) };
+    replica.snapshot(0, 300);
+    expect(&replica, &[]);
+    replica.segment(0, 0, 100);
+    expect(&replica, &["wal/00000000_00000064"]);
+    // A later one is not stored before its log.
+    let mut later = Replica::new();
+    later.snapshot(2, 300);
+    expect(&later, &["wal/00000002_00000000"]);
+}
+
 #[test]
 fn names_what_is_missing() {
     let new = Replica::new;
