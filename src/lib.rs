@@ -67,7 +67,7 @@
 //!    it. That goes on in a fork, a replica of its own below the other one.
 //! 7. A snapshot is stored only if its pages have the digest that was followed in the log.
 //! 8. The tail never waits for a store, and a replica never waits for the database. Between them
-//!    are files; messages only say that there may be something to do.
+//!    are files. Messages say that there may be something to do; no later process needs one.
 //! 9. What is staged outlives the process, and after a clean stop a loss of power. After any other
 //!    loss of power it is not believed: nothing waits for the disk while the application waits for
 //!    us, and what the replica lacks then is in the database, where it is compared or sent anew.

@@ -20,7 +20,7 @@ const SKIPPABLE: u32 = 0x184d_2a50;
 const SKIPPABLE_MASK: u32 = 0xffff_fff0;
 const DATA: u32 = 0x184d_2204;
 
-/// What of a skippable frame is kept; a longer one is skipped without being looked at.
+/// The longest skippable frame that is kept, in bytes of content. Longer ones are skipped.
 const SKIPPABLE_KEPT: u32 = 4096;
 
 /// How many skippable frames an object may have: all that are kept are in memory.

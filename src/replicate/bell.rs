@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 
-/// Wakes the one who follows a database: for a change of it, or because somebody calls.
+/// Wakes the task that follows a database, when the database changed or a message arrived.
 #[derive(Debug)]
 pub(super) struct Bell {
     calls: Notify,

@@ -31,7 +31,7 @@ pub(super) struct Capture {
     pages: PageTable,
     /// See [`continuity`].
     held: bool,
-    /// The end of the log up to which that is so. `None`: it is so for a log that is yet to begin.
+    /// Where the log ended when our read transaction began. `None`: no log had begun.
     held_end: Option<(Salt, u64)>,
     /// Nothing of the log up to the cursor is missing in the database file.
     drained: bool,

@@ -33,8 +33,8 @@ pub(super) struct Cursor {
     pub(super) generation: Generation,
     /// Where the next segment begins.
     pub(super) pos: WalPos,
-    /// What the next segment continues. At the start of a WAL it is that of its header, whatever is
-    /// said here.
+    /// Of the last frame before `pos`, which the next segment continues. Not used at the start of a
+    /// WAL, which continues the checksum of its header.
     pub(super) checksum: Checksum,
     /// How far SQLite's log was read.
     pub(super) place: Place,

@@ -1,7 +1,7 @@
 //! What the tail of a database and its replicas tell each other.
 //!
-//! All of it is hints: what there is to do is on disk, so a message that is lost or repeated
-//! changes nothing.
+//! What there is to do is on disk, and a later process needs none of these messages. Within one
+//! process none may be lost: a replica asks once, and waits for the answer.
 
 use std::sync::{Arc, mpsc};
 

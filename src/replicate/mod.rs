@@ -8,8 +8,8 @@
 //! While a database is looked at, its task has one of a few threads. One more thread waits for
 //! changes, and rings the bell of each database that has changed.
 //!
-//! Between the two are the staging directories, and messages that are only hints. The tail decides
-//! when everything is done.
+//! Between the two are the staging directories, and messages that no later process needs. The tail
+//! decides when everything is done.
 
 mod backoff;
 mod bell;

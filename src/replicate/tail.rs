@@ -72,7 +72,7 @@ pub(super) struct Tail {
     opened: bool,
     /// Nothing was done since it takes as little memory as it can.
     rested: bool,
-    /// Since when every attempt fails.
+    /// When it was logged that every attempt fails. `None`: the last one did not.
     failing: Option<Instant>,
     /// Since when it is to end.
     stopping: Option<Instant>,

@@ -33,6 +33,10 @@ pub enum PlanError {
     },
 }
 
+/// What can be done when something in the middle is missing.
+const BEFORE_THE_LOSS: &str =
+    "restore what was before it with -timestamp, or from another replica with -replica";
+
 impl fmt::Display for PlanError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -41,7 +45,11 @@ impl fmt::Display for PlanError {
                 write!(f, "no matching backups found: there is no generation {generation}")
             }
             Self::NoSnapshot(generation) => {
-                write!(f, "generation {generation} has WAL segments but no snapshot")
+                write!(
+                    f,
+                    "generation {generation} has WAL segments but no snapshot: restore another one \
+                     with -generation, or from another replica with -replica"
+                )
             }
             Self::SnapshotLost { generation, older } => {
                 write!(
@@ -68,12 +76,13 @@ impl fmt::Display for PlanError {
             }
             Self::NoSnapshotAtOrBefore { target: Target::Latest, .. } => write!(f, "no snapshot"),
             Self::SegmentMissing { before } => {
-                write!(f, "a WAL segment is missing before {before}")
+                write!(f, "a WAL segment is missing before {before}: {BEFORE_THE_LOSS}")
             }
             Self::WalMissing { generation, index } => {
                 write!(
                     f,
-                    "all segments of a WAL are missing: generations/{generation}/wal/{index}_*"
+                    "all segments of a WAL are missing, generations/{generation}/wal/{index}_*: \
+                     {BEFORE_THE_LOSS}"
                 )
             }
         }

@@ -4,6 +4,28 @@ use std::time::Duration;
 use rusqlite::config::DbConfig;
 use rusqlite::{OpenFlags, Result};
 
+/// How a checkpoint is made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum CheckpointMode {
+    /// Only looks.
+    Noop,
+    /// Copies what it can while nobody waits for it.
+    Passive,
+    /// Copies all of the log, and empties it.
+    Truncate,
+}
+
+impl CheckpointMode {
+    /// As SQLite names it.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Noop => "NOOP",
+            Self::Passive => "PASSIVE",
+            Self::Truncate => "TRUNCATE",
+        }
+    }
+}
+
 /// What a checkpoint left to be done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Outcome {
@@ -72,9 +94,8 @@ impl Connection {
         self.0.execute_batch("ROLLBACK")
     }
 
-    /// Runs a checkpoint: `PASSIVE`, `TRUNCATE`, or `NOOP`, which only looks.
-    pub(super) fn checkpoint(&self, mode: &str) -> Result<Outcome> {
-        self.0.query_row(&format!("PRAGMA wal_checkpoint({mode})"), [], |row| {
+    pub(super) fn checkpoint(&self, mode: CheckpointMode) -> Result<Outcome> {
+        self.0.query_row(&format!("PRAGMA wal_checkpoint({})", mode.name()), [], |row| {
             Ok(Outcome {
                 busy: row.get::<_, i64>(0)? != 0,
                 frames: row.get(1)?,

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant, UNIX_EPOCH};
 use rusqlite::ErrorCode;
 use rustix::process::{Flock, FlockOffsetType, FlockType, fcntl_getlk};
 
-use super::connection::Connection;
+use super::connection::{CheckpointMode, Connection};
 use super::fingerprint::Fingerprint;
 use super::{LogFile, OpenError, sidecar};
 use crate::failpoint::Failpoint;
@@ -186,7 +186,7 @@ impl Database {
     /// so, or that died, or whose disk failed, before it could. The next writer writes over those.
     fn committed_frames(&self) -> io::Result<u64> {
         for _ in 0..LOOKS_MAX {
-            let outcome = self.spare.checkpoint("NOOP").map_err(io::Error::other)?;
+            let outcome = self.spare.checkpoint(CheckpointMode::Noop).map_err(io::Error::other)?;
             if let Ok(frames) = outcome.frames.try_into() {
                 return Ok(frames);
             }
@@ -254,7 +254,7 @@ impl Database {
             database.spare.begin_read()?;
             std::mem::swap(&mut database.reader, &mut database.spare);
             database.spare.rollback()?;
-            Ok::<_, E>(database.spare.checkpoint("NOOP")?.complete())
+            Ok::<_, E>(database.spare.checkpoint(CheckpointMode::Noop)?.complete())
         })?;
         Ok(self.checkpointed(complete, began))
     }
@@ -265,7 +265,7 @@ impl Database {
     /// All of it is on the disk then. SQLite leaves that to the checkpoint that copies the last
     /// frame (`walCheckpoint` in wal.c), which is made while nobody can write.
     pub fn backfill(&mut self) -> rusqlite::Result<()> {
-        self.spare.checkpoint("PASSIVE")?;
+        self.spare.checkpoint(CheckpointMode::Passive)?;
         Failpoint::LogCopied.reach();
         // An error is met again by that checkpoint.
         let _ = self.file.sync_data();
@@ -342,7 +342,7 @@ impl Database {
     ) -> Result<bool, E> {
         drain(self)?;
         self.reader.rollback()?;
-        let outcome = self.spare.checkpoint("PASSIVE");
+        let outcome = self.spare.checkpoint(CheckpointMode::Passive);
         Failpoint::LogBackfilled.reach();
         // Whatever came of it: from here to the release of the write lock, and only then, there is
         // no read transaction, and nothing can have been appended to the log or restarted it.
@@ -350,7 +350,7 @@ impl Database {
         // Somebody else may have copied the rest meanwhile. Then our read transaction reads the
         // file alone and does not keep the log: who took that for needed would read from another
         // one. Looked at after it has begun, for from then on, if it is not so, the log is kept.
-        Ok(outcome?.complete() || self.spare.checkpoint("NOOP")?.complete())
+        Ok(outcome?.complete() || self.spare.checkpoint(CheckpointMode::Noop)?.complete())
     }
 
     /// Empties the log after a complete checkpoint, so that whatever is written next begins a new
@@ -360,7 +360,7 @@ impl Database {
     /// written since cannot be copied to it, and then the log is not emptied either.
     pub fn truncate_log(&mut self) -> rusqlite::Result<bool> {
         self.spare.set_busy_timeout(Duration::ZERO)?;
-        let outcome = self.spare.checkpoint("TRUNCATE");
+        let outcome = self.spare.checkpoint(CheckpointMode::Truncate);
         self.spare.set_busy_timeout(BUSY_TIMEOUT)?;
         match outcome {
             Err(error) if is_busy(&error) => Ok(false),

@@ -1,25 +1,24 @@
 //! Others who write to the replica, and how soon they are noticed.
 //!
-//! A segment has one of two names: behind the last one, or at the beginning of the next WAL. Who
-//! did not write the generation itself takes both at once (see `Capture::fence`), and who compared
-//! its database with the replica the first one before the second. So of two that go on from the
-//! same state, one finds its name taken.
+//! Two daemons may go on from the same state: one of them with a copy of it, or after a long stop.
+//! The names of segments show that. The next segment either continues the WAL or begins the next
+//! one, and each daemon takes, or checks, both names:
 //!
-//! Unless the log goes on for the one, and was restarted for the other. That is possible when one
-//! begins with a copy of the other's state of that very moment. So each looks for the other's name
-//! after it has stored a segment, and before it tells anybody: at least one comes after both, takes
-//! its segment back, and goes elsewhere. What is left open:
+//! * One that did not write the generation itself takes both at once (`Capture::fence`).
+//! * One that compared its database with the replica takes the first one before the second.
+//! * Everybody else stores its segment, and then looks for the other name before it tells anybody.
+//!   If both have stored one, at least one of the two sees the other's. It takes its own back, and
+//!   goes on in a fork, which begins with all of its database.
 //!
-//! * One that dies before it has taken its segment back leaves it, and so does one that never heard
-//!   that it was stored. Once the other one has gone on, restores leave it out (see
-//!   `restore::strays`), and `verify` names it. Until then they fail, and name the two.
-//! * Who begins a new generation takes no name of the old one. It looks whether that went on
-//!   meanwhile, and takes its snapshot back if so; who writes to the old one looks for the new one
-//!   every [`ALONE`], before it deletes what has expired, and before it ends. What was sent by one
-//!   that was killed in between is in the old generation, and not in what is restored by default;
-//!   and as long as the new one is not written to again, the old one is, whose last object is newer.
+//! What is left open:
 //!
-//! Who goes elsewhere goes on in a fork, which begins with all of its database.
+//! * A daemon that dies before it has taken its segment back leaves it, and so does one that never
+//!   heard that it was stored. Once the other daemon has gone on, restores leave that segment out
+//!   (`restore::strays`), and `verify` names it. Until then they fail, and name the two.
+//! * A daemon that begins a new generation takes no name of the old one. It looks whether that went
+//!   on meanwhile, and takes its snapshot back if so. A daemon that writes to the old one looks for
+//!   the new one every [`ALONE`], and before it ends. If it is killed in between, what it sent is in
+//!   the old generation, and not in what is restored by default.
 
 use std::collections::HashSet;
 use std::time::Duration;

@@ -234,8 +234,8 @@ impl Tail {
         Ok(checkpoint.complete)
     }
 
-    /// Gives the disk back that a log had grown to in an outage, when nobody writes to it any more:
-    /// who did would have to wait. `false` if somebody is in the way.
+    /// Truncates a log that has grown large in an outage. Only while the application is idle, for
+    /// its writes would have to wait. `false` if somebody is in the way.
     pub(super) fn shorten_log(&mut self) -> anyhow::Result<bool> {
         let drained = self.capture.as_ref().is_some_and(Capture::is_drained);
         if drained && self.database.as_ref().map_or(Ok(0), Database::log_bytes)? > LOG_BYTES_KEPT {

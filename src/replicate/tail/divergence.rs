@@ -63,7 +63,7 @@ impl Tail {
     }
 
     /// Finds out, once for each replica that waits for a snapshot, whether the database continues
-    /// what it holds. To be asked before the log is emptied, for that is part of the evidence.
+    /// what it holds. Must come before the log is emptied, which is part of the evidence.
     pub(super) fn choose_destinations(&mut self) -> anyhow::Result<()> {
         for at in 0..self.slots.len() {
             let slot = &self.slots[at];

@@ -22,7 +22,7 @@ const REST_FOR_CHANGES: u64 = 16 << 20;
 /// How often it is tried to get there. Each time less is left, unless the application is faster.
 const ROUNDS_MAX: u32 = 5;
 
-/// How long the application's writers are given way to at the start.
+/// How long to wait for the write lock at the start.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// A database that cannot change while our read transaction lasts.
@@ -71,8 +71,8 @@ impl Tail {
         })
     }
 
-    /// Makes the table of pages anew, from the database as it was at the cursor. `false` if that is
-    /// not to be had any more: the log is another one, or was copied beyond the cursor.
+    /// Makes the table of pages anew, from the database as it was at the cursor. `false` if that
+    /// state no longer exists: the log is another one, or was copied beyond the cursor.
     pub(super) fn rebuild_pages(&mut self) -> anyhow::Result<bool> {
         let (Some(database), Some(capture)) = (&self.database, &mut self.capture) else {
             return Ok(false);

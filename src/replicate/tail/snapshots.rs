@@ -23,7 +23,7 @@ use crate::wal::Checksum;
 /// How long the first replica that is ready for a new generation waits for the others.
 const GATHER: Duration = Duration::from_secs(1);
 
-/// How long the application's writers are given way to.
+/// How long to wait for the write lock.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Tries to take a snapshot at the end of a WAL, after which a new generation begins instead: its

@@ -97,8 +97,7 @@ impl Tail {
         Ok(Next::Step { after, for_changes: !self.schedule.changed && self.failing.is_none() })
     }
 
-    /// Takes less memory, and of the disk, in a pause that is long enough, once: another idle look
-    /// changes nothing.
+    /// Frees caches, and the disk that a long log takes, once in each long pause.
     fn rest(&mut self, pause: Duration) {
         let idle = self.schedule.last_look_was_idle;
         if pause >= REST && !(idle && self.rested) {

@@ -13,8 +13,8 @@ const UNITS: u32 = 1024;
 /// of them has hundreds of gigabytes, and so parts of more than half of it. Small objects are not
 /// counted, and wait for nobody.
 ///
-/// Who waits for it comes next in turn. Room is only taken for what can be sent with it, so nobody
-/// who has some waits for others.
+/// First come, first served. An upload begins only once it has all the room that it needs to send
+/// something, so those that have some never wait for each other.
 #[derive(Clone, Debug)]
 pub(super) struct Memory(Arc<Semaphore>);
 

@@ -71,13 +71,21 @@ fn ends_before_the_first_segment_that_is_too_new() {
     check("0@9 1@2", "0_0@9 1_0@3", target, "1: 00000001_00000000..00000001_00000000");
 }
 
+const REMEDY: &str =
+    "restore what was before it with -timestamp, or from another replica with -replica";
+
 #[test]
 fn refuses_gaps() {
     let segment = |name| {
-        format!("a WAL segment is missing before generations/0000000000000007/wal/{name}.wal.lz4")
+        format!(
+            "a WAL segment is missing before generations/0000000000000007/wal/{name}.wal.lz4: \
+             {REMEDY}"
+        )
     };
     let wal = |name| {
-        format!("all segments of a WAL are missing: generations/0000000000000007/wal/{name}_*")
+        format!(
+            "all segments of a WAL are missing, generations/0000000000000007/wal/{name}_*: {REMEDY}"
+        )
     };
     let latest = Target::Latest;
     check("0@1", "0_9@2", latest, &segment("00000000_00000009"));
