@@ -9,7 +9,7 @@ use std::time::SystemTime;
 use super::before::Before;
 use super::company::successor;
 use super::{Connected, Failures};
-use crate::format::{Content, Generation, History, Key, Link, Seal, Snapshot};
+use crate::format::{Content, Generation, History, Key, Link, Seal, Segment, Snapshot};
 use crate::replicate::staging::Staged;
 use crate::replicate::tip::Tip;
 use crate::store::{Object, ObjectStore, StoreError};
@@ -122,23 +122,30 @@ impl Connected {
         Ok(tip)
     }
 
-    /// Whether the newest segment begins a log, and something else than what it follows ends the
-    /// log before: then it may be what another daemon, or we ourselves, did not live to take back.
+    /// Whether the newest segment begins a log, and follows something else than what ends the log
+    /// before: then it may be what another daemon, or we ourselves, did not live to take back.
     /// Whoever went on from it would make it count.
     async fn is_beside_another(&self, of: &History, newest: &Seal) -> Result<bool, StoreError> {
-        let Seal { start, content, previous, .. } = *newest;
-        // Behind a snapshot something may be left out.
-        let joined = of.snapshots.iter().any(|snapshot| snapshot.index == start.index);
-        if start.offset > 0 || content == Content::Snapshot || joined {
+        let Seal { start, content, previous, generation, .. } = *newest;
+        if start.offset > 0 || content == Content::Snapshot {
             return Ok(false);
         }
+        let snapshot = of.snapshots.iter().find(|snapshot| snapshot.index == start.index);
         let last = of.segments.iter().rfind(|segment| segment.pos < start);
-        let Some(last) = last.filter(|last| last.pos.index.next() == Some(start.index)) else {
-            return Ok(false);
+        let last = last.filter(|last| last.pos.index.next() == Some(start.index));
+        let follows = match (snapshot, last) {
+            // Before that something may be left out. It follows the same.
+            (Some(&Snapshot { index, size, .. }), _) => {
+                let seal = self.seal(Key::Snapshot { generation, index }, size).await?;
+                seal.ok().flatten().map(|seal| seal.previous)
+            }
+            (None, Some(&Segment { pos, size, .. })) => {
+                let seal = self.seal(Key::Segment { generation, pos }, size).await?;
+                seal.ok().flatten().map(|seal| seal.link())
+            }
+            (None, None) => None,
         };
-        let key = Key::Segment { generation: of.generation, pos: last.pos };
-        let last = self.seal(key, last.size).await?.ok().flatten();
-        Ok(last.is_some_and(|last| last.link() != previous))
+        Ok(follows.is_some_and(|follows| follows != previous))
     }
 
     /// The seal of a stored object of that size.

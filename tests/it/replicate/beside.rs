@@ -35,17 +35,29 @@ impl Rivals {
         let path = one.replica();
         let replica = format!("path: {}, sync-interval: 20ms, {settings}", path.display());
         other.configure("monitor-interval: 20ms", &[&replica]);
+        other.configure_also("logging: {level: debug}");
         let reader = open(&other.database());
         reader.execute_batch("BEGIN; SELECT count(*) FROM t").unwrap();
         let copy = open(&other.database());
-        let copied = other.replicate();
+        let mut copied = other.replicate();
+        copied.wait_for("replica goes on");
         Self { one, connection, daemon, other, reader, copy, copied }
     }
 
     /// The other one has gone on in its log, and the first one has died with a segment of the next.
-    fn with_stray_of_next_log(settings: &str) -> Self {
-        let mut rivals = Self::new(often_checkpointed(), settings);
+    fn with_stray_of_next_log() -> Self {
+        let mut rivals = Self::new(often_checkpointed(), "");
         rivals.other_goes_on();
+        rivals.one_leaves_stray();
+        rivals
+    }
+
+    /// The same, and the other one has ended its log with a snapshot before that.
+    fn with_stray_behind_snapshot() -> Self {
+        let mut rivals = Self::new(often_checkpointed(), "snapshot-interval: 50ms");
+        rivals.other_goes_on();
+        rivals.reader.execute_batch("COMMIT").unwrap();
+        eventually("a snapshot of the next log", || rivals.one.listing().snapshots() == 2);
         rivals.one_leaves_stray();
         rivals
     }
@@ -97,7 +109,18 @@ impl Rivals {
 /// with nothing beside it to know better by, and what the other one had acknowledged was left out.
 #[test]
 fn nobody_goes_on_from_a_stray() {
-    let (one, other) = Rivals::with_stray_of_next_log("").end_other();
+    let (one, other) = Rivals::with_stray_of_next_log().end_other();
+    check_who_starts_on_stray(&one, &other);
+}
+
+/// The same behind a snapshot of the log of the stray: nothing could be restored from it any more.
+#[test]
+fn nobody_goes_on_from_a_stray_behind_a_snapshot() {
+    let (one, other) = Rivals::with_stray_behind_snapshot().end_other();
+    check_who_starts_on_stray(&one, &other);
+}
+
+fn check_who_starts_on_stray(one: &Site, other: &Site) {
     settle(&one.database());
     fs::remove_dir_all(one.state()).unwrap();
     let daemon = one.replicate();
@@ -107,7 +130,7 @@ fn nobody_goes_on_from_a_stray() {
     one.write(5, 3);
     let log = daemon.stop();
     assert!(!log.contains("the generation goes on") && log.contains("DIVERGED"), "{log}");
-    check_stray(&one, &other);
+    check_stray(one, other);
     one.check_fork();
 }
 
@@ -164,7 +187,7 @@ fn rows_at(one: &Site, moment: SystemTime) -> i64 {
 
 #[test]
 fn a_moment_behind_a_stray_of_the_next_log_is_restored() {
-    let rivals = Rivals::with_stray_of_next_log("");
+    let rivals = Rivals::with_stray_of_next_log();
     let (expected, moment) = (rows(&rivals.other.database()), moment());
     insert(&rivals.copy, 4);
     all_is_sent(&rivals.one, &rivals.other);
@@ -188,7 +211,7 @@ fn a_moment_behind_a_stray_of_the_same_log_is_restored() {
 /// Its name is that of a later log, but what is behind it is older than what another replica has.
 #[test]
 fn a_replica_does_not_come_first_by_its_stray() {
-    let rivals = Rivals::with_stray_of_next_log("");
+    let rivals = Rivals::with_stray_of_next_log();
     insert(&rivals.copy, 4);
     all_is_sent(&rivals.one, &rivals.other);
     let (one, other) = rivals.end_other();
@@ -207,15 +230,9 @@ fn a_replica_does_not_come_first_by_its_stray() {
     assert_same(&other.database(), &one.restore(&[]));
 }
 
-/// The other one has ended its log with a snapshot, and written nothing since.
 #[test]
 fn a_stray_beside_a_snapshot_of_its_log_is_left_out() {
-    let mut rivals = Rivals::new(often_checkpointed(), "snapshot-interval: 50ms");
-    rivals.other_goes_on();
-    rivals.reader.execute_batch("COMMIT").unwrap();
-    eventually("a snapshot of the next log", || rivals.one.listing().snapshots() == 2);
-    rivals.one_leaves_stray();
-    let (one, other) = rivals.end_other();
+    let (one, other) = Rivals::with_stray_behind_snapshot().end_other();
     check_stray(&one, &other);
     check_index(&one, rows(&other.database()));
 }
