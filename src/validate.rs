@@ -279,7 +279,11 @@ impl Validation<'_> {
     ) -> anyhow::Result<bool> {
         let state_directory = &self.database.state_directory;
         let acknowledged = acknowledged(state_directory, &self.replica.name, fork)?;
-        Ok(acknowledged.is_none() && self.recorded(store).await? == ProofRecord::default())
+        match proof_record(store).await {
+            Ok(record) => Ok(acknowledged.is_none() && record.is_none()),
+            Err(error) if error.is::<AlteredRecord>() => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     /// What earlier validations have recorded. A record that is altered says nothing, and is

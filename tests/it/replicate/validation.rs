@@ -296,6 +296,13 @@ fn only_a_backup_that_is_gone_is_missed() {
     daemon.wait_for("validator: the replica cannot be restored");
     assert!(daemon.says("no matching backups found"), "{}", daemon.log());
     daemon.kill();
+    // Something was validated once, even if nobody can read what.
+    let site = Site::with("monitor-interval: 20ms", "validation-interval: 100ms");
+    fs::create_dir_all(site.replica()).unwrap();
+    fs::write(site.replica().join("verified"), "?").unwrap();
+    let mut daemon = site.replicate();
+    daemon.wait_for("validator: the replica cannot be restored");
+    daemon.stop();
 }
 
 /// Settings with which nothing but the first validation has a reason to read all.
