@@ -59,6 +59,8 @@ impl Case {
 
     fn begin(&mut self, absence: Absence, replica: &'static str) -> anyhow::Result<()> {
         self.store_was_bad = Some(Instant::now());
+        // In a directory that is read-only it cannot be recorded what was proven.
+        self.excuse(&REPLICAS);
         match absence {
             Absence::ReadOnly => {
                 self.await_use()?;

@@ -1,3 +1,4 @@
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::Write;
 use std::sync::Arc;
@@ -52,6 +53,8 @@ pub(crate) struct Case {
     /// A replica that cannot be reached.
     pub(crate) unreachable: Option<&'static str>,
     pub(crate) has_copy: bool,
+    /// Replicas of which validation may have said that they cannot be restored.
+    pub(crate) excused: BTreeSet<&'static str>,
     /// Where the replica is that the settings name.
     pub(crate) store: Option<Arc<Rogue>>,
     /// When something was last wrong with it, or a replica was away for long.
@@ -98,6 +101,7 @@ impl Case {
             known: Vec::new(),
             unreachable: None,
             has_copy: false,
+            excused: BTreeSet::new(),
             store: None,
             store_was_bad: None,
             boot: 1,
@@ -145,15 +149,22 @@ impl Case {
     /// Ends everything, so that the replicas must be what the database is.
     pub(crate) fn come_to_rest(&mut self) -> anyhow::Result<()> {
         self.end_users()?;
+        self.rest_daemon()?;
+        self.check_identical()?;
+        self.verify_replicas()?;
+        for replica in REPLICAS {
+            self.check_some_time(replica)?;
+        }
+        Ok(())
+    }
+
+    /// Ends the daemon when it has everything replicated, with nobody at work.
+    pub(crate) fn rest_daemon(&mut self) -> anyhow::Result<()> {
         let began = Instant::now();
         while self.stop_daemon()? == Some(NOT_ALL) {
             expect_progress(began, "the daemon does not get everything replicated")?;
             self.start_daemon()?;
             sleep(Duration::from_secs(1));
-        }
-        self.check_identical()?;
-        for replica in REPLICAS {
-            self.check_some_time(replica)?;
         }
         Ok(())
     }
@@ -204,6 +215,7 @@ impl Case {
         self.counts.slowest_stop = self.counts.slowest_stop.max(began.elapsed());
         self.note(&format!("the daemon ended with {status} after {:?}", began.elapsed()))?;
         ensure!(!daemon.said().contains("panicked"), "the daemon panicked");
+        self.hear_out(&daemon.said())?;
         let cursor = fs::read_to_string(self.site.state().join("cursor")).unwrap_or_default();
         if cursor.contains("clean true") {
             self.site.mark_synced()?;
@@ -245,7 +257,10 @@ impl Case {
     }
 
     pub(crate) fn kill_daemon(&mut self) -> anyhow::Result<()> {
-        self.daemon.take().map_or(Ok(()), Process::kill)
+        let Some(daemon) = self.daemon.take() else { return Ok(()) };
+        let log = daemon.log();
+        daemon.kill()?;
+        self.hear_out(&fs::read_to_string(log)?)
     }
 
     /// Starts all that use the database, and waits until they do.
@@ -292,7 +307,7 @@ impl Case {
                 bail!("the {name} ended with {status}: {}", last_lines(&process.said()));
             }
         }
-        Ok(())
+        self.daemon.as_ref().map_or(Ok(()), |daemon| self.expect_no_alarm(&daemon.said()))
     }
 }
 

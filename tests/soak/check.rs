@@ -264,6 +264,8 @@ impl Case {
         ensure!(!said.contains("panicked"), "the restore panicked: {}", log.display());
         match status {
             0 => {
+                let proven = said.contains("identical to the source");
+                ensure!(proven, "nothing is proven of it: {}", last_lines(&said));
                 self.counts.restores.compared += 1;
                 self.counts.restores.live += u64::from(live);
                 fs::remove_file(log)?;

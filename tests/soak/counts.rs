@@ -7,6 +7,8 @@ pub(crate) struct Counts {
     pub(crate) faults: BTreeMap<&'static str, u64>,
     /// How often the daemon said that everything was replicated.
     pub(crate) acknowledged: u64,
+    /// How often a daemon found nothing wrong with a replica.
+    pub(crate) validations: u64,
     pub(crate) restores: Restores,
     pub(crate) bytes: u64,
     pub(crate) slowest_stop: Duration,
@@ -31,6 +33,7 @@ impl Counts {
             *self.faults.entry(name).or_default() += count;
         }
         self.acknowledged += other.acknowledged;
+        self.validations += other.validations;
         self.restores.compared += other.restores.compared;
         self.restores.live += other.restores.live;
         self.restores.live_wrong += other.restores.live_wrong;

@@ -189,6 +189,7 @@ impl Case {
         if self.settings.remote == Some(replica) {
             return self.befall(Trouble::Outage);
         }
+        self.excuse(&[replica]);
         let (path, away) = (self.site.replica(replica), self.site.path("away"));
         fs::create_dir_all(&path)?;
         fs::write(&away, "")?;
@@ -220,6 +221,7 @@ impl Case {
         };
         trouble.befall(store, &mut self.random);
         let store = Arc::clone(store);
+        self.excuse(&[replica]);
         self.store_was_bad = Some(Instant::now());
         let unusable = trouble.stops_restores() || trouble.hides_objects();
         self.unreachable = Some(replica).filter(|_| unusable);
@@ -335,6 +337,7 @@ impl Case {
             writeln!(script, "{} = {fault}", failpoint.name())?;
         }
         self.note(&script)?;
+        self.excuse(&REPLICAS);
         self.site.arm(&script)?;
         self.pause(1500);
         match self.random.u32(..4) {

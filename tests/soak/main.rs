@@ -15,6 +15,7 @@ mod harness;
 mod oracle;
 mod power;
 mod process;
+mod proofs;
 mod reader;
 mod record;
 mod rival;

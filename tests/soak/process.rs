@@ -116,6 +116,10 @@ impl Process {
         Ok(())
     }
 
+    pub(crate) fn log(&self) -> PathBuf {
+        self.log.clone()
+    }
+
     /// Everything that was said to its log.
     pub(crate) fn said(&self) -> String {
         fs::read_to_string(&self.log).unwrap_or_default()

@@ -9,6 +9,7 @@ use crate::case::Case;
 use crate::check::{discard, verify};
 use crate::fault::Fault;
 use crate::record::Record;
+use crate::site::REPLICAS;
 use crate::state::State;
 use crate::trouble::Trouble;
 
@@ -69,9 +70,12 @@ impl Case {
         let earlier = self.has_copy && self.random.u32(..3) == 0;
         self.note(if earlier { "a rival with the older copy" } else { "a rival" })?;
         let random = self.random.fork();
+        // Each may find what the other one has yet to take back.
+        self.excuse(&REPLICAS);
         let mut rival = Self::new(self.site.of_rival(), self.settings.clone(), random);
         rival.store.clone_from(&self.store);
         rival.store_was_bad = self.store_was_bad;
+        rival.excuse(&REPLICAS);
         // Another machine, or at least another container.
         rival.boot = self.boot + [0, 1000][self.random.usize(..2)];
         self.site.clone_for_rival(&rival.site, earlier)?;

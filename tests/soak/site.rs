@@ -75,7 +75,8 @@ impl Site {
         settings: &Settings,
         remote: Option<&Rogue>,
     ) -> anyhow::Result<()> {
-        let Settings { checkpoint_pages, checkpoint_interval, snapshots, retention, .. } = settings;
+        let Settings { checkpoint_pages, checkpoint_interval, snapshots, .. } = settings;
+        let Settings { retention, validation, .. } = settings;
         let [one, two] = REPLICAS.map(|name| match remote {
             Some(store) if settings.remote == Some(name) => format!(
                 "type: s3, bucket: {BUCKET}, path: {name}, region: us-east-1, endpoint: '{}'",
@@ -92,8 +93,8 @@ dbs:
   checkpoint-interval: {checkpoint_interval}
   replicas:
   - {{name: one, {one}, sync-interval: 100ms, snapshot-interval: {snapshots},
-      retention: {retention}, retention-check-interval: 1s}}
-  - {{name: two, {two}, sync-interval: 400ms}}
+      retention: {retention}, retention-check-interval: 1s, validation-interval: {validation}}}
+  - {{name: two, {two}, sync-interval: 400ms, validation-interval: {validation}}}
 ",
             self.database().display(),
         );
@@ -266,6 +267,7 @@ pub(crate) struct Settings {
     checkpoint_interval: &'static str,
     snapshots: &'static str,
     retention: &'static str,
+    validation: &'static str,
     /// The replica that is not a directory, but on an S3 server that misbehaves.
     pub(crate) remote: Option<&'static str>,
     /// All transactions are written with `synchronous = FULL`.
@@ -274,7 +276,10 @@ pub(crate) struct Settings {
 
 impl Settings {
     pub(crate) fn choose(random: &mut fastrand::Rng) -> Self {
+        // Without a draw, so that each seed decides what it has always decided.
+        let validation = ["0s", "300ms"][random.clone().usize(..2)];
         Self {
+            validation,
             page_size: 512 << random.u32(..8),
             auto_vacuum: random.u32(..3),
             checkpoint_pages: [10, 50, 1000][random.usize(..3)],

@@ -53,13 +53,14 @@ impl fmt::Display for Tally {
         write!(
             f,
             "soak: {cases} cases, {} faults ({}), {} bytes written, {} times acknowledged, \
-             {compared} restores compared, {live} of them live and {live_wrong} of these wrong, \
+             {} validations, {compared} restores compared, {live} of them live and {live_wrong} of these wrong, \
              {} requests to S3, {} of them went wrong, slowest stop {:.1} s, {hangs} hangs, \
              {} failures {failures:?}",
             counts.faults.values().sum::<u64>(),
             faults.join(", "),
             counts.bytes,
             counts.acknowledged,
+            counts.validations,
             counts.requests,
             counts.requests_struck,
             counts.slowest_stop.as_secs_f64(),
