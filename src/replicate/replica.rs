@@ -7,6 +7,7 @@ mod failures;
 mod maintenance;
 mod patience;
 mod reconcile;
+mod root;
 mod sending;
 
 use std::path::PathBuf;
@@ -24,8 +25,8 @@ use super::options::ReplicaOptions;
 use super::sent::Sent;
 use super::staging::Staging;
 use super::tip::Tip;
-use crate::format::{Generation, Key, Link};
-use crate::store::{Access, Connections, FileStore, Store};
+use crate::format::{Generation, Link};
+use crate::store::Connections;
 use before::Before;
 use company::Company;
 use counted_store::CountedStore;
@@ -129,58 +130,6 @@ impl Replica {
         if connected.replica.captured.changed().await.is_ok() {
             while connected.step().await {}
         }
-    }
-
-    async fn connect(&self) -> Store {
-        let mut failures = Failures::new("connecting");
-        loop {
-            match self.connections.open(&self.options.location).await {
-                Ok(Store::File(store)) => return Store::File(self.like_database(store)),
-                Ok(store) => return store,
-                Err(error) => failures.wait(self, &error).await,
-            }
-        }
-    }
-
-    /// Lets those read the replica who can read the database, as Litestream does.
-    fn like_database(&self, store: FileStore) -> FileStore {
-        let parent = self.database.parent().and_then(|parent| std::fs::metadata(parent).ok());
-        match (std::fs::metadata(&self.database), parent) {
-            (Ok(file), Some(directory)) => {
-                store.with_access(Access::like(&file), Access::like(&directory))
-            }
-            _ => store,
-        }
-    }
-
-    /// What every key begins with: nothing, unless the database is replicated to a fork. As long as
-    /// that cannot be told, nothing is sent anywhere.
-    async fn root(&self) -> String {
-        loop {
-            match self.staging.fork() {
-                Ok(None) => return String::new(),
-                Ok(Some(generation)) => return self.root_of_fork(generation),
-                Err(error) => {
-                    error!(
-                        db = %self.database.display(), name = self.options.name,
-                        "cannot read whether the database is replicated to a fork, will retry: {error}"
-                    );
-                    tokio::time::sleep(PAUSE_MAX).await;
-                }
-            }
-        }
-    }
-
-    fn root_of_fork(&self, generation: Generation) -> String {
-        self.metrics.set_diverged(true);
-        let root = Key::fork_root(generation);
-        error!(
-            db = %self.database.display(), name = self.options.name, fork = root,
-            "DIVERGED: replicating to a fork, because the replica holds another history. What is \
-             restored by default is that, and not this database. Restore the one or the other, or \
-             start once with -on-divergence continue"
-        );
-        root
     }
 
     fn report(&self, report: Report) {

@@ -48,7 +48,13 @@ impl Site {
         connection
     }
 
+    /// Starts a daemon, and waits until it is there: before that, a signal would just end it.
     fn start(&self) -> Daemon {
+        let starts = || {
+            let log = std::fs::read_to_string(self.path("log")).unwrap_or_default();
+            log.matches("msg=litestream").count()
+        };
+        let before = starts();
         let log =
             std::fs::File::options().create(true).append(true).open(self.path("log")).unwrap();
         let child = litestream(self.home.path())
@@ -58,7 +64,9 @@ impl Site {
             .stdin(Stdio::null())
             .spawn()
             .unwrap();
-        Daemon(child)
+        let daemon = Daemon(child);
+        self.wait_for("daemon", || starts() > before);
+        daemon
     }
 
     /// The names of the objects of a replica whose names hold `part`, sorted.

@@ -19,7 +19,7 @@ const TROUBLES: [Trouble; 4] = [
 fn says_in_one_line_what_the_store_did_not_take() {
     with_each(&TROUBLES, |trouble| {
         let remote = Remote::new();
-        remote.site.configure_also("shutdown-timeout: 500ms");
+        remote.site.configure_also("shutdown-timeout: 3s");
         let mut daemon = remote.replicate();
         remote.at_work(&daemon);
         trouble(&remote.store);
@@ -43,7 +43,7 @@ fn says_in_one_line_what_the_store_did_not_take() {
 fn says_in_one_line_that_the_store_never_had_a_snapshot() {
     with_each(&TROUBLES[..3], |trouble| {
         let remote = Remote::new();
-        remote.site.configure_also("shutdown-timeout: 500ms");
+        remote.site.configure_also("shutdown-timeout: 3s");
         remote.site.write(1, 30);
         trouble(&remote.store);
         let mut daemon = remote.site.replicate();
