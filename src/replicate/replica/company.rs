@@ -17,8 +17,8 @@
 //!   (`restore::strays`), and `verify` names it. Until then they fail, and name the two.
 //! * A daemon that begins a new generation takes no name of the old one. It looks whether that went
 //!   on meanwhile, and takes its snapshot back if so. A daemon that writes to the old one looks for
-//!   the new one every [`ALONE`], and before it ends. If it is killed in between, what it sent is in
-//!   the old generation, and not in what is restored by default.
+//!   the new one every [`ALONE`], and before it ends. If it is killed in between, what it has sent
+//!   is in the old generation, and not in what is restored by default.
 
 use std::collections::HashSet;
 use std::time::Duration;
