@@ -198,6 +198,28 @@ impl Seal {
     }
 }
 
+#[cfg(test)]
+impl Seal {
+    /// A segment in the middle of a log, in which everything says something. A test names what
+    /// matters to it.
+    pub(crate) fn example() -> Self {
+        Self {
+            content: Content::Segment,
+            generation: Generation::from_bits(7),
+            start: "00000001_00001038".parse().unwrap(),
+            end: "00000001_00002070".parse().unwrap(),
+            page_size: 4096,
+            pages: 7,
+            committed: SystemTime::UNIX_EPOCH + Duration::from_millis(1_700_000_000_123),
+            salt: *b"saltsalt",
+            checksum: *b"checksum",
+            log: LogPlace { offset: 5_000_000_000, checksum: *b"in-a-log" },
+            digest: Digest(5),
+            previous: Link(6),
+        }
+    }
+}
+
 const ALTERED: &str = "its seal is altered";
 
 /// Fixed-size fields, taken one after the other.

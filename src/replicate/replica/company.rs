@@ -55,6 +55,8 @@ pub(super) struct Company {
     pub(super) snapshot: Option<Key>,
     /// The last segment that was to be sent. It may be there, though nobody said so.
     pub(super) on_its_way: Option<Sent>,
+    /// A snapshot that was to be stored. It may be there, or come to be, though nobody said so.
+    pub(super) snapshot_on_its_way: Option<Key>,
     /// The last segment that this process has created.
     pub(super) created: Option<(Generation, WalPos)>,
 }
@@ -63,6 +65,14 @@ impl Company {
     /// What was seen last is not enough.
     pub(super) fn look_again(&mut self) {
         self.looked = None;
+    }
+
+    /// Whether a snapshot may yet come to be there behind that object. It knows nothing of segments
+    /// that go on from the object in the same log: with those it could not be restored.
+    pub(super) fn is_before_snapshot(&self, newest: &Seal) -> bool {
+        let is_behind =
+            |key: Key| key.generation() == newest.generation && newest.start < key.start();
+        self.snapshot_on_its_way.is_some_and(is_behind)
     }
 }
 
@@ -319,6 +329,22 @@ mod tests {
         assert_eq!(rival(end, end).as_deref(), Some(next), "it has begun the next one");
         let begin = "00000000_00000000";
         assert_eq!(rival(begin, begin), None, "of that there is one name only");
+    }
+
+    #[test]
+    fn nobody_goes_on_before_a_snapshot_that_may_be_there() {
+        let newest = Seal { start: "00000001_00001038".parse().unwrap(), ..Seal::example() };
+        let behind = |index| {
+            let key = Key::Snapshot {
+                generation: newest.generation,
+                index: WalIndex::new(index).unwrap(),
+            };
+            let company = Company { snapshot_on_its_way: Some(key), ..Company::default() };
+            company.is_before_snapshot(&newest)
+        };
+        assert!(behind(2));
+        assert!(!behind(1), "it is followed by that");
+        assert!(!Company::default().is_before_snapshot(&newest));
     }
 
     #[test]

@@ -110,7 +110,9 @@ impl Connected {
         let tip = match latest.and_then(|latest| Some((latest, latest.newest()?))) {
             Some((latest, (key, size))) => {
                 let seal = self.seal(key, size).await?.ok().flatten();
+                // Nobody is to go on from there.
                 let seal = match &seal {
+                    Some(tip) if self.company.is_before_snapshot(tip) => None,
                     Some(tip) if self.is_beside_another(latest, tip).await? => None,
                     _ => seal,
                 };

@@ -247,7 +247,9 @@ impl Connected {
         info!(%db, name, %generation, %index, bytes = snapshot.image.bytes(), "write snapshot");
         let key = snapshot.key().to_string();
         let object = Box::new(snapshot.object());
+        self.company.snapshot_on_its_way = Some(snapshot.key());
         self.store.put(&key, object, snapshot.size_max()).await?;
+        self.company.snapshot_on_its_way = None;
         Failpoint::SnapshotStored.reach();
         if !held {
             self.yield_to_others(generation, &key).await?;

@@ -150,7 +150,9 @@ impl Tail {
             return Ok(None);
         };
         capture.next_index()?;
-        capture.save(&self.state, Durability::Process, false)?;
+        // Whoever went on from before it, after a loss of power, would put segments before the
+        // snapshot that this knows nothing of.
+        capture.save(&self.state, Durability::Power, false)?;
         let image =
             Image::of_file(database.file().clone(), database.page_size(), database.pages()?)
                 .until(&self.lines.cancellation);
