@@ -2,6 +2,7 @@
 
 mod before;
 mod company;
+mod conditions;
 mod counted_store;
 mod failures;
 mod maintenance;
@@ -74,7 +75,7 @@ struct Connected {
     /// What was asked for and did not come yet.
     asked: Option<Asked>,
     last_sent: Option<Instant>,
-    /// It was found out whether the store creates what is there already.
+    /// It was found out whether the store keeps to conditional writes, or it will never be.
     conditions_checked: bool,
     /// Between snapshots that could not be stored.
     snapshot_pause: Backoff,
@@ -125,6 +126,7 @@ impl Replica {
             staging_pause: Backoff::new(PAUSE_MAX),
         };
         connected.probe().await;
+        connected.check_conditions().await;
         connected.replica.metrics.set_oldest_unreplicated(None);
         // Before the tail has looked at the database, nobody knows whether a generation goes on.
         if connected.replica.captured.changed().await.is_ok() {

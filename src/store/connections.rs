@@ -13,6 +13,7 @@ struct Bucket {
     /// Without a prefix.
     location: S3Location,
     store: Arc<OnceCell<S3Store>>,
+    honours_conditions: Arc<OnceCell<bool>>,
 }
 
 impl Connections {
@@ -21,11 +22,26 @@ impl Connections {
         Ok(match location {
             Location::File(root) => Store::File(FileStore::new(root.clone())),
             Location::S3(place) => {
-                let Bucket { location, store } = self.bucket(place);
+                let Bucket { location, store, .. } = self.bucket(place);
                 let store = store.get_or_try_init(|| Box::pin(S3Store::connect(&location))).await?;
                 Store::S3(store.at(&place.prefix))
             }
         })
+    }
+
+    /// Whether the bucket of `location` keeps to the condition of [`super::ObjectStore::create`],
+    /// as all directories do. Found out by `probe`, once for all replicas in a bucket.
+    pub async fn honours_conditions<F: Future<Output = Result<bool>>>(
+        &self,
+        location: &Location,
+        probe: impl FnOnce() -> F,
+    ) -> Result<bool> {
+        match location {
+            Location::File(_) => Ok(true),
+            Location::S3(place) => {
+                self.bucket(place).honours_conditions.get_or_try_init(probe).await.copied()
+            }
+        }
     }
 
     fn bucket(&self, place: &S3Location) -> Bucket {
@@ -34,7 +50,7 @@ impl Connections {
         if let Some(bucket) = buckets.iter().find(|bucket| bucket.location == location) {
             return bucket.clone();
         }
-        let bucket = Bucket { location, store: Arc::default() };
+        let bucket = Bucket { location, store: Arc::default(), honours_conditions: Arc::default() };
         buckets.push(bucket.clone());
         bucket
     }

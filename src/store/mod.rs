@@ -4,6 +4,7 @@
 //! [`ObjectStore`] is held by one set of tests that every implementation runs
 //! (`tests/it/store.rs`).
 
+mod conditions;
 mod connections;
 mod error;
 mod file;
@@ -15,6 +16,7 @@ use std::io::Read;
 use std::ops::Range;
 use std::time::SystemTime;
 
+pub use conditions::honours_conditions;
 pub use connections::Connections;
 pub use error::{Result, StoreError};
 pub use file::{Access, FileStore};

@@ -26,11 +26,6 @@ impl CountedStore {
         self.root = root;
     }
 
-    /// Whether two that create the same object might both succeed.
-    pub(super) fn may_ignore_conditions(&self) -> bool {
-        matches!(self.store, Store::S3(_))
-    }
-
     fn full_key(&self, key: &str) -> String {
         format!("{}{key}", self.root)
     }

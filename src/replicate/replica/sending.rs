@@ -86,7 +86,7 @@ impl Connected {
             }
         }
         Failpoint::SegmentSent.pass()?;
-        self.check_conditions(staged).await?;
+        self.check_conditions().await;
         self.replica.staging.note_sent(Sent::of(&seal), Durability::Process)?;
         staged.remove()?;
         self.tip = Some((staged.generation, seal.link()));
@@ -122,29 +122,6 @@ impl Connected {
         }
         let has_rival = self.has_rival(staged, seal).await?;
         Ok(has_rival.then_some("another daemon goes on with it"))
-    }
-
-    /// Finds out, once, whether the store creates what is there already, and says so: then a second
-    /// daemon is noticed late.
-    async fn check_conditions(&mut self, staged: &Staged) -> anyhow::Result<()> {
-        if self.conditions_checked || !self.store.may_ignore_conditions() {
-            return Ok(());
-        }
-        let file = File::open(&staged.path).context("open a staged segment")?;
-        match self.store.create(&staged.key().to_string(), Box::new(file), staged.bytes).await {
-            Ok(()) => {
-                self.conditions_checked = true;
-                warn!(
-                    name = self.replica.options.name,
-                    "this store ignores conditional writes (If-None-Match): a second daemon that \
-                     writes to this replica may not be noticed before the next start"
-                );
-            }
-            Err(StoreError::Exists { .. }) => self.conditions_checked = true,
-            // Tried again with the next segment.
-            Err(_) => (),
-        }
-        Ok(())
     }
 
     /// Stores another snapshot of a generation that the replica holds. There is no need of it at

@@ -53,30 +53,54 @@ async fn an_object_that_was_created_though_nobody_said_so_exists() {
     }
 }
 
-/// There a second daemon is noticed late, so that somebody should know.
-fn expect_to_be_named(trouble: impl Fn(&Rogue)) {
+/// There a second daemon is noticed late, so that somebody should know before there is one.
+fn expect_to_be_named(trouble: impl Fn(&Rogue), line: &str) {
     let remote = Remote::new();
     trouble(&remote.store);
-    let mut daemon = remote.replicate();
-    remote.at_work(&daemon);
-    daemon.wait_for("this store ignores conditional writes");
+    remote.site.write(1, 30);
+    let mut daemon = remote.site.replicate();
+    daemon.wait_for(line);
     remote.at_work(&daemon);
     remote.at_work(&daemon);
     let log = daemon.log();
-    assert_eq!(log.matches("this store ignores conditional writes").count(), 1, "{log}");
+    assert_eq!(log.matches(line).count(), 1, "{log}");
+    let (named, begun) = (log.find(line), log.find("generation begins"));
+    assert!(named < begun, "before anything is stored: {log}");
     remote.finish(daemon);
+    assert_eq!(remote.keys("conditional-writes").len(), 0);
 }
+
+const IGNORED: &str = "this store ignores conditional writes";
 
 #[test]
 fn a_store_that_ignores_conditions_is_named() {
     let habits = Habits { ignores_conditions: true, ..Habits::default() };
-    expect_to_be_named(|store| store.set_habits(habits.clone()));
+    expect_to_be_named(|store| store.set_habits(habits.clone()), IGNORED);
 }
 
 /// It has to be asked again without them, or nothing would ever be stored there.
 #[test]
 fn a_store_that_knows_no_conditions_is_named_and_used() {
     let rule = Rule::from(Fault::Refuse(Refusal::NOT_IMPLEMENTED));
-    let rule = rule.on(&[Kind::Put]).about("/wal/").times(1);
-    expect_to_be_named(|store| store.misbehave(rule.clone()));
+    let rule = rule.on(&[Kind::Put]).about("conditional-writes").times(1);
+    expect_to_be_named(|store| store.misbehave(rule.clone()), IGNORED);
+}
+
+/// Of a policy that allows the names of Litestream only.
+#[test]
+fn a_store_that_does_not_let_itself_be_asked_is_named_and_used() {
+    let rule = Rule::from(Fault::Refuse(Refusal::DENIED));
+    let rule = rule.on(&[Kind::Put]).about("conditional-writes");
+    let line = "cannot find out whether this store keeps to conditional writes";
+    expect_to_be_named(|store| store.misbehave(rule.clone()), line);
+}
+
+#[test]
+fn a_store_that_keeps_to_conditions_is_asked_without_a_trace() {
+    let remote = Remote::new();
+    let daemon = remote.replicate();
+    remote.at_work(&daemon);
+    assert!(!daemon.log().contains("conditional"), "{}", daemon.log());
+    assert_eq!(remote.keys("conditional-writes").len(), 0);
+    remote.finish(daemon);
 }
