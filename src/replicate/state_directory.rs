@@ -8,6 +8,7 @@ use tracing::warn;
 
 use super::durable::{Durability, remove, replace_file};
 use crate::format::Generation;
+use crate::sqlite::state_directory;
 
 /// The directory for our own state beside a database, held by one process at a time.
 ///
@@ -21,39 +22,38 @@ use crate::format::Generation;
 /// staging/          segments that some replica does not have yet
 /// segment.partial   the segment that is being cut
 /// ```
+///
+/// If it is not where it is by default, beside the database file whatever links lead to that, a
+/// `lock` is held there as well: of two daemons with different names for one database, or with
+/// different places for their state, the second one is refused.
 #[derive(Debug)]
 pub(super) struct StateDirectory {
     path: PathBuf,
-    /// The lock ends with the process, however it ends.
-    _lock: File,
+    /// The locks end with the process, however it ends.
+    _locks: Vec<File>,
 }
 
 impl StateDirectory {
-    /// Makes the directory if needed, and locks it.
+    /// Makes the directory if needed, and locks it and the database.
     pub(super) fn lock(path: &Path, database: &Path) -> anyhow::Result<Self> {
         let make = || format!("make the state directory {}", path.display());
         create_like(path, database.parent()).with_context(make)?;
-        let file = path.join("lock");
-        let mut lock = File::options()
-            .create(true)
-            .append(true)
-            .open(&file)
-            .with_context(|| format!("open {}", file.display()))?;
-        match lock.try_lock() {
-            Ok(()) => (),
-            Err(TryLockError::WouldBlock) => bail!(
-                "{} is already being replicated by another litestream process, which holds {}: \
-                 stop that one first",
-                database.display(),
-                file.display()
-            ),
-            Err(TryLockError::Error(error)) => {
-                return Err(error).with_context(|| format!("lock {}", file.display()));
+        let mut locks = vec![lock(path, database, "another litestream process")?];
+        let beside = resolved(database).map(|database| state_directory(&database));
+        if let Some(beside) =
+            beside.filter(|beside| path.canonicalize().ok().as_ref() != Some(beside))
+        {
+            let by = "another litestream process, or by this one under another name";
+            match create_like(&beside, beside.parent()) {
+                Ok(()) => locks.push(lock(&beside, database, by)?),
+                Err(error) => warn!(
+                    db = %database.display(), path = %beside.display(), %error,
+                    "cannot be locked there: another daemon that keeps its state elsewhere would \
+                     not be refused"
+                ),
             }
         }
-        lock.set_len(0)?;
-        writeln!(lock, "{}", std::process::id())?;
-        Ok(Self { path: path.to_owned(), _lock: lock })
+        Ok(Self { path: path.to_owned(), _locks: locks })
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -112,6 +112,36 @@ impl StateDirectory {
     }
 }
 
+/// The name of a database file without links. `None` while there is not even its directory.
+fn resolved(database: &Path) -> Option<PathBuf> {
+    let beside = || Some(database.parent()?.canonicalize().ok()?.join(database.file_name()?));
+    database.canonicalize().ok().or_else(beside)
+}
+
+/// Takes the lock in a state directory, unless somebody has it.
+fn lock(directory: &Path, database: &Path, by: &str) -> anyhow::Result<File> {
+    let path = directory.join("lock");
+    let mut lock = File::options()
+        .create(true)
+        .append(true)
+        .open(&path)
+        .with_context(|| format!("open {}", path.display()))?;
+    match lock.try_lock() {
+        Ok(()) => (),
+        Err(TryLockError::WouldBlock) => bail!(
+            "{} is already being replicated by {by}, which holds {}: stop that one first",
+            database.display(),
+            path.display()
+        ),
+        Err(TryLockError::Error(error)) => {
+            return Err(error).with_context(|| format!("lock {}", path.display()));
+        }
+    }
+    lock.set_len(0)?;
+    writeln!(lock, "{}", std::process::id())?;
+    Ok(lock)
+}
+
 /// Makes a directory with the owner and, as far as it is private, the mode of its neighbour.
 fn create_like(path: &Path, neighbour: Option<&Path>) -> io::Result<()> {
     if path.is_dir() {
@@ -142,5 +172,27 @@ mod tests {
         assert!(error.contains("is already being replicated"), "{error}");
         drop(first);
         StateDirectory::lock(&state, &database).unwrap();
+    }
+
+    /// Two daemons with a state of their own each would both capture the log, and each would let it
+    /// be reset before the other has read it.
+    #[test]
+    fn lets_one_process_in_whatever_the_database_is_called() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = |name: &str| directory.path().join(name);
+        let (database, link) = (path("a.db"), path("b.db"));
+        std::os::unix::fs::symlink(&database, &link).unwrap();
+        for exists in [false, true] {
+            let elsewhere = StateDirectory::lock(&path("state"), &database).unwrap();
+            for (state, name) in [(path(".a.db-litestream"), &database), (path("other"), &database)]
+            {
+                let error = StateDirectory::lock(&state, name).unwrap_err().to_string();
+                assert!(error.contains("is already being replicated"), "{error}");
+            }
+            let linked = StateDirectory::lock(&path(".b.db-litestream"), &link);
+            assert_eq!(linked.is_err(), exists, "what is not there has no other name yet");
+            drop((elsewhere, linked));
+            fs::write(&database, "").unwrap();
+        }
     }
 }
