@@ -250,37 +250,20 @@ impl Fields<'_> {
 mod tests {
     use super::*;
 
-    fn seal() -> Seal {
-        Seal {
-            content: Content::Segment,
-            generation: Generation::from_bits(0x67c3_7973_6174_9ad0),
-            start: "00000001_00001038".parse().unwrap(),
-            end: "00000001_00002070".parse().unwrap(),
-            page_size: 4096,
-            pages: 7,
-            committed: SystemTime::UNIX_EPOCH + Duration::from_millis(1_700_000_000_123),
-            salt: *b"saltsalt",
-            checksum: *b"checksum",
-            log: LogPlace { offset: 5_000_000_000, checksum: *b"in-a-log" },
-            digest: Digest(5),
-            previous: Link(6),
-        }
-    }
-
     #[test]
     fn is_read_back_from_the_end_of_an_object() {
         let mut object = b"data".to_vec();
-        seal().write(&mut object).unwrap();
+        Seal::example().write(&mut object).unwrap();
         assert_eq!(object.len(), 4 + Seal::SIZE);
-        assert_eq!(Seal::at_end(&object), Ok(Some(seal())));
-        assert_eq!(Seal::at_end(&object[4..]), Ok(Some(seal())));
+        assert_eq!(Seal::at_end(&object), Ok(Some(Seal::example())));
+        assert_eq!(Seal::at_end(&object[4..]), Ok(Some(Seal::example())));
         assert_eq!(Seal::at_end(b"data"), Ok(None));
     }
 
     #[test]
     fn refuses_each_flipped_bit() {
         let mut good = Vec::new();
-        seal().write(&mut good).unwrap();
+        Seal::example().write(&mut good).unwrap();
         for bit in 8 * 8..8 * good.len() {
             let mut bad = good.clone();
             bad[bit / 8] ^= 1 << (bit % 8);
@@ -290,9 +273,9 @@ mod tests {
 
     #[test]
     fn links_a_segment_to_all_before_it() {
-        let other = Seal { previous: Link(7), ..seal() };
-        assert_ne!(seal().link(), other.link());
-        let snapshot = Seal { content: Content::Snapshot, ..seal() };
+        let other = Seal { previous: Link(7), ..Seal::example() };
+        assert_ne!(Seal::example().link(), other.link());
+        let snapshot = Seal { content: Content::Snapshot, ..Seal::example() };
         assert_eq!(snapshot.link(), snapshot.previous);
     }
 }

@@ -56,23 +56,15 @@ fn is_up_to(tip: Key, newest: Key) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::format::{Digest, Link, LogPlace, Seal, WalPos};
-    use std::time::SystemTime;
+    use crate::format::{Digest, Seal, WalPos};
 
     fn seal(generation: u64, end: &str, digest: u128) -> Seal {
         Seal {
-            content: Content::Segment,
             generation: Generation::from_bits(generation),
             start: WalPos::default(),
             end: end.parse().unwrap(),
-            page_size: 4096,
-            pages: 1,
-            committed: SystemTime::UNIX_EPOCH,
-            salt: [0; 8],
-            checksum: [0; 8],
-            log: LogPlace::default(),
             digest: Digest(digest),
-            previous: Link(0),
+            ..Seal::example()
         }
     }
 

@@ -115,25 +115,15 @@ fn pairs<'a>(seals: &'a [&'a Seal]) -> impl Iterator<Item = [&'a Seal; 2]> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::SystemTime;
-
     use super::*;
-    use crate::format::{Digest, Link, LogPlace};
+    use crate::format::Link;
 
     fn seal(name: &str, end: &str, previous: Link) -> Seal {
         Seal {
-            content: Content::Segment,
-            generation: Generation::from_bits(7),
             start: name.parse().unwrap(),
             end: end.parse().unwrap(),
-            page_size: 512,
-            pages: 1,
-            committed: SystemTime::UNIX_EPOCH,
-            salt: [0; 8],
-            checksum: [0; 8],
-            log: LogPlace::default(),
-            digest: Digest(1),
             previous,
+            ..Seal::example()
         }
     }
 

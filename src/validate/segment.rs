@@ -73,9 +73,8 @@ pub(super) fn read(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::format::{Digest, Generation, Link, LogPlace};
+    use crate::format::{Digest, Generation};
     use crate::wal::{FrameWriter, PageSize, Salt};
-    use std::time::SystemTime;
 
     const GENERATION: Generation = Generation::from_bits(7);
 
@@ -86,13 +85,7 @@ mod tests {
             start: WalPos::default(),
             end: WalPos::default(),
             page_size: 512,
-            pages: 1,
-            committed: SystemTime::UNIX_EPOCH,
-            salt: [0; 8],
-            checksum: [0; 8],
-            log: LogPlace::default(),
-            digest: Digest(1),
-            previous: Link(5),
+            ..Seal::example()
         }
     }
 

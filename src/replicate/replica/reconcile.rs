@@ -204,22 +204,14 @@ pub(super) fn follows(staged: &Staged, link: Link) -> io::Result<Result<Seal, St
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::format::{Digest, LogPlace};
+    use crate::format::WalPos;
 
     fn seal(end: &str, previous: Link) -> Seal {
         Seal {
-            content: Content::Segment,
-            generation: Generation::from_bits(7),
-            start: "00000000_00000000".parse().unwrap(),
+            start: WalPos::default(),
             end: end.parse().unwrap(),
-            page_size: 4096,
-            pages: 1,
-            committed: SystemTime::UNIX_EPOCH,
-            salt: [0; 8],
-            checksum: [0; 8],
-            log: LogPlace::default(),
-            digest: Digest::default(),
             previous,
+            ..Seal::example()
         }
     }
 

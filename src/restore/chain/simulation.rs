@@ -1,12 +1,10 @@
 //! Two histories that share their beginning, and replicas in which something was lost or mixed up.
 
-use std::time::SystemTime;
-
 use proptest::prelude::*;
 use proptest::sample::Index;
 
 use super::*;
-use crate::format::{Digest, LogPlace};
+use crate::format::Digest;
 
 const GENERATION: Generation = Generation::from_bits(7);
 
@@ -63,12 +61,11 @@ fn seal(content: Content, start: WalPos, end: WalPos, digest: u128, previous: Li
         end,
         page_size: 512,
         pages: 3,
-        committed: SystemTime::UNIX_EPOCH,
         salt: u64::from(end.index.get()).to_be_bytes(),
         checksum,
-        log: LogPlace::default(),
         digest: Digest(digest),
         previous,
+        ..Seal::example()
     }
 }
 

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use proptest::sample::Index;
 
 use super::*;
-use crate::format::{Digest, Link, LogPlace};
+use crate::format::{Digest, Link};
 
 const GENERATION: Generation = Generation::from_bits(7);
 
@@ -40,14 +40,11 @@ fn seal(content: Content, start: WalPos, end: WalPos, previous: Link) -> Seal {
         generation: GENERATION,
         start,
         end,
-        page_size: 4096,
-        pages: 1,
-        committed: SystemTime::UNIX_EPOCH,
         salt: at,
         checksum: at,
-        log: LogPlace::default(),
         digest: Digest(end.offset.into()),
         previous,
+        ..Seal::example()
     }
 }
 

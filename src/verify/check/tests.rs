@@ -1,7 +1,7 @@
 use std::time::SystemTime;
 
 use super::*;
-use crate::format::{Digest, Link, LogPlace};
+use crate::format::{Digest, Link};
 
 const GENERATION: Generation = Generation::from_bits(7);
 
@@ -80,20 +80,7 @@ fn named(name: &str) -> Key {
 }
 
 fn seal(content: Content, start: WalPos, end: WalPos, previous: Link) -> Seal {
-    Seal {
-        content,
-        generation: GENERATION,
-        start,
-        end,
-        page_size: 4096,
-        pages: 1,
-        committed: SystemTime::UNIX_EPOCH,
-        salt: [0; 8],
-        checksum: [0; 8],
-        log: LogPlace::default(),
-        digest: Digest(0),
-        previous,
-    }
+    Seal { content, generation: GENERATION, start, end, previous, ..Seal::example() }
 }
 
 #[track_caller]

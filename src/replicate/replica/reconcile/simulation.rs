@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::format::{Content, Digest, LogPlace, WalPos};
+use crate::format::{Content, Digest, WalPos};
 
 #[derive(Clone, Copy, Debug)]
 enum Step {
@@ -134,18 +134,11 @@ impl World {
 fn segment(number: u64, content: u128, previous: Link) -> Seal {
     let at = |number: u64| WalPos { offset: number * 100, ..WalPos::default() };
     Seal {
-        content: Content::Segment,
-        generation: Generation::from_bits(7),
         start: at(number),
         end: at(number + 1),
-        page_size: 4096,
-        pages: 1,
-        committed: SystemTime::UNIX_EPOCH,
-        salt: [0; 8],
-        checksum: [0; 8],
-        log: LogPlace::default(),
         digest: Digest(content),
         previous,
+        ..Seal::example()
     }
 }
 
