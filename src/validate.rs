@@ -255,6 +255,15 @@ impl Validation<'_> {
             info!(%db, name, unchecked, "SQLite could not check all of it without the application");
         }
         let before = self.recorded(&store).await?;
+        if let Some(lost) = before.last.filter(|proof| is_lost(proof, &restored)) {
+            let (generation, pos) = (restored.generation, restored.position);
+            bail!(
+                "{} is missing: {} was proven to be restorable at {}",
+                Key::Segment { generation, pos },
+                lost.position,
+                utc::seconds(lost.proven),
+            );
+        }
         if let Some(record) = next(before, &restored, damage.is_some(), SystemTime::now()) {
             let text = record.to_text();
             let length = text.len() as u64;
@@ -301,6 +310,12 @@ impl Validation<'_> {
     }
 }
 
+/// Whether what was proven is not there any more: the newest objects were lost, which is seen in no
+/// other ones. Another generation may be shorter.
+fn is_lost(proof: &Proof, restored: &Restored) -> bool {
+    proof.generation == restored.generation && restored.position < proof.position
+}
+
 /// What is to be recorded now. `None`: nothing else than before.
 ///
 /// What was proven last stays so when the database turns out to be damaged: it is what somebody
@@ -337,6 +352,9 @@ mod tests {
             verdict: Verdict::Unsealed,
         };
         let [first, later] = ["00000000_00001038", "00000001_00001038"].map(restored);
+        let proof = next(ProofRecord::default(), &later, false, at(1)).unwrap().last.unwrap();
+        assert!(is_lost(&proof, &first) && !is_lost(&proof, &later));
+        assert!(!is_lost(&Proof { generation: Generation::from_bits(2), ..proof }, &first));
         let nothing = ProofRecord::default();
         let damaged = next(nothing, &first, true, at(1)).unwrap();
         assert_eq!(damaged, ProofRecord { last: None, damaged: Some(at(1)) });

@@ -82,7 +82,7 @@ Examples:
   litestream verify -full /data/db
   litestream verify -json s3://bucket/db
 
-Quick, as without -full: lists each generation and reads the last 128 bytes of each object, the
+Quick, as without -full: lists each generation and reads the last 144 bytes of each object, the
 seal. Proves that each object is the one that belongs there, and that none is missing in between,
 was cut off, swapped or replaced by an older one. Does not see what was altered before the seal.
 
@@ -91,8 +91,9 @@ temporary file in $TMPDIR, for which there must be room; every checksum and dige
 SQLite checks the integrity of the latest state. Proves that all that is listed can be restored.
 
 That the newest objects are missing is seen where the state directory of the database is, which
-knows what the store acknowledged; from a URL alone it cannot be. Objects that
-Litestream wrote have no seals: the quick way checks only their names.
+knows what the store acknowledged. From a URL alone it is seen up to where validation has proven the
+replica (validation-interval). Objects that Litestream wrote have no seals: the quick way checks
+only their names.
 
 Nothing is reported that was not found again, so a replica may be verified while it is written.
 Exit code: 0 if all is right, 1 if there is a defect, or a replica is empty or cannot be read.";

@@ -8,8 +8,9 @@ use super::arguments::VerifyArguments;
 use super::output::{self, Row};
 use super::source::{self, Source};
 use super::{DONE, forks, logging};
-use crate::format::{Generation, Key, WalPos};
+use crate::format::{Generation, Key, Proof, WalPos};
 use crate::replicate::acknowledged;
+use crate::restore::proof_record;
 use crate::store::Location;
 use crate::utc;
 use crate::verify::{Defect, Verified, VerifyOptions, verify};
@@ -74,15 +75,24 @@ async fn verify_replica(
     };
     let store = source::open(name, location).await?;
     forks::mention(name, &store).await;
+    let context = || format!("cannot verify replica {name:?} at {location}");
+    let proof = proof_record(&store).await.with_context(context)?.and_then(|record| record.last);
     let store = Arc::new(store);
-    let mut verified = verify(name, store, &options)
-        .await
-        .with_context(|| format!("cannot verify replica {name:?} at {location}"))?;
+    let mut verified = verify(name, store, &options).await.with_context(context)?;
     let wanted = |generation| arguments.generation.is_none_or(|only| only == generation);
     if let Some((generation, end)) = acknowledged.filter(|(generation, _)| wanted(*generation))
         && !verified.is_empty()
     {
-        check_end(&mut verified, generation, end);
+        if !verified.iter().any(|verified| verified.generation == generation) {
+            verified.push(missing(generation, end));
+        }
+        let known = format!("the store had acknowledged everything up to {end}");
+        check_end(&mut verified, generation, end, &known);
+    }
+    if let Some(Proof { generation, position, proven }) = proof {
+        // A generation that is not there has expired since.
+        let known = format!("{position} was proven to be restorable at {}", utc::seconds(proven));
+        check_end(&mut verified, generation, position, &known);
     }
     // A generation that was asked for may be in another replica.
     if verified.is_empty() && arguments.generation.is_none() {
@@ -94,16 +104,14 @@ async fn verify_replica(
     Ok(verified.into_iter().map(row).collect())
 }
 
-/// Adds the defect that the newest objects of a generation are missing, or all of them, which no
-/// other object shows. That they were stored is known only beside the database.
-fn check_end(verified: &mut Vec<Verified>, generation: Generation, end: WalPos) {
-    let known = verified.iter_mut().find(|verified| verified.generation == generation);
-    let Some(known) = known else { return verified.push(missing(generation, end)) };
-    if let Some(found) = known.end.filter(|found| *found < end) {
-        known.defects.push(Defect {
-            object: Key::Segment { generation, pos: found },
-            problem: format!("it is missing: the store had acknowledged everything up to {end}"),
-        });
+/// Adds the defect that the newest objects of a generation are missing, which no other object
+/// shows: that it had come to `end` is `known` otherwise.
+fn check_end(verified: &mut [Verified], generation: Generation, end: WalPos, known: &str) {
+    let of = verified.iter_mut().find(|verified| verified.generation == generation);
+    let Some((of, found)) = of.and_then(|of| Some((&mut of.defects, of.end?))) else { return };
+    let object = Key::Segment { generation, pos: found };
+    if found < end && of.iter().all(|defect| defect.object != object) {
+        of.push(Defect { object, problem: format!("it is missing: {known}") });
     }
 }
 

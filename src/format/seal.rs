@@ -37,7 +37,8 @@ pub struct Link(pub u128);
 ///  36  index of end     offset of end
 ///  48  page size        pages
 ///  56  committed                          milliseconds since 1970
-///  64  salt             checksum          of the WAL at the end, as in its frames
+///  64  salt             checksum          of the WAL at the end, as in its frames; in the seal of
+///                                         a snapshot, predecessor + 1 or 0 instead of a checksum
 ///  80  log offset       log checksum      of the log that it was made of
 ///  96  digest
 /// 112  previous
@@ -62,6 +63,11 @@ pub struct Seal {
     pub salt: [u8; 8],
     /// The checksum of the WAL at `end`. Zero in the seal of a snapshot.
     pub checksum: [u8; 8],
+    /// The snapshot before this one that the replica had, with all segments from there to here.
+    ///
+    /// `None` in the seal of a segment, and where a replica begins with a generation, or begins
+    /// anew behind a hole: what it has of it from before does not lead to this snapshot.
+    pub predecessor: Option<WalIndex>,
     /// Where in the log of the database that is: a longer WAL with the same salt.
     pub log: LogPlace,
     /// The digest of the whole database after this object.
@@ -129,7 +135,13 @@ impl Seal {
         bytes.extend(self.pages.to_le_bytes());
         bytes.extend(committed.to_le_bytes());
         bytes.extend(self.salt);
-        bytes.extend(self.checksum);
+        match self.content {
+            Content::Snapshot => {
+                let predecessor = self.predecessor.map_or(0, |index| index.get() + 1);
+                bytes.extend(u64::from(predecessor).to_le_bytes());
+            }
+            Content::Segment => bytes.extend(self.checksum),
+        }
         bytes.extend(self.log.offset.to_le_bytes());
         bytes.extend(self.log.checksum);
         bytes.extend(self.digest.0.to_le_bytes());
@@ -173,7 +185,7 @@ impl Seal {
             1 => Content::Segment,
             _ => return Err(ALTERED),
         };
-        let seal = Self {
+        let mut seal = Self {
             content,
             generation: Generation::from_bits(fields.u64()?),
             start: fields.pos()?,
@@ -185,10 +197,14 @@ impl Seal {
                 .ok_or(ALTERED)?,
             salt: fields.take()?,
             checksum: fields.take()?,
+            predecessor: None,
             log: LogPlace { offset: fields.u64()?, checksum: fields.take()? },
             digest: Digest(u128::from_le_bytes(fields.take()?)),
             previous: Link(u128::from_le_bytes(fields.take()?)),
         };
+        if content == Content::Snapshot {
+            seal.predecessor = index_before(std::mem::take(&mut seal.checksum))?;
+        }
         let signed = bytes.len() - fields.0.len();
         let signature = u128::from_le_bytes(fields.take()?);
         if signature != XxHash3_128::oneshot(&bytes[..signed]) || !fields.0.is_empty() {
@@ -213,10 +229,22 @@ impl Seal {
             committed: SystemTime::UNIX_EPOCH + Duration::from_millis(1_700_000_000_123),
             salt: *b"saltsalt",
             checksum: *b"checksum",
+            predecessor: None,
             log: LogPlace { offset: 5_000_000_000, checksum: *b"in-a-log" },
             digest: Digest(5),
             previous: Link(6),
         }
+    }
+}
+
+/// The index that is one less than a number, if that is not zero.
+fn index_before(number: [u8; 8]) -> Result<Option<WalIndex>, &'static str> {
+    match u64::from_le_bytes(number).checked_sub(1) {
+        Some(index) => {
+            let index = u32::try_from(index).ok().and_then(WalIndex::new);
+            index.map(Some).ok_or(ALTERED)
+        }
+        None => Ok(None),
     }
 }
 
@@ -277,5 +305,16 @@ mod tests {
         assert_ne!(Seal::example().link(), other.link());
         let snapshot = Seal { content: Content::Snapshot, ..Seal::example() };
         assert_eq!(snapshot.link(), snapshot.previous);
+    }
+
+    #[test]
+    fn a_snapshot_names_the_one_before_it() {
+        for predecessor in [None, Some(WalIndex::default()), Some(WalIndex::MAX)] {
+            let content = Content::Snapshot;
+            let seal = Seal { content, checksum: [0; 8], predecessor, ..Seal::example() };
+            let mut object = Vec::new();
+            seal.write(&mut object).unwrap();
+            assert_eq!(Seal::at_end(&object), Ok(Some(seal)));
+        }
     }
 }

@@ -352,6 +352,7 @@ fn seal_at(cursor: &Cursor, start: WalPos) -> Seal {
         committed: cursor.committed,
         salt,
         checksum: cursor.checksum.to_bytes(),
+        predecessor: None,
         log,
         digest: cursor.digest,
         previous: cursor.link,

@@ -3,7 +3,7 @@ use std::sync::Arc;
 
 use super::image::Image;
 use crate::failpoint::Failpoint;
-use crate::format::{Digest, Key, PageDigest, Seal, lz4};
+use crate::format::{Digest, Key, PageDigest, Seal, WalIndex, lz4};
 
 /// A snapshot that is to be stored.
 #[derive(Clone, Debug)]
@@ -21,6 +21,13 @@ impl Snapshot {
     /// The most bytes that the object can have: what cannot be compressed is stored as it is.
     pub(super) fn size_max(&self) -> u64 {
         self.image.bytes() + self.image.bytes() / 1000 + 4096
+    }
+
+    /// The same for a replica that has a snapshot of that index, and all that leads from there to
+    /// this one.
+    pub(super) fn behind(&self, predecessor: WalIndex) -> Self {
+        let seal = Seal { predecessor: Some(predecessor), ..self.seal };
+        Self { seal, ..self.clone() }
     }
 
     /// The object, from its first byte. It is made while it is read, and can be made again.

@@ -58,10 +58,11 @@ pub fn check(history: &History, seals: &BTreeMap<Key, Found>) -> Vec<Defect> {
         .collect();
     check.beginning(&snapshots, &segments);
     for pair in segments.windows(2) {
-        check.neighbours(&pair[0], &pair[1]);
+        check.neighbours(&pair[0], &pair[1], &snapshots);
     }
     for snapshot in &snapshots {
         check.snapshot(snapshot, &segments);
+        check.predecessor(snapshot, &snapshots);
     }
     check.defects
 }
@@ -70,6 +71,17 @@ pub fn check(history: &History, seals: &BTreeMap<Key, Found>) -> Vec<Defect> {
 struct Snapshot {
     index: WalIndex,
     seal: Option<Seal>,
+}
+
+impl Snapshot {
+    fn predecessor(&self) -> Option<WalIndex> {
+        self.seal?.predecessor
+    }
+
+    /// Whether it owes nothing to what is before it.
+    fn begins_anew(&self) -> bool {
+        self.seal.is_some_and(|seal| seal.predecessor.is_none())
+    }
 }
 
 /// A segment, with its seal if that is right by itself.
@@ -144,7 +156,17 @@ impl Check {
     }
 
     /// Checks that nothing is between two segments, and that the one continues the other.
-    fn neighbours(&mut self, one: &Segment, next: &Segment) {
+    fn neighbours(&mut self, one: &Segment, next: &Segment, snapshots: &[Snapshot]) {
+        let between = one.pos.index.get() + 1..=next.pos.index.get();
+        let is_between = |of: &&Snapshot| between.contains(&of.index.get());
+        if let Some(snapshot) = snapshots.iter().filter(is_between).rfind(|of| of.begins_anew()) {
+            // What is before it may have a hole.
+            let begin = WalPos::start_of(snapshot.index);
+            if begin < next.pos {
+                self.missing(begin, next.pos);
+            }
+            return;
+        }
         let end = one.seal.map(|seal| seal.end);
         if one.pos.index == next.pos.index {
             match end {
@@ -192,7 +214,8 @@ impl Check {
         let before = first
             .checked_sub(1)
             .and_then(|at| segments.get(at))
-            .filter(|before| before.pos.index.next() == Some(snapshot.index) && next.is_none());
+            .filter(|before| before.pos.index.next() == Some(snapshot.index) && next.is_none())
+            .filter(|_| seal.predecessor.is_some());
         let (next, before) = (next.and_then(|next| next.seal), before.and_then(|one| one.seal));
         let links = [next.map(|next| next.previous), before.map(|before| before.link())];
         if links.into_iter().flatten().any(|link| link != seal.previous) {
@@ -205,6 +228,19 @@ impl Check {
             }
         }
         self.completion(key, seal, own);
+    }
+
+    /// Checks that the snapshot before one is there, unless it has expired.
+    fn predecessor(&mut self, snapshot: &Snapshot, snapshots: &[Snapshot]) {
+        let Some(index) = snapshot.predecessor() else { return };
+        let oldest = snapshots.first().map(|oldest| oldest.index);
+        let expired = oldest.is_none_or(|oldest| index < oldest);
+        if !expired && !snapshots.iter().any(|other| other.index == index) {
+            let generation = self.generation;
+            let [missing, follows] =
+                [index, snapshot.index].map(|index| Key::Snapshot { generation, index });
+            self.report(missing, format!("it is missing: {follows} was stored after it"));
+        }
     }
 
     /// Checks that the WAL was stored up to the position at which the snapshot was copied.

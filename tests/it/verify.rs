@@ -7,7 +7,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::thread;
+use std::time::{Duration, SystemTime};
 
+use litestream::format::{Generation, Proof, ProofRecord, Seal};
 use rusqlite::Connection;
 
 use crate::cli::litestream;
@@ -182,8 +184,8 @@ fn finds_each_object_that_is_missing() {
     let keys: Vec<&String> = objects().keys().collect();
     let (last_segment, last_snapshot) = (segments().len() - 1, snapshots().len() - 1);
     let missing = |key: &&&String| {
-        // Nothing names the newest segment, and nothing is lost with a later snapshot.
-        **key != segments()[last_segment] && !snapshots()[1..=last_snapshot].contains(*key)
+        // Nothing names the newest segment, nor the newest snapshot.
+        **key != segments()[last_segment] && **key != snapshots()[last_snapshot]
     };
     let cases = keys.iter().filter(missing).map(|&key| {
         let mut objects = objects().clone();
@@ -334,12 +336,12 @@ fn raises_no_alarm_while_the_replica_changes() {
     let mut workload = Workload::new(7);
     let writer = Background::start(move |_| {
         workload.step(&connection).unwrap();
-        thread::sleep(std::time::Duration::from_millis(10));
+        thread::sleep(Duration::from_millis(10));
     });
     eventually("segments", || site.listing().segments() > 3);
     for round in 0..20 {
         Verdict::of(&mut site.command(&["verify"])).assert_good(&format!("round {round}"));
-        thread::sleep(std::time::Duration::from_millis(100));
+        thread::sleep(Duration::from_millis(100));
     }
     for round in 0..3 {
         let mut command = site.command(&["verify", "-full"]);
@@ -487,6 +489,38 @@ fn the_newest_objects_are_missed_where_it_is_known_that_they_were_stored() {
     assert_eq!(verify(&["-generation", &generation.name]).0, 1);
     let url = format!("file://{}", site.replica().display());
     assert_eq!(verify(&[&url]).0, 0, "the replica alone does not tell");
+}
+
+/// By its URL alone, as far as validation had proven it.
+#[test]
+fn the_newest_objects_are_missed_that_were_proven() {
+    let home = tempfile::tempdir().unwrap();
+    let replica = home.path().join("replica");
+    let generation = objects().keys().next().unwrap().split('/').nth(1).unwrap().parse().unwrap();
+    let newest = segments().pop().unwrap();
+    let Seal { end: position, .. } = Seal::at_end(&objects()[newest]).unwrap().unwrap();
+    let proven = SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000);
+    let proof = Proof { generation, position, proven };
+    let record = ProofRecord { last: Some(proof), damaged: None }.to_text().into_bytes();
+    let with = |objects: Objects, record: &[u8]| {
+        let _ = fs::remove_dir_all(&replica);
+        write(&replica, &objects);
+        fs::write(replica.join(ProofRecord::KEY), record).unwrap();
+        Verdict::verify(&replica, &[])
+    };
+    with(objects().clone(), &record).assert_good("all that was proven");
+    let mut lost = objects().clone();
+    lost.remove(newest);
+    let problem = "was proven to be restorable at 2023-11-14T22:13:20Z";
+    with(lost.clone(), &record).assert_finds(newest, problem, "the newest");
+    lost.retain(|key, _| !key.contains("/wal/00000001_"));
+    with(lost, &record).assert_finds(segments()[3], problem, "a whole log");
+    let gone = Proof { generation: Generation::from_bits(1), ..proof };
+    let gone = ProofRecord { last: Some(gone), damaged: None }.to_text();
+    with(objects().clone(), gone.as_bytes()).assert_good("a generation that has expired");
+    let altered = with(objects().clone(), &record[1..]);
+    assert_eq!(altered.status, 1);
+    assert!(altered.stderr.contains("\"verified\" is altered"), "{}", altered.stderr);
 }
 
 /// A snapshot that is copied in the middle of a log is there before the first segment of that is,

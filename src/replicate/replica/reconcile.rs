@@ -207,12 +207,7 @@ mod tests {
     use crate::format::WalPos;
 
     fn seal(end: &str, previous: Link) -> Seal {
-        Seal {
-            start: WalPos::default(),
-            end: end.parse().unwrap(),
-            previous,
-            ..Seal::example()
-        }
+        Seal { start: WalPos::default(), end: end.parse().unwrap(), previous, ..Seal::example() }
     }
 
     #[test]

@@ -86,7 +86,6 @@ impl Connected {
             }
         }
         Failpoint::SegmentSent.pass()?;
-        self.check_conditions().await;
         self.replica.staging.note_sent(Sent::of(&seal), Durability::Process)?;
         staged.remove()?;
         self.tip = Some((staged.generation, seal.link()));
@@ -100,6 +99,7 @@ impl Connected {
             position = %seal.start, sz = staged.bytes, elapsed = ?began.elapsed(),
             "wal segment written",
         );
+        self.check_conditions().await;
         Ok(true)
     }
 
@@ -223,7 +223,13 @@ impl Connected {
         let index = snapshot.seal.start.index;
         info!(%db, name, %generation, %index, bytes = snapshot.image.bytes(), "write snapshot");
         let key = snapshot.key().to_string();
-        let object = Box::new(snapshot.object());
+        let before =
+            self.company.snapshot.filter(|before| held && before.generation() == generation);
+        let sealed = match before.map(|before| before.start().index) {
+            Some(before) if before < index => &snapshot.behind(before),
+            _ => snapshot,
+        };
+        let object = Box::new(sealed.object());
         self.company.snapshot_on_its_way = Some(snapshot.key());
         self.store.put(&key, object, snapshot.size_max()).await?;
         self.company.snapshot_on_its_way = None;

@@ -25,9 +25,11 @@ impl Replica {
     }
 
     fn snapshot(&mut self, index: u32, end: u64) {
+        let snapshots = self.seals.keys().filter(|key| matches!(key, Key::Snapshot { .. }));
+        let predecessor = snapshots.map(|key| key.start().index).max();
         let seal = seal(Content::Snapshot, pos(index, 0), pos(index, end), self.link);
         let key = Key::Snapshot { generation: GENERATION, index: seal.start.index };
-        self.seals.insert(key, Ok(Some(seal)));
+        self.seals.insert(key, Ok(Some(Seal { predecessor, ..seal })));
     }
 
     fn segment(&mut self, index: u32, start: u64, end: u64) {
@@ -102,6 +104,43 @@ fn finds_nothing_in_whole_generations() {
     let mut later = new();
     later.snapshot(2, 0);
     expect(&later, &[]);
+}
+
+#[test]
+fn names_a_snapshot_that_a_later_one_follows() {
+    let later = || {
+        let mut later = Replica::new();
+        later.snapshot(2, 0);
+        later
+    };
+    expect(&later(), &[]);
+    expect(&later().remove("snapshots/00000001"), &["snapshots/00000001"]);
+    let expired = later().remove("snapshots/00000000").remove("wal/00000000_00000000");
+    let expired = expired.remove("wal/00000000_00000064").remove("wal/00000000_000000c8");
+    expect(&expired, &[]);
+}
+
+/// A replica lacked what another one had, and got a snapshot of where the generation was by then.
+#[test]
+fn a_snapshot_may_begin_anew_behind_a_hole() {
+    let with_hole = || {
+        let mut replica = Replica::new();
+        replica.link = Link(77);
+        replica.snapshot(4, 0);
+        let anew = |seal: &mut Seal| seal.predecessor = None;
+        let mut replica = replica.change("snapshots/00000004", anew);
+        replica.segment(4, 0, 100);
+        replica.segment(5, 0, 100);
+        replica
+    };
+    expect(&with_hole(), &[]);
+    expect(&with_hole().remove("wal/00000001_000000c8"), &[]);
+    expect(&with_hole().remove("wal/00000001_00000064"), &["wal/00000001_00000064"]);
+    expect(&with_hole().remove("wal/00000004_00000000"), &["wal/00000004_00000000"]);
+    let owing = with_hole().change("snapshots/00000004", |seal| {
+        seal.predecessor = Some(WalIndex::default());
+    });
+    expect(&owing, &["wal/00000002_00000000"]);
 }
 
 /// The first snapshot of a generation that was copied in the middle of a log, before a segment of

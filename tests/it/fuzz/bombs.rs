@@ -193,6 +193,7 @@ fn a_hundred_thousand_defects_are_reported_at_once() {
         committed: SystemTime::UNIX_EPOCH,
         salt: [0; 8],
         checksum: [0; 8],
+        predecessor: None,
         log: LogPlace::default(),
         digest: Digest(0),
         previous: Link(0),

@@ -240,6 +240,7 @@ impl Primary {
             committed: self.now(),
             salt: self.salt.0,
             checksum: self.checksum.to_bytes(),
+            predecessor: None,
             log: LogPlace::default(),
             digest,
             previous: match content {
