@@ -42,6 +42,7 @@
 //! * [`wal`]: SQLite's write-ahead log as a file format. Values and bytes.
 //! * [`sqlite`]: a live database that belongs to somebody else.
 //! * [`store`]: where objects are kept.
+//! * [`catalog`]: what a replica holds, as its store shows it.
 //! * [`replicate`]: database to store, for ever.
 //! * [`restore`]: store to database, once.
 //! * [`verify`]: whether all that a store holds is right.
@@ -82,6 +83,7 @@
 //! Start reading at `tick` in `replicate/tail.rs`: it is the program.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+pub mod catalog;
 pub mod cli;
 pub mod config;
 mod exclusive;

@@ -32,18 +32,18 @@ use std::time::{Duration, Instant, SystemTime};
 use anyhow::{Context, bail};
 use tracing::{debug, error, info, warn};
 
+use crate::catalog::{self, AlteredRecord};
 use crate::format::{Generation, Key, Proof, ProofRecord};
 use crate::replicate::{DatabaseOptions, ReplicaMetrics, ReplicaOptions, acknowledged, fork};
 use crate::restore::{
-    AlteredRecord, RestoreError, RestoreOptions, Restored, Target, TemporaryDirectory, Unlinked,
-    Verdict, proof_record, restore,
+    RestoreError, RestoreOptions, Restored, Target, TemporaryDirectory, Unlinked, Verdict, restore,
 };
 use crate::sqlite::integrity_check;
-use crate::store::{Location, ObjectStore, Store};
+use crate::store::{self, Location, ObjectStore, Retrying, Store};
 use crate::utc;
 use crate::verify::{VerifyOptions, verify};
 use course::{course, until};
-use proven::{Proven, list};
+use proven::Proven;
 use schedule::{pause, restore_interval};
 
 /// Requests at a time: the replica is being written meanwhile.
@@ -177,8 +177,8 @@ impl Validation<'_> {
         let Some((_, proven)) = self.proven.as_mut().filter(|(at, _)| at == location) else {
             return Ok(None);
         };
-        let store = Store::open(location).await?;
-        let listed = list(&store).await?;
+        let store = open(self.replica, location).await?;
+        let listed = catalog::histories(&store, 1).await?;
         let generation = proven.seal.generation;
         let course = course(&proven.history, proven.seal.end, &listed);
         for segment in &course.segments {
@@ -205,7 +205,7 @@ impl Validation<'_> {
 
     /// Names the objects that are missing or replaced. None are if what changed was only when they
     /// were stored, or what has expired meanwhile.
-    async fn explain(&self, store: Store, generation: Generation) -> anyhow::Result<()> {
+    async fn explain(&self, store: Retrying<Store>, generation: Generation) -> anyhow::Result<()> {
         let options =
             VerifyOptions { generation: Some(generation), full: false, parallelism: PARALLELISM };
         let verified = verify(&self.replica.name, Arc::new(store), &options).await?;
@@ -232,9 +232,9 @@ impl Validation<'_> {
             generation: None,
             parallelism: PARALLELISM,
         };
-        let store = Store::open(&location).await?;
-        let listed = list(&store).await?;
-        let stores = vec![(self.replica.name.clone(), Store::open(&location).await?)];
+        let store = open(self.replica, &location).await?;
+        let listed = catalog::histories(&store, 1).await?;
+        let stores = vec![(self.replica.name.clone(), open(self.replica, &location).await?)];
         let restored = match restore(stores, &options).await {
             Ok(restored) => restored,
             Err(RestoreError::NoBackup) if self.is_nothing_known(&store, fork).await? => {
@@ -283,30 +283,26 @@ impl Validation<'_> {
     /// a backup has lost it.
     async fn is_nothing_known(
         &self,
-        store: &Store,
+        store: &impl ObjectStore,
         fork: Option<Generation>,
     ) -> anyhow::Result<bool> {
         let state_directory = &self.database.state_directory;
         let acknowledged = acknowledged(state_directory, &self.replica.name, fork)?;
-        match proof_record(store).await {
-            Ok(record) => Ok(acknowledged.is_none() && record.is_none()),
-            Err(error) if error.is::<AlteredRecord>() => Ok(false),
-            Err(error) => Err(error),
-        }
+        Ok(acknowledged.is_none() && catalog::proof_record(store).await?.is_none())
     }
 
     /// What earlier validations have recorded. A record that is altered says nothing, and is
     /// written anew.
-    async fn recorded(&self, store: &Store) -> anyhow::Result<ProofRecord> {
-        match proof_record(store).await {
-            Ok(record) => Ok(record.unwrap_or_default()),
-            Err(error) if error.is::<AlteredRecord>() => {
+    async fn recorded(&self, store: &impl ObjectStore) -> store::Result<ProofRecord> {
+        Ok(match catalog::proof_record(store).await? {
+            None => ProofRecord::default(),
+            Some(Ok(record)) => record,
+            Some(Err(AlteredRecord)) => {
                 let (db, name) = (self.database.path.display(), &self.replica.name);
                 warn!(%db, name, "the record of what was proven before is altered, it begins anew");
-                Ok(ProofRecord::default())
+                ProofRecord::default()
             }
-            Err(error) => Err(error),
-        }
+        })
     }
 }
 
@@ -314,6 +310,10 @@ impl Validation<'_> {
 /// other ones. Another generation may be shorter.
 fn is_lost(proof: &Proof, restored: &Restored) -> bool {
     proof.generation == restored.generation && restored.position < proof.position
+}
+
+async fn open(replica: &ReplicaOptions, location: &Location) -> store::Result<Retrying<Store>> {
+    Ok(Retrying::new(&replica.name, Store::open(location).await?))
 }
 
 /// What is to be recorded now. `None`: nothing else than before.

@@ -1,14 +1,15 @@
 use tracing::warn;
 
-use crate::format::Key;
-use crate::store::{ObjectStore, Store};
+use crate::catalog;
+use crate::format::Generation;
+use crate::store::Store;
 
 /// Says which forks a replica has: what is restored by default is none of them, and may not be what
 /// somebody is looking for. An error here is one again where the replica is listed.
 pub(super) async fn mention(replica: &str, store: &Store) {
-    let forks = store.list_directories(Key::FORKS).await.unwrap_or_default();
+    let forks = catalog::forks(store).await.unwrap_or_default();
     if !forks.is_empty() {
-        let forks = forks.join(", ");
+        let forks = forks.iter().map(Generation::to_string).collect::<Vec<_>>().join(", ");
         warn!(
             replica,
             forks,

@@ -6,7 +6,8 @@ use serde_json::{Value, json};
 use super::arguments::ListingArguments;
 use super::output::Row;
 use super::{clock, listing};
-use crate::format::{Generation, Key};
+use crate::catalog;
+use crate::format::Generation;
 use crate::store::Store;
 use crate::utc;
 
@@ -42,9 +43,8 @@ async fn list(
     changed: SystemTime,
 ) -> anyhow::Result<Vec<GenerationRow>> {
     let mut rows = Vec::new();
-    for generation in listing::generations(store).await? {
-        let prefix = Key::generation_prefix(generation);
-        let history = listing::history(store, generation, &prefix).await?;
+    for generation in catalog::generations(store).await? {
+        let history = catalog::history(store, generation).await?;
         if let Some((start, end)) = history.created() {
             rows.push(GenerationRow {
                 replica: replica.to_owned(),

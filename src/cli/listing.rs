@@ -6,8 +6,7 @@ use super::arguments::ListingArguments;
 use super::output::{self, Row};
 use super::source::{self, Source};
 use super::{DONE, forks, logging};
-use crate::format::{Generation, History, Key};
-use crate::store::{ObjectStore, Store};
+use crate::store::Store;
 
 /// Finds the replicas that the arguments name.
 pub(super) fn source(arguments: &ListingArguments) -> anyhow::Result<Source> {
@@ -46,26 +45,4 @@ pub(super) async fn print<R: Row>(
         bail!("{}", failures.join("; "));
     }
     Ok(DONE)
-}
-
-/// The generations that there are, in no meaningful order.
-pub(super) async fn generations(store: &Store) -> anyhow::Result<Vec<Generation>> {
-    let names = store.list_directories(Key::GENERATIONS).await?;
-    Ok(names.iter().filter_map(|name| name.parse().ok()).collect())
-}
-
-/// Those objects of a generation whose keys begin with `prefix`.
-pub(super) async fn history(
-    store: &Store,
-    generation: Generation,
-    prefix: &str,
-) -> anyhow::Result<History> {
-    let mut listed = Vec::new();
-    for object in store.list(prefix).await? {
-        // What has another name was put there by others, and is none of ours.
-        if let Ok(key) = object.key.parse::<Key>() {
-            listed.push((key, object.size, object.created));
-        }
-    }
-    Ok(History::new(generation, listed))
 }

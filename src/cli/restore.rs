@@ -8,12 +8,11 @@ use super::arguments::RestoreArguments;
 use super::progress_bar::ProgressBar;
 use super::source::Source;
 use super::{DONE, logging};
+use crate::catalog;
 use crate::config;
-use crate::format::Proof;
-use crate::restore::{
-    RestoreError, RestoreOptions, Target, proof_record, restore, restore_reporting,
-};
-use crate::store::Store;
+use crate::format::{Proof, ProofRecord};
+use crate::restore::{RestoreError, RestoreOptions, Target, restore, restore_reporting};
+use crate::store::{ObjectStore, Retrying, Store};
 use crate::utc;
 
 pub(super) async fn run(arguments: &RestoreArguments) -> anyhow::Result<u8> {
@@ -63,12 +62,15 @@ pub(super) async fn run(arguments: &RestoreArguments) -> anyhow::Result<u8> {
     }
 }
 
+/// A name and a store.
+type Replica = (String, Retrying<Store>);
+
 /// The replica of which something was proven last, and what that was.
-async fn newest_proof(stores: Vec<(String, Store)>) -> anyhow::Result<((String, Store), Proof)> {
-    let mut newest: Option<((String, Store), Proof)> = None;
+async fn newest_proof(replicas: Vec<Replica>) -> anyhow::Result<(Replica, Proof)> {
+    let mut newest: Option<(Replica, Proof)> = None;
     let mut damaged = None;
-    for (name, store) in stores {
-        let found = proof_record(&store).await.with_context(|| format!("replica {name:?}"))?;
+    for (name, store) in replicas {
+        let found = record(&store).await.with_context(|| format!("replica {name:?}"))?;
         damaged = damaged.or(found.and_then(|found| found.damaged));
         if let Some(found) = found.and_then(|found| found.last)
             && newest.as_ref().is_none_or(|(_, known)| known.proven < found.proven)
@@ -80,6 +82,10 @@ async fn newest_proof(stores: Vec<(String, Store)>) -> anyhow::Result<((String, 
     let proven = utc::milliseconds(proof.proven);
     info!(replica = replica.0, position = %proof.position, %proven, "last verified");
     Ok((replica, proof))
+}
+
+async fn record(store: &impl ObjectStore) -> anyhow::Result<Option<ProofRecord>> {
+    Ok(catalog::proof_record(store).await?.transpose()?)
 }
 
 fn nothing_proven(damaged: Option<SystemTime>) -> anyhow::Error {

@@ -3,7 +3,8 @@ use serde_json::{Value, json};
 use super::arguments::ListingArguments;
 use super::listing;
 use super::output::Row;
-use crate::format::{Generation, Key, Snapshot};
+use crate::catalog;
+use crate::format::{Generation, Snapshot};
 use crate::store::Store;
 use crate::utc;
 
@@ -20,10 +21,9 @@ pub(super) async fn run(arguments: &ListingArguments) -> anyhow::Result<u8> {
 
 async fn list(replica: &str, store: &Store) -> anyhow::Result<Vec<SnapshotRow>> {
     let mut rows = Vec::new();
-    for generation in listing::generations(store).await? {
-        let prefix = Key::snapshots_prefix(generation);
-        let history = listing::history(store, generation, &prefix).await?;
-        rows.extend(history.snapshots.into_iter().map(|snapshot| SnapshotRow {
+    for generation in catalog::generations(store).await? {
+        let snapshots = catalog::snapshots(store, generation).await?;
+        rows.extend(snapshots.into_iter().map(|snapshot| SnapshotRow {
             replica: replica.to_owned(),
             generation,
             snapshot,

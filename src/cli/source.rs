@@ -9,7 +9,7 @@ use super::forks;
 use crate::config::{self, Config, LoggingOptions};
 use crate::format::{Generation, Key};
 use crate::replicate::{DatabaseOptions, Sources};
-use crate::store::{Location, Store};
+use crate::store::{Location, Retrying, Store};
 
 /// A database or a replica, as it was named on the command line.
 pub(super) struct Source {
@@ -121,11 +121,12 @@ impl Source {
         }
     }
 
-    /// Opens all replicas.
-    pub(super) async fn stores(&self) -> anyhow::Result<Vec<(String, Store)>> {
+    /// Opens all replicas, to be read with patience.
+    pub(super) async fn stores(&self) -> anyhow::Result<Vec<(String, Retrying<Store>)>> {
         let mut stores = Vec::new();
         for (name, location) in &self.replicas {
-            stores.push((name.clone(), open(name, location).await?));
+            let store = Retrying::new(name, open(name, location).await?);
+            stores.push((name.clone(), store));
         }
         Ok(stores)
     }

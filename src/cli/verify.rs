@@ -8,10 +8,10 @@ use super::arguments::VerifyArguments;
 use super::output::{self, Row};
 use super::source::{self, Source};
 use super::{DONE, forks, logging};
+use crate::catalog;
 use crate::format::{Generation, Key, Proof, WalPos};
 use crate::replicate::acknowledged;
-use crate::restore::proof_record;
-use crate::store::Location;
+use crate::store::{Location, Retrying};
 use crate::utc;
 use crate::verify::{Defect, Verified, VerifyOptions, verify};
 
@@ -75,9 +75,10 @@ async fn verify_replica(
     };
     let store = source::open(name, location).await?;
     forks::mention(name, &store).await;
+    let store = Arc::new(Retrying::new(name, store));
     let context = || format!("cannot verify replica {name:?} at {location}");
-    let proof = proof_record(&store).await.with_context(context)?.and_then(|record| record.last);
-    let store = Arc::new(store);
+    let record = catalog::proof_record(&*store).await.with_context(context)?;
+    let proof = record.transpose().with_context(context)?.and_then(|record| record.last);
     let mut verified = verify(name, store, &options).await.with_context(context)?;
     let wanted = |generation| arguments.generation.is_none_or(|only| only == generation);
     if let Some((generation, end)) = acknowledged.filter(|(generation, _)| wanted(*generation))

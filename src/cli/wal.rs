@@ -3,7 +3,8 @@ use serde_json::{Value, json};
 use super::arguments::WalArguments;
 use super::listing;
 use super::output::Row;
-use crate::format::{Generation, Key, Segment};
+use crate::catalog;
+use crate::format::{Generation, Segment};
 use crate::store::Store;
 use crate::utc;
 
@@ -26,13 +27,12 @@ async fn list(
 ) -> anyhow::Result<Vec<SegmentRow>> {
     let generations = match only {
         Some(generation) => vec![generation],
-        None => listing::generations(store).await?,
+        None => catalog::generations(store).await?,
     };
     let mut rows = Vec::new();
     for generation in generations {
-        let prefix = Key::segments_prefix(generation);
-        let history = listing::history(store, generation, &prefix).await?;
-        rows.extend(history.segments.into_iter().map(|segment| SegmentRow {
+        let segments = catalog::segments(store, generation).await?;
+        rows.extend(segments.into_iter().map(|segment| SegmentRow {
             replica: replica.to_owned(),
             generation,
             segment,

@@ -57,6 +57,28 @@ impl History {
         history
     }
 
+    /// All objects and their sizes, the snapshots first.
+    pub fn objects(&self) -> impl Iterator<Item = (Key, u64)> {
+        let generation = self.generation;
+        let snapshots = self.snapshots.iter().map(move |snapshot| {
+            (Key::Snapshot { generation, index: snapshot.index }, snapshot.size)
+        });
+        let segments = self
+            .segments
+            .iter()
+            .map(move |segment| (Key::Segment { generation, pos: segment.pos }, segment.size));
+        snapshots.chain(segments)
+    }
+
+    /// Leaves out all objects but those of these keys.
+    pub fn retain(&mut self, is_kept: impl Fn(Key) -> bool) {
+        let generation = self.generation;
+        let key = |snapshot: &Snapshot| Key::Snapshot { generation, index: snapshot.index };
+        self.snapshots.retain(|snapshot| is_kept(key(snapshot)));
+        let key = |segment: &Segment| Key::Segment { generation, pos: segment.pos };
+        self.segments.retain(|segment| is_kept(key(segment)));
+    }
+
     /// The object that the history ends with, and its size: the last segment, unless a snapshot is
     /// newer. `None` without a snapshot, for then nothing can be restored.
     pub fn newest(&self) -> Option<(Key, u64)> {

@@ -41,6 +41,11 @@ impl Key {
         format!("generations/{generation}/wal/")
     }
 
+    /// The prefix of the segments of one log.
+    pub fn log_prefix(generation: Generation, index: WalIndex) -> String {
+        format!("generations/{generation}/wal/{index}_")
+    }
+
     /// Where its content begins.
     pub fn start(self) -> WalPos {
         match self {

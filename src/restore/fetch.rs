@@ -8,7 +8,6 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::task::{AbortHandle, JoinSet};
 
-use super::retry::retrying;
 use crate::store::{ObjectStore, StoreError};
 
 /// What one request asks for at most, and so what may be in memory for each: less costs a server
@@ -111,7 +110,7 @@ async fn request<S: ObjectStore + 'static>(
             let (sender, content) = oneshot::channel();
             let (store, key) = (Arc::clone(&store), key.clone());
             requests.spawn(async move {
-                let _ = sender.send(fetch_piece(&*store, &key, range).await);
+                let _ = sender.send(store.get(&key, range).await);
             });
             while requests.try_join_next().is_some() {}
             if pieces.send(Piece { content, last, _permit: permit }).await.is_err() {
@@ -120,17 +119,6 @@ async fn request<S: ObjectStore + 'static>(
         }
     }
     while requests.join_next().await.is_some() {}
-}
-
-async fn fetch_piece(
-    store: &impl ObjectStore,
-    key: &str,
-    range: Range<u64>,
-) -> Result<Vec<u8>, StoreError> {
-    if range.is_empty() {
-        return Ok(Vec::new());
-    }
-    retrying(key, || store.get(key, range.clone())).await
 }
 
 /// Ends a task when nobody waits for it any more.

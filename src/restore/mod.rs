@@ -17,10 +17,8 @@ mod output;
 pub mod plan;
 mod plan_error;
 mod progress;
-mod proof;
 mod relisted;
 mod replica;
-mod retry;
 mod stray;
 mod temporary;
 mod transaction;
@@ -39,8 +37,6 @@ pub use image::Image;
 pub use options::{RestoreOptions, Target};
 pub use plan_error::PlanError;
 pub use progress::{Progress, Reporting};
-pub use proof::{AlteredRecord, proof_record};
-pub(crate) use retry::retrying;
 pub use stray::{Stray, Unlinked, are_rivals, strays};
 pub use temporary::TemporaryDirectory;
 
@@ -84,7 +80,9 @@ pub enum Verdict {
 
 /// Restores the database that `options` ask for from the best of `replicas`.
 ///
-/// Stops, and leaves no file, when the returned future is dropped.
+/// A request that fails is not sent again here: that is for a
+/// [`Retrying`](crate::store::Retrying) store. Stops, and leaves no file, when the returned future
+/// is dropped.
 pub async fn restore<S: ObjectStore + 'static>(
     replicas: Vec<(String, S)>,
     options: &RestoreOptions,
@@ -174,8 +172,7 @@ async fn restore_listed<S: ObjectStore + 'static>(
             warn!(replica, object = %stray.key(), "left out: {stray}");
         }
         // What is best now may be another one.
-        let is_stray = |pos| strays.iter().any(|stray| stray.pos == pos);
-        histories[at].segments.retain(|segment| !is_stray(segment.pos));
+        histories[at].retain(|key| strays.iter().all(|stray| stray.key() != key));
     }
 }
 

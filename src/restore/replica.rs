@@ -1,14 +1,13 @@
 use std::sync::Arc;
 
 use futures_util::future::join_all;
-use futures_util::stream::{self, StreamExt, TryStreamExt};
 use tracing::warn;
 
 use super::plan::Plan;
-use super::retry::retrying;
 use super::stray::{Stray, are_rivals, strays};
-use crate::format::{Generation, History, Key, Seal, Segment, WalIndex};
-use crate::store::{self, Object, ObjectStore, StoreError};
+use crate::catalog;
+use crate::format::{History, Key, Seal, Segment, WalIndex};
+use crate::store::{self, ObjectStore, StoreError};
 
 /// How far it is looked back in a log, in as many requests at a time as a restore has. Beyond that,
 /// what another daemon has stored there is nothing of an instant.
@@ -25,14 +24,8 @@ pub(super) struct Replica<S> {
 impl<S> Replica<S> {
     /// All objects that were listed, and whose they are.
     pub(super) fn keys(&self) -> impl Iterator<Item = (&str, Key)> {
-        self.histories.iter().flat_map(|history| {
-            let generation = history.generation;
-            let snapshots = history.snapshots.iter().map(|snapshot| snapshot.index);
-            let segments = history.segments.iter().map(|segment| segment.pos);
-            let snapshots = snapshots.map(move |index| Key::Snapshot { generation, index });
-            let segments = segments.map(move |pos| Key::Segment { generation, pos });
-            snapshots.chain(segments).map(|key| (self.name.as_str(), key))
-        })
+        let objects = self.histories.iter().flat_map(History::objects);
+        objects.map(|(key, _)| (self.name.as_str(), key))
     }
 }
 
@@ -43,14 +36,7 @@ impl<S: ObjectStore> Replica<S> {
         store: Arc<S>,
         parallelism: usize,
     ) -> store::Result<Self> {
-        let what = format!("{name}: {}", Key::GENERATIONS);
-        let names = retrying(&what, || store.list_directories(Key::GENERATIONS)).await?;
-        let generations = names.into_iter().filter_map(|name| name.parse::<Generation>().ok());
-        let histories = stream::iter(generations)
-            .map(|generation| history(&name, &*store, generation))
-            .buffered(parallelism)
-            .try_collect()
-            .await?;
+        let histories = catalog::histories(&*store, parallelism).await?;
         Ok(Self { name, store, histories })
     }
 
@@ -164,25 +150,6 @@ impl<S: ObjectStore> Replica<S> {
 
     /// The seal of an object of that size, if it has one that is unaltered.
     async fn seal(&self, key: Key, size: u64) -> store::Result<Option<Seal>> {
-        let key = key.to_string();
-        let range = size.saturating_sub(Seal::SIZE as u64)..size;
-        if range.is_empty() {
-            return Ok(None);
-        }
-        let tail = retrying(&key, || self.store.get(&key, range.clone())).await?;
-        Ok(Seal::at_end(&tail).ok().flatten())
+        Ok(catalog::seal(&*self.store, key, size).await?.ok().flatten())
     }
-}
-
-async fn history(
-    name: &str,
-    store: &impl ObjectStore,
-    generation: Generation,
-) -> store::Result<History> {
-    let prefix = Key::generation_prefix(generation);
-    let objects = retrying(&format!("{name}: {prefix}"), || store.list(&prefix)).await?;
-    let known = objects.into_iter().filter_map(|Object { key, size, created }| {
-        Some((key.parse::<Key>().ok()?, size, created))
-    });
-    Ok(History::new(generation, known))
 }

@@ -9,6 +9,7 @@ mod connections;
 mod error;
 mod file;
 mod location;
+mod retrying;
 mod s3;
 mod url;
 
@@ -21,6 +22,7 @@ pub use connections::Connections;
 pub use error::{Result, StoreError};
 pub use file::{Access, FileStore};
 pub use location::{Location, S3Location, Secret};
+pub use retrying::Retrying;
 pub use s3::{Patience, S3Options, S3Store};
 pub use url::UrlError;
 

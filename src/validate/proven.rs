@@ -7,10 +7,11 @@ use tokio::time::Instant;
 
 use super::course::until;
 use super::segment::{Change, read};
-use crate::format::{Generation, History, Key, Seal, Segment, WalPos, lz4};
+use crate::catalog;
+use crate::format::{History, Key, Seal, Segment, WalPos, lz4};
 use crate::replicate::PageTable;
-use crate::restore::{Restored, retrying};
-use crate::store::{self, ObjectStore, Store};
+use crate::restore::Restored;
+use crate::store::{self, ObjectStore};
 use crate::wal::{PageSize, WalHeader};
 
 /// The size of requests, and enough to find the header of a WAL in.
@@ -39,13 +40,13 @@ impl Proven {
     /// What was restored to `database`, and listed before that. `None` if it cannot be gone on from
     /// there: its objects have no seals, or are gone already.
     pub(super) async fn new(
-        store: &Store,
+        store: &impl ObjectStore,
         restored: &Restored,
         database: &Path,
         listed: &[History],
     ) -> anyhow::Result<Option<Self>> {
         let (generation, end) = (restored.generation, restored.position);
-        let now = history(store, generation).await?;
+        let now = catalog::history(store, generation).await?;
         let Some(seal) = last_seal(store, &now, end).await? else { return Ok(None) };
         let directory = database.parent().unwrap_or(database);
         let scratch = directory.join("segment");
@@ -82,7 +83,7 @@ impl Proven {
     /// Nothing has changed if it cannot be fetched; if it is damaged, nothing is proven behind it.
     pub(super) async fn fetch(
         &mut self,
-        store: &Store,
+        store: &impl ObjectStore,
         segment: &Segment,
     ) -> anyhow::Result<Change> {
         let key = Key::Segment { generation: self.seal.generation, pos: segment.pos };
@@ -125,39 +126,23 @@ impl Proven {
     }
 }
 
-/// Everything that is listed in a replica.
-pub(super) async fn list(store: &Store) -> store::Result<Vec<History>> {
-    let names = retrying(Key::GENERATIONS, || store.list_directories(Key::GENERATIONS)).await?;
-    let mut histories = Vec::new();
-    for generation in names.iter().filter_map(|name| name.parse().ok()) {
-        histories.push(history(store, generation).await?);
-    }
-    Ok(histories)
-}
-
-async fn history(store: &Store, generation: Generation) -> store::Result<History> {
-    let prefix = Key::generation_prefix(generation);
-    let objects = retrying(&prefix, || store.list(&prefix)).await?;
-    let known = objects
-        .into_iter()
-        .filter_map(|object| Some((object.key.parse().ok()?, object.size, object.created)));
-    Ok(History::new(generation, known))
-}
-
 /// The seal of the object that a history ends with at `end`.
-async fn last_seal(store: &Store, listed: &History, end: WalPos) -> store::Result<Option<Seal>> {
+async fn last_seal(
+    store: &impl ObjectStore,
+    listed: &History,
+    end: WalPos,
+) -> store::Result<Option<Seal>> {
     let found = History { segments: until(listed, end).segments, ..listed.clone() };
     let snapshots = found.snapshots.iter().filter(|snapshot| snapshot.index <= end.index);
     let found = History { snapshots: snapshots.copied().collect(), ..found.clone() };
     let Some((key, size)) = found.newest() else { return Ok(None) };
-    let (key, range) = (key.to_string(), size.saturating_sub(Seal::SIZE as u64)..size);
-    let tail = retrying(&key, || store.get(&key, range.clone())).await?;
-    Ok(Seal::at_end(&tail).ok().flatten().filter(|seal| seal.end == end))
+    let seal = catalog::seal(store, key, size).await?.ok().flatten();
+    Ok(seal.filter(|seal| seal.end == end))
 }
 
 /// The header of the log that `end` is in.
 async fn log_header(
-    store: &Store,
+    store: &impl ObjectStore,
     listed: &History,
     end: WalPos,
     scratch: &mut File,
@@ -174,16 +159,21 @@ async fn log_header(
 }
 
 /// Writes the first `size` bytes of an object to a file.
-async fn fetch(store: &Store, key: &Key, size: u64, file: &mut File) -> anyhow::Result<()> {
+async fn fetch(
+    store: &impl ObjectStore,
+    key: &Key,
+    size: u64,
+    file: &mut File,
+) -> anyhow::Result<()> {
     let key = key.to_string();
     file.rewind()?;
     file.set_len(0)?;
     let mut start = 0;
     while start < size {
-        let range = start..size.min(start + PIECE_BYTES);
-        let piece = retrying(&key, || store.get(&key, range.clone())).await?;
+        let end = size.min(start + PIECE_BYTES);
+        let piece = store.get(&key, start..end).await?;
         file.write_all(&piece).context("keep a segment while it is read")?;
-        start = range.end;
+        start = end;
     }
     Ok(file.rewind()?)
 }

@@ -8,11 +8,9 @@ mod tests;
 use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 
+use crate::catalog::Found;
 use crate::format::{Content, Generation, History, Key, Seal, WalIndex, WalPos};
 use crate::restore::{Unlinked, are_rivals};
-
-/// What was read at the end of an object, as [`Seal::at_end`] gives it.
-pub type Found = Result<Option<Seal>, &'static str>;
 
 /// Something that is wrong with a replica.
 #[derive(Clone, Debug, PartialEq, Eq)]

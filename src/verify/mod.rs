@@ -15,10 +15,10 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-pub use check::{Defect, Found, check};
+pub use check::{Defect, check};
 
+use crate::catalog;
 use crate::format::{Generation, Key, WalPos};
-use crate::restore::retrying;
 use crate::store::{self, ObjectStore};
 use look::Look;
 use rebuild::Rebuild;
@@ -59,25 +59,21 @@ pub struct Verified {
 }
 
 /// Verifies all generations of a replica that `options` ask for. Without a backup, there are none.
+///
+/// What fails once is an error: hand in a [`Retrying`](crate::store::Retrying) store.
 pub async fn verify<S: ObjectStore + 'static>(
     name: &str,
     store: Arc<S>,
     options: &VerifyOptions,
 ) -> anyhow::Result<Vec<Verified>> {
     let mut verified = Vec::new();
-    for generation in generations(name, &*store).await? {
+    for generation in catalog::generations(&*store).await? {
         if options.generation.is_none_or(|only| only == generation) {
             let verification = Verification { name, store: &store, generation, options };
             verified.extend(verification.run().await?);
         }
     }
     Ok(verified)
-}
-
-async fn generations(name: &str, store: &impl ObjectStore) -> store::Result<Vec<Generation>> {
-    let what = format!("{name}: {}", Key::GENERATIONS);
-    let names = retrying(&what, || store.list_directories(Key::GENERATIONS)).await?;
-    Ok(names.iter().filter_map(|name| name.parse().ok()).collect())
 }
 
 struct Verification<'a, S> {
@@ -129,6 +125,6 @@ impl<S: ObjectStore + 'static> Verification<'_, S> {
     }
 
     async fn look(&self) -> store::Result<Look> {
-        Look::at(self.name, &**self.store, self.generation, self.options.parallelism).await
+        Look::at(&**self.store, self.generation, self.options.parallelism).await
     }
 }

@@ -13,6 +13,7 @@ use std::time::{Duration, SystemTime};
 
 use litestream::format::{Generation, WalIndex};
 use litestream::restore::{RestoreError, RestoreOptions, Restored, Target, Verdict, restore};
+use litestream::store::Retrying;
 use memory::Memory;
 use primary::{Primary, at};
 
@@ -48,7 +49,9 @@ impl Scratch {
 }
 
 fn run(replicas: Vec<(&str, Memory)>, options: &RestoreOptions) -> Result<Restored, RestoreError> {
-    let replicas = replicas.into_iter().map(|(name, store)| (name.to_owned(), store)).collect();
+    let replicas = replicas.into_iter();
+    let replicas =
+        replicas.map(|(name, store)| (name.to_owned(), Retrying::new(name, store))).collect();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(restore(replicas, options))
 }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use proc_macro2::{TokenStream, TokenTree};
 
 /// Which layers of the crate a layer may use.
-const ARROWS: [(&str, &[&str]); 14] = [
+const ARROWS: [(&str, &[&str]); 15] = [
     ("exclusive", &[]),
     ("failpoint", &[]),
     ("format", &[]),
@@ -17,13 +17,30 @@ const ARROWS: [(&str, &[&str]); 14] = [
     ("wal", &[]),
     ("sqlite", &["failpoint", "wal"]),
     ("store", &["exclusive", "failpoint"]),
-    ("replicate", &["failpoint", "format", "provenance", "utc", "wal", "sqlite", "store"]),
+    ("catalog", &["format", "store"]),
+    (
+        "replicate",
+        &["failpoint", "format", "provenance", "utc", "wal", "sqlite", "store", "catalog"],
+    ),
     (
         "restore",
-        &["exclusive", "failpoint", "format", "provenance", "utc", "wal", "sqlite", "store"],
+        &[
+            "exclusive",
+            "failpoint",
+            "format",
+            "provenance",
+            "utc",
+            "wal",
+            "sqlite",
+            "store",
+            "catalog",
+        ],
     ),
-    ("verify", &["format", "wal", "sqlite", "store", "restore"]),
-    ("validate", &["format", "utc", "wal", "sqlite", "store", "replicate", "restore", "verify"]),
+    ("verify", &["format", "wal", "sqlite", "store", "catalog", "restore"]),
+    (
+        "validate",
+        &["format", "utc", "wal", "sqlite", "store", "catalog", "replicate", "restore", "verify"],
+    ),
     ("config", &["replicate", "store"]),
     (
         "cli",
@@ -32,6 +49,7 @@ const ARROWS: [(&str, &[&str]); 14] = [
             "utc",
             "sqlite",
             "store",
+            "catalog",
             "replicate",
             "restore",
             "validate",

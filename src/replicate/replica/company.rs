@@ -27,8 +27,8 @@ use tokio::time::{Instant, timeout};
 use tracing::warn;
 
 use super::before::begun;
-use super::reconcile::history;
 use super::{Connected, Failures};
+use crate::catalog;
 use crate::format::{Generation, History, Key, Seal, WalPos};
 use crate::replicate::lineage::Lineage;
 use crate::replicate::message::Report;
@@ -132,13 +132,13 @@ impl Connected {
         let unknown = |other: &Generation| {
             !ours.generations().contains(other) && !self.company.others.contains(other)
         };
-        let names = self.generations().await?;
+        let names = catalog::generations(&self.store).await?;
         let unknown: Vec<Generation> = names.into_iter().filter(unknown).collect();
         let mut histories = Vec::new();
         if !unknown.is_empty() {
-            histories.push(self.history(generation).await?);
+            histories.push(catalog::history(&self.store, generation).await?);
             for &other in &unknown {
-                histories.push(self.history(other).await?);
+                histories.push(catalog::history(&self.store, other).await?);
             }
             if let Some(other) = successor(&histories, ours.generations())
                 && self.is_sealed(other).await?
@@ -232,8 +232,7 @@ impl Connected {
     async fn last_in_log_before(&self, ours: &Seal) -> Result<Option<Key>, StoreError> {
         let generation = ours.generation;
         let Some(before) = ours.start.index.before() else { return Ok(None) };
-        let prefix = format!("{}{before}_", Key::segments_prefix(generation));
-        let segments = history(generation, &self.store.list(&prefix).await?).segments;
+        let segments = catalog::segments_of_log(&self.store, generation, before).await?;
         Ok(segments.last().map(|last| Key::Segment { generation, pos: last.pos }))
     }
 
@@ -277,7 +276,7 @@ impl Connected {
         // Who forces it knows that there was another one, which will notice.
         let before = self.before.as_ref().filter(|_| !self.replica.forced);
         let Some(before) = before else { return Ok(()) };
-        let (histories, sent) = (self.histories().await?, self.sent()?);
+        let (histories, sent) = (catalog::histories(&self.store, 1).await?, self.sent()?);
         let Some(other) = before.touched(&histories, generation, sent) else { return Ok(()) };
         self.store.delete(&[key.to_owned()]).await?;
         Err(StoreError::Unavailable(anyhow::anyhow!(

@@ -3,13 +3,13 @@ use std::time::{Duration, SystemTime};
 use tokio::time::Instant;
 use tracing::{error, info};
 
-use super::reconcile::{Found, history};
 use super::{Connected, Failures};
-use crate::format::{Content, Generation, History, Key, Link, ProofRecord, Seal};
+use crate::catalog::{self, AlteredRecord, Found};
+use crate::format::{Content, Generation, Link, ProofRecord, Seal};
 use crate::replicate::message::Captured;
 use crate::replicate::options::ReplicaOptions;
 use crate::replicate::retention::{expired, needs_snapshot, present};
-use crate::store::{ObjectStore, StoreError};
+use crate::store::StoreError;
 use crate::utc;
 
 /// Farther away than anything that is waited for.
@@ -119,7 +119,7 @@ impl Connected {
         if !captured.known {
             return Ok(());
         }
-        let histories = self.histories().await?;
+        let histories = catalog::histories(&self.store, 1).await?;
         let (now, retention) = (present(&histories, SystemTime::now()), self.maintenance.retention);
         let mut current =
             histories.iter().filter(|history| Some(history.generation) == captured.generation);
@@ -176,44 +176,10 @@ impl Connected {
 
     /// Why nothing may expire, if there is a reason.
     async fn doubt(&self) -> Result<Option<Doubt>, StoreError> {
-        match self.look_for_doubt().await? {
-            // It may have been replaced by a longer one after it was listed.
-            Some(Doubt::Unreadable) => self.look_for_doubt().await,
-            doubt => Ok(doubt),
-        }
-    }
-
-    async fn look_for_doubt(&self) -> Result<Option<Doubt>, StoreError> {
-        const KEY: &str = ProofRecord::KEY;
-        let objects = self.store.list(KEY).await?;
-        let Some(object) = objects.iter().find(|object| object.key == KEY) else {
-            return Ok(None);
-        };
-        let range = 0..object.size.min(ProofRecord::BYTES_MAX);
-        if range.is_empty() {
-            return Ok(Some(Doubt::Unreadable));
-        }
-        match ProofRecord::parse(&self.store.get(KEY, range).await?) {
-            Some(record) => Ok(record.damaged.map(Doubt::Damaged)),
-            None => Ok(Some(Doubt::Unreadable)),
-        }
-    }
-
-    pub(super) async fn histories(&self) -> Result<Vec<History>, StoreError> {
-        let mut histories = Vec::new();
-        for generation in self.generations().await? {
-            histories.push(self.history(generation).await?);
-        }
-        Ok(histories)
-    }
-
-    pub(super) async fn generations(&self) -> Result<Vec<Generation>, StoreError> {
-        let names = self.store.list_directories(Key::GENERATIONS).await?;
-        Ok(names.iter().filter_map(|name| name.parse().ok()).collect())
-    }
-
-    pub(super) async fn history(&self, generation: Generation) -> Result<History, StoreError> {
-        let objects = self.store.list(&Key::generation_prefix(generation)).await?;
-        Ok(history(generation, &objects))
+        Ok(match catalog::proof_record(&self.store).await? {
+            None => None,
+            Some(Ok(record)) => record.damaged.map(Doubt::Damaged),
+            Some(Err(AlteredRecord)) => Some(Doubt::Unreadable),
+        })
     }
 }

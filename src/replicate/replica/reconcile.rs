@@ -9,10 +9,11 @@ use std::time::SystemTime;
 use super::before::Before;
 use super::company::successor;
 use super::{Connected, Failures};
+use crate::catalog::{self, Found};
 use crate::format::{Content, Generation, History, Key, Link, Seal, Segment, Snapshot};
 use crate::replicate::staging::Staged;
 use crate::replicate::tip::Tip;
-use crate::store::{Object, ObjectStore, StoreError};
+use crate::store::{ObjectStore, StoreError};
 
 /// What a replica has of a generation.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,9 +25,6 @@ pub(super) enum Standing {
     /// Something else than what was sent to it, and why we think so.
     Diverged(String),
 }
-
-/// The seal of a stored or staged object.
-pub(super) type Found = Result<Option<Seal>, &'static str>;
 
 /// Judges a replica by the newest object that it has, and by the link that it should have.
 ///
@@ -91,8 +89,7 @@ impl Connected {
         &self,
         generation: Generation,
     ) -> Result<Option<(Found, Snapshot)>, StoreError> {
-        let objects = self.store.list(&Key::generation_prefix(generation)).await?;
-        let history = history(generation, &objects);
+        let history = catalog::history(&self.store, generation).await?;
         let (Some(&snapshot), Some((key, size))) = (history.snapshots.last(), history.newest())
         else {
             return Ok(None);
@@ -102,7 +99,7 @@ impl Connected {
 
     /// The newest object of what the replica holds, by which it is known whose it is.
     pub(super) async fn newest_object(&mut self) -> Result<Option<Tip>, StoreError> {
-        let histories = self.histories().await?;
+        let histories = catalog::histories(&self.store, 1).await?;
         // Who has taken it over comes first, though we may have written to it since.
         let ours = self.lineage()?;
         let successor = successor(&histories, ours.generations());
@@ -152,14 +149,12 @@ impl Connected {
 
     /// The seal of a stored object of that size.
     pub(super) async fn seal(&self, key: Key, size: u64) -> Result<Found, StoreError> {
-        let start = size.saturating_sub(Seal::SIZE as u64);
-        match self.store.get(&key.to_string(), start..size).await {
-            Ok(tail) => Ok(Seal::at_end(&tail)),
+        match catalog::seal(&self.store, key, size).await {
             // Else that is a mistake, which somebody will mend.
             Err(StoreError::Rejected(_)) if self.company.met => {
                 Ok(Err("another daemon writes to it, and it may not be read"))
             }
-            Err(error) => Err(error),
+            found => found,
         }
     }
 
@@ -171,14 +166,6 @@ impl Connected {
             None => Err(StoreError::NotFound { key: key.to_string() }),
         }
     }
-}
-
-/// The objects of one generation out of a listing.
-pub(super) fn history(generation: Generation, objects: &[Object]) -> History {
-    let known = objects
-        .iter()
-        .filter_map(|object| Some((object.key.parse::<Key>().ok()?, object.size, object.created)));
-    History::new(generation, known)
 }
 
 /// The seal of a staged segment.

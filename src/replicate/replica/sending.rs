@@ -8,6 +8,7 @@ use tracing::{debug, error, info, warn};
 
 use super::reconcile::follows;
 use super::{Connected, Failures, PAUSE_MAX, stopping};
+use crate::catalog;
 use crate::failpoint::Failpoint;
 use crate::format::{Generation, Key, Link, Seal, WalPos};
 use crate::replicate::backoff::Backoff;
@@ -251,7 +252,7 @@ impl Connected {
     /// Waits until the store answers.
     pub(super) async fn probe(&mut self) {
         let mut failures = Failures::new("looking at the replica");
-        while let Err(error) = self.store.list_directories(Key::GENERATIONS).await {
+        while let Err(error) = catalog::generations(&self.store).await {
             failures.wait(&self.replica, &error).await;
             self.decline_snapshots();
         }

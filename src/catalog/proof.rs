@@ -1,8 +1,7 @@
 use std::fmt;
 
-use super::retry::retrying;
 use crate::format::ProofRecord;
-use crate::store::{self, ObjectStore, StoreError};
+use crate::store::{ObjectStore, Result, StoreError};
 
 /// The record of what was proven about a replica does not say it any more.
 #[derive(Debug)]
@@ -21,33 +20,29 @@ impl fmt::Display for AlteredRecord {
 
 impl std::error::Error for AlteredRecord {}
 
+/// A record that was found, or that there was one: nothing is guessed from the rest of it.
+pub type FoundRecord = std::result::Result<ProofRecord, AlteredRecord>;
+
 /// What validation found out about a replica. `None` if that is nothing yet.
 ///
-/// # Errors
-///
-/// The store fails, or it is an [`AlteredRecord`]: nothing is guessed from the rest of that.
-pub async fn proof_record(store: &impl ObjectStore) -> anyhow::Result<Option<ProofRecord>> {
-    let mut found = read(store).await?;
-    if matches!(found, Some(Err(_))) {
-        // It may have been replaced by a longer one after it was listed.
-        found = read(store).await?;
+/// A record that is listed and cannot be read is an error, and not nothing: it may say that the
+/// database is damaged, and that nothing may be deleted.
+pub async fn proof_record(store: &impl ObjectStore) -> Result<Option<FoundRecord>> {
+    match read(store).await {
+        // It may have been replaced by a longer one, or deleted, after it was listed.
+        Ok(Some(Err(AlteredRecord))) | Err(StoreError::NotFound { .. }) => read(store).await,
+        outcome => outcome,
     }
-    Ok(found.transpose()?)
 }
 
-async fn read(
-    store: &impl ObjectStore,
-) -> store::Result<Option<Result<ProofRecord, AlteredRecord>>> {
+async fn read(store: &impl ObjectStore) -> Result<Option<FoundRecord>> {
     const KEY: &str = ProofRecord::KEY;
-    let objects = retrying(KEY, || store.list(KEY)).await?;
+    let objects = store.list(KEY).await?;
     let Some(object) = objects.iter().find(|object| object.key == KEY) else { return Ok(None) };
     let range = 0..object.size.min(ProofRecord::BYTES_MAX);
     if range.is_empty() {
         return Ok(Some(Err(AlteredRecord)));
     }
-    match retrying(KEY, || store.get(KEY, range.clone())).await {
-        Ok(bytes) => Ok(Some(ProofRecord::parse(&bytes).ok_or(AlteredRecord))),
-        Err(StoreError::NotFound { .. }) => Ok(None),
-        Err(error) => Err(error),
-    }
+    let bytes = store.get(KEY, range).await?;
+    Ok(Some(ProofRecord::parse(&bytes).ok_or(AlteredRecord)))
 }

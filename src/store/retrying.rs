@@ -1,0 +1,81 @@
+use std::io::Read;
+use std::ops::Range;
+use std::time::{Duration, Instant};
+
+use tracing::warn;
+
+use super::{Object, ObjectStore, Result, StoreError};
+
+const ATTEMPTS_MAX: u32 = 10;
+const PATIENCE: Duration = Duration::from_mins(2);
+const PAUSE_MIN: Duration = Duration::from_millis(100);
+const PAUSE_MAX: Duration = Duration::from_secs(15);
+
+/// The store of a replica, which is read until that succeeds, while trying again may help, but not
+/// for ever: whoever waits for a restore has to be told that the replica cannot be reached.
+///
+/// Writing is tried once: a source can be read only once, and it is not known whether an attempt
+/// that failed has left something.
+#[derive(Debug)]
+pub struct Retrying<S> {
+    store: S,
+    /// As logs name it.
+    replica: String,
+}
+
+impl<S> Retrying<S> {
+    pub fn new(replica: &str, store: S) -> Self {
+        Self { store, replica: replica.to_owned() }
+    }
+
+    /// `what` names the object or the listing in logs and in the last error.
+    async fn retry<T, F>(&self, what: &str, call: impl Fn() -> F) -> Result<T>
+    where
+        F: Future<Output = Result<T>>,
+    {
+        let replica = &self.replica;
+        let begun = Instant::now();
+        let mut pause = PAUSE_MIN;
+        for attempt in 1.. {
+            let error = match call().await {
+                Err(StoreError::Unavailable(error)) => error,
+                outcome => return outcome,
+            };
+            if attempt == ATTEMPTS_MAX || begun.elapsed() >= PATIENCE {
+                let error = error.context(format!("{what}: gave up after {attempt} attempts"));
+                return Err(StoreError::Unavailable(error));
+            }
+            let error = format!("{error:#}");
+            warn!(replica, what, attempt, error, "replica did not answer, will retry");
+            tokio::time::sleep(pause.mul_f64(0.5 + fastrand::f64() / 2.0)).await;
+            pause = (2 * pause).min(PAUSE_MAX);
+        }
+        unreachable!("the last attempt returns")
+    }
+}
+
+impl<S: ObjectStore> ObjectStore for Retrying<S> {
+    async fn put(&self, key: &str, source: Box<dyn Read + Send>, size_max: u64) -> Result<()> {
+        self.store.put(key, source, size_max).await
+    }
+
+    async fn create(&self, key: &str, source: Box<dyn Read + Send>, size_max: u64) -> Result<()> {
+        self.store.create(key, source, size_max).await
+    }
+
+    async fn get(&self, key: &str, range: Range<u64>) -> Result<Vec<u8>> {
+        self.retry(key, || self.store.get(key, range.clone())).await
+    }
+
+    async fn list(&self, prefix: &str) -> Result<Vec<Object>> {
+        self.retry(prefix, || self.store.list(prefix)).await
+    }
+
+    async fn list_directories(&self, prefix: &str) -> Result<Vec<String>> {
+        self.retry(prefix, || self.store.list_directories(prefix)).await
+    }
+
+    async fn delete(&self, keys: &[String]) -> Result<()> {
+        self.store.delete(keys).await
+    }
+}
