@@ -96,6 +96,16 @@ mod tests {
     }
 
     #[test]
+    fn what_a_link_leads_to_is_left_alone() {
+        let directory = tempfile::tempdir().unwrap();
+        let [path, precious] = ["a.tmp", "precious"].map(|name| directory.path().join(name));
+        fs::write(&precious, "precious").unwrap();
+        std::os::unix::fs::symlink(&precious, &path).unwrap();
+        create_locked(&path, 0o600).unwrap_err();
+        assert_eq!(fs::read(&precious).unwrap(), b"precious");
+    }
+
+    #[test]
     fn a_rename_replaces_nothing() {
         let directory = tempfile::tempdir().unwrap();
         let [one, other] = ["one", "other"].map(|name| directory.path().join(name));

@@ -1,6 +1,6 @@
 //! Files that appear whole or not at all.
 
-use std::fs::{self, File};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::path::Path;
 
@@ -18,7 +18,7 @@ pub(super) enum Durability {
 /// Replaces the content of `path`. After a crash it is the old or the new one.
 pub(super) fn replace_file(path: &Path, content: &[u8], durability: Durability) -> io::Result<()> {
     let partial = path.with_extension("partial");
-    let mut file = File::create(&partial)?;
+    let mut file = create_anew(File::options().write(true), &partial)?;
     file.write_all(content)?;
     if durability == Durability::Power {
         Failpoint::StateSyncing.pass()?;
@@ -31,6 +31,15 @@ pub(super) fn replace_file(path: &Path, content: &[u8], durability: Durability) 
         sync_parent(path)?;
     }
     Ok(())
+}
+
+/// Makes an empty file in the place of what an earlier process left. Whoever owns the database may
+/// have put a link there, to a file that is none of theirs: that is left alone.
+pub(super) fn create_anew(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => options.create_new(true).open(path),
+    }
 }
 
 /// Makes the names in the directory of `path` durable.
@@ -49,5 +58,25 @@ pub(super) fn remove(path: &Path) -> io::Result<()> {
     match outcome {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         outcome => outcome,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_link_leads_to_is_left_alone() {
+        let directory = tempfile::tempdir().unwrap();
+        let [path, precious] = ["cursor", "precious"].map(|name| directory.path().join(name));
+        fs::write(&precious, "precious").unwrap();
+        std::os::unix::fs::symlink(&precious, path.with_extension("partial")).unwrap();
+        for durability in [Durability::Process, Durability::Power] {
+            replace_file(&path, b"content", durability).unwrap();
+            assert_eq!(fs::read(&path).unwrap(), b"content");
+            fs::remove_file(&path).unwrap();
+            std::os::unix::fs::symlink(&precious, &path).unwrap();
+        }
+        assert_eq!(fs::read(&precious).unwrap(), b"precious");
     }
 }

@@ -8,6 +8,7 @@ use std::path::Path;
 
 use entries::{ENTRY, Entries, Entry};
 
+use super::durable::create_anew;
 use crate::failpoint::Failpoint;
 use crate::format::{Digest, Generation, PageDigest};
 use crate::wal::PageSize;
@@ -45,8 +46,7 @@ impl PageTable {
         pages: u32,
         mut image: impl Read,
     ) -> io::Result<Self> {
-        let file =
-            OpenOptions::new().read(true).write(true).create(true).truncate(true).open(path)?;
+        let file = create_anew(OpenOptions::new().read(true).write(true), path)?;
         let mut entries = BufWriter::with_capacity(1 << 18, &file);
         entries.write_all(&header(generation))?;
         let mut digest = Digest::default();

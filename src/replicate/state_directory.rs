@@ -1,9 +1,10 @@
 use std::fs::{self, File, TryLockError};
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, chown};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, chown};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
+use rustix::fs::OFlags;
 use tracing::warn;
 
 use super::durable::{Durability, remove, replace_file};
@@ -44,13 +45,15 @@ impl StateDirectory {
             beside.filter(|beside| path.canonicalize().ok().as_ref() != Some(beside))
         {
             let by = "another litestream process, or by this one under another name";
-            match create_like(&beside, beside.parent()) {
-                Ok(()) => locks.push(lock(&beside, database, by)?),
-                Err(error) => warn!(
-                    db = %database.display(), path = %beside.display(), %error,
+            let made = create_like(&beside, beside.parent()).map_err(anyhow::Error::from);
+            match made.and_then(|()| lock(&beside, database, by)) {
+                Ok(lock) => locks.push(lock),
+                Err(error) if error.is::<io::Error>() => warn!(
+                    db = %database.display(), path = %beside.display(),
                     "cannot be locked there: another daemon that keeps its state elsewhere would \
-                     not be refused"
+                     not be refused: {error:#}"
                 ),
+                Err(error) => return Err(error),
             }
         }
         Ok(Self { path: path.to_owned(), _locks: locks })
@@ -124,6 +127,8 @@ fn lock(directory: &Path, database: &Path, by: &str) -> anyhow::Result<File> {
     let mut lock = File::options()
         .create(true)
         .append(true)
+        // What a link leads to would be emptied.
+        .custom_flags(OFlags::NOFOLLOW.bits().cast_signed())
         .open(&path)
         .with_context(|| format!("open {}", path.display()))?;
     match lock.try_lock() {
@@ -194,5 +199,18 @@ mod tests {
             drop((elsewhere, linked));
             fs::write(&database, "").unwrap();
         }
+    }
+
+    /// Whoever owns the database owns the directory as well, and the daemon may be root.
+    #[test]
+    fn a_lock_that_is_a_link_is_refused() {
+        let directory = tempfile::tempdir().unwrap();
+        let [state, precious] = ["state", "precious"].map(|name| directory.path().join(name));
+        fs::create_dir(&state).unwrap();
+        fs::write(&precious, "precious").unwrap();
+        std::os::unix::fs::symlink(&precious, state.join("lock")).unwrap();
+        let error = StateDirectory::lock(&state, &directory.path().join("a.db")).unwrap_err();
+        assert!(error.to_string().ends_with("state/lock"), "{error}");
+        assert_eq!(fs::read(&precious).unwrap(), b"precious");
     }
 }

@@ -158,7 +158,11 @@ fn starts_from_the_newest_snapshot_that_is_not_too_new() {
             primary.store.remove(key);
         }
         check(&primary.store, Target::Latest, &states[9]);
-        check_error(&primary.store, Target::Index(WalIndex::new(1).unwrap()), &[]);
+        check_error(
+            &primary.store,
+            Target::Index(WalIndex::new(1).unwrap()),
+            &["all segments of a WAL are missing", "/wal/00000001_"],
+        );
     }
 }
 
@@ -524,6 +528,21 @@ fn sets_the_files_of_an_earlier_database_aside_and_removes_left_overs() {
         assert_eq!(fs::read(scratch.0.path().join(name)).unwrap(), suffix.as_bytes());
     }
     assert!(fs::read(scratch.output()).unwrap() == states[8]);
+}
+
+/// Whoever owns the directory may have put a link there, and we may be root.
+#[test]
+fn a_link_in_the_place_of_the_file_that_is_made_is_left_alone() {
+    let (primary, _) = history(true);
+    let scratch = Scratch::new();
+    let precious = scratch.0.path().join("precious");
+    fs::write(&precious, "precious").unwrap();
+    let partial = scratch.0.path().join(".restored.db.restore");
+    std::os::unix::fs::symlink(&precious, &partial).unwrap();
+    let error = run(vec![("memory", primary.store)], &scratch.options()).unwrap_err().to_string();
+    assert!(error.contains(&format!("cannot create {}", partial.display())), "{error}");
+    assert_eq!(fs::read(&precious).unwrap(), b"precious");
+    assert_eq!(scratch.names(), [".restored.db.restore", "precious"]);
 }
 
 #[test]
