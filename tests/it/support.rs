@@ -6,8 +6,10 @@ mod helper;
 mod ledger;
 mod listing;
 mod litestream;
+mod nobody;
 mod peer;
 mod process;
+mod served;
 mod site;
 mod workload;
 
@@ -23,6 +25,7 @@ pub(crate) use helper::{Helper, Role};
 pub(crate) use ledger::Ledger;
 pub(crate) use listing::Listing;
 pub(crate) use litestream::litestream;
+pub(crate) use nobody::{as_nobody, set_mode};
 pub(crate) use peer::Peer;
 pub(crate) use process::Process;
 pub(crate) use site::Site;

@@ -1,5 +1,6 @@
 //! Other processes that checkpoint, read and lock while we replicate.
 
+use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -52,11 +53,21 @@ fn a_reader_that_never_ends_delays_nothing() {
     let daemon = site.replicate();
     let connection = open(&site.database());
     let mut workload = Workload::new(5);
-    for _ in 0..100 {
-        workload.step(&connection).unwrap();
-        thread::sleep(Duration::from_millis(2));
+    let ask = |path: &Path| -> String {
+        open(path).query_one(Workload::QUESTION, [], |row| row.get(0)).unwrap()
+    };
+    for _ in 0..4 {
+        for _ in 0..25 {
+            workload.step(&connection).unwrap();
+            thread::sleep(Duration::from_millis(2));
+        }
+        eventually("all is sent while it reads", || {
+            let (mut restore, output) = site.start_restore(&[]);
+            restore.wait() == 0 && ask(&output) == ask(&site.database())
+        });
     }
     drop(connection);
+    assert_eq!(site.listing().snapshots(), 1, "continuity was lost\n{}", daemon.log());
     daemon.stop();
     reader.finish();
     site.check();

@@ -29,9 +29,48 @@ fn interrupted(stop_cleanly: bool) -> Site {
     site
 }
 
-/// A database that lost commits which its replica has may go on in a fork of that.
-fn check(site: &Site) {
-    if site.forks().is_empty() { site.check() } else { site.check_fork() }
+/// What was in the replica before, and what it led to.
+struct Before {
+    objects: Vec<(PathBuf, Vec<u8>)>,
+    database: PathBuf,
+}
+
+impl Before {
+    fn of(site: &Site) -> Self {
+        let (mut objects, mut left) = (Vec::new(), vec![site.replica().join("generations")]);
+        while let Some(path) = left.pop() {
+            match fs::read_dir(&path) {
+                Ok(entries) => left.extend(entries.map(|entry| entry.unwrap().path())),
+                Err(_) => objects.push((path.clone(), fs::read(path).unwrap())),
+            }
+        }
+        Self { objects, database: site.restore(&[]) }
+    }
+
+    /// Expects that a database which has lost some of that went on in a fork, or behind it, and that
+    /// all of it is there.
+    fn check(&self, site: &Site) {
+        if site.forks().is_empty() {
+            site.check();
+        } else {
+            site.check_fork();
+            site.check_restore(&[], &self.database);
+        }
+        for (path, content) in &self.objects {
+            assert!(fs::read(path).unwrap() == *content, "{} is another one", path.display());
+        }
+        check_objects(site);
+    }
+}
+
+/// Expects that nothing is wrong with any object, of whatever generation.
+fn check_objects(site: &Site) {
+    let path = site.database();
+    let verify = ["verify", "-full", path.to_str().unwrap()];
+    site.start(&mut site.command(&verify)).finish();
+    for generation in site.listing().generations {
+        site.restore(&["-generation", &generation.name]);
+    }
 }
 
 fn log(site: &Site) -> fs::File {
@@ -45,6 +84,7 @@ fn log(site: &Site) -> fs::File {
 fn a_hole_in_the_log_is_noticed() {
     for stop_cleanly in [false, true] {
         let site = interrupted(stop_cleanly);
+        let before = Before::of(&site);
         let hole = log(&site);
         let frames = (hole.metadata().unwrap().len() - 32) / (PAGE + 24);
         hole.write_all_at(&[0; 512], 32 + frames / 2 * (PAGE + 24)).unwrap();
@@ -52,7 +92,7 @@ fn a_hole_in_the_log_is_noticed() {
         let daemon = site.replicate();
         site.write(7, 5);
         daemon.stop();
-        check(&site);
+        before.check(&site);
     }
 }
 
@@ -61,6 +101,7 @@ fn a_log_that_lost_its_end_is_noticed() {
     for stop_cleanly in [false, true] {
         for part in 0..4 {
             let site = interrupted(stop_cleanly);
+            let before = Before::of(&site);
             let log = log(&site);
             let blocks = log.metadata().unwrap().len() / 512;
             log.set_len(blocks * part / 4 * 512).unwrap();
@@ -69,7 +110,7 @@ fn a_log_that_lost_its_end_is_noticed() {
                 site.write(7, 5);
             }
             site.replicate().stop();
-            check(&site);
+            before.check(&site);
         }
     }
 }
@@ -90,10 +131,10 @@ fn a_staged_segment_that_may_be_damaged_is_not_sent() {
         eventually("a snapshot", || site.listing().snapshots() > 0);
         site.arm("object-writing = eio");
         site.write(2, 20);
-        eventually("a staged segment", || !staged(&site).is_empty());
+        eventually("a staged segment", || !site.staged().is_empty());
         daemon.kill();
         site.disarm();
-        for segment in staged(&site) {
+        for segment in site.staged() {
             fs::File::options()
                 .write(true)
                 .open(segment)
@@ -105,23 +146,9 @@ fn a_staged_segment_that_may_be_damaged_is_not_sent() {
         site.reboot();
         site.replicate().stop();
         settle(&site.database());
-        let path = site.database();
-        let verify = ["verify", "-full", path.to_str().unwrap()];
-        site.start(&mut site.command(&verify)).finish();
-        for generation in site.listing().generations {
-            site.restore(&["-generation", &generation.name]);
-        }
-        check(&site);
+        check_objects(&site);
+        // It has all that was ever sent.
+        assert_eq!(site.forks(), [] as [PathBuf; 0]);
+        site.check();
     }
-}
-
-fn staged(site: &Site) -> Vec<PathBuf> {
-    let (mut found, mut left) = (Vec::new(), vec![site.state().join("staging")]);
-    while let Some(path) = left.pop() {
-        match fs::read_dir(&path) {
-            Ok(entries) => left.extend(entries.map(|entry| entry.unwrap().path())),
-            Err(_) => found.extend(path.exists().then_some(path)),
-        }
-    }
-    found
 }

@@ -1,12 +1,10 @@
 //! What cannot be replicated or restored: one line that says what, where and what to do.
 
-use std::fs::{self, Permissions};
-use std::os::unix::fs::PermissionsExt;
-use std::os::unix::process::CommandExt;
+use std::fs;
 use std::process::Command;
 
 use crate::seaweed;
-use crate::support::{Helper, Role, Site, settle};
+use crate::support::{Helper, Role, Site, as_nobody, set_mode, settle};
 
 /// Expects that a command fails with one line on standard error that contains all of `texts`.
 fn check(site: &Site, command: &mut Command, texts: &[&str]) {
@@ -69,30 +67,6 @@ fn a_directory_is_no_database() {
     let site = Site::new();
     fs::create_dir(site.database()).unwrap();
     check_replicate(&site, &["app.db", "it is a directory"]);
-}
-
-/// The same command as somebody who may do nothing, which root must become first.
-fn as_nobody(site: &Site) -> Command {
-    const NOBODY: u32 = 65534;
-    let binary = site.path("litestream");
-    // Not by ourselves: a test that starts a process meanwhile would keep the copy open for writing.
-    let source = env!("CARGO_BIN_EXE_litestream");
-    assert!(Command::new("cp").arg(source).arg(&binary).status().unwrap().success());
-    let mut command = Command::new(&binary);
-    command
-        .env_clear()
-        .env("HOME", site.home())
-        .env("LITESTREAM_CONFIG", site.config())
-        .current_dir(site.home())
-        .arg("replicate");
-    if rustix::process::geteuid().is_root() {
-        command.uid(NOBODY).gid(NOBODY);
-    }
-    command
-}
-
-fn set_mode(path: &std::path::Path, mode: u32) {
-    fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
 }
 
 /// Of a database that could only be read, the daemon made a log and locks of its own, and then the

@@ -281,6 +281,7 @@ fn nothing_is_added_to_the_database() {
 #[test]
 fn a_commit_in_the_place_of_a_longer_rollback_is_seen() {
     let site = Site::new();
+    site.serve();
     site.write(1, 100);
     let daemon = site.replicate();
     eventually("a snapshot", || site.listing().snapshots() == 1);
@@ -290,8 +291,7 @@ fn a_commit_in_the_place_of_a_longer_rollback_is_seen() {
         let segments = site.listing().segments();
         let rolled_back = "BEGIN IMMEDIATE; INSERT INTO t (content) VALUES (randomblob(1000000))";
         connection.execute_batch(rolled_back).unwrap();
-        // Until they were looked at, which leaves no trace.
-        thread::sleep(Duration::from_millis(300));
+        site.wait_for_look(&daemon);
         connection.execute_batch("ROLLBACK").unwrap();
         connection.execute("INSERT INTO t (number) VALUES (?)", [number]).unwrap();
         eventually("a segment", || site.listing().segments() > segments);

@@ -2,8 +2,6 @@
 
 use std::fs::{self, OpenOptions};
 use std::io::Write;
-use std::thread;
-use std::time::Duration;
 
 use litestream::wal::{FrameHeader, FrameReader, WalHeader};
 use rusqlite::Connection;
@@ -56,6 +54,7 @@ fn frames(connection: &Connection) -> (i64, i64) {
 fn does_not_replicate_what_its_writer_did_not_live_to_commit() {
     let site =
         Site::with("monitor-interval: 50ms, checkpoint-interval: 200ms", "sync-interval: 20ms");
+    site.serve();
     let connection = open(&site.database());
     let schema = "CREATE TABLE victim (x); CREATE TABLE other (x)";
     connection.execute_batch(schema).unwrap();
@@ -67,12 +66,11 @@ fn does_not_replicate_what_its_writer_did_not_live_to_commit() {
     });
     connection.execute("INSERT INTO victim VALUES ('committed')", []).unwrap();
     write_and_die(&site);
+    site.wait_for_look(&daemon);
     eventually("a checkpoint", || {
         let (all, copied) = frames(&connection);
         all == copied
     });
-    // Time to replicate it, where that was done.
-    thread::sleep(Duration::from_millis(500));
     connection.execute("INSERT INTO other VALUES ('later')", []).unwrap();
     drop(connection);
     let log = daemon.stop();

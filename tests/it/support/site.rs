@@ -168,7 +168,7 @@ impl Site {
         output
     }
 
-    fn start_restore(&self, arguments: &[&str]) -> (Process, PathBuf) {
+    pub(crate) fn start_restore(&self, arguments: &[&str]) -> (Process, PathBuf) {
         let output = self.fresh("restored");
         let database = self.database();
         let [to, from] = [&output, &database].map(|path| path.to_str().unwrap());
@@ -180,6 +180,21 @@ impl Site {
     pub(crate) fn check(&self) {
         settle(&self.database());
         self.check_restore(&[], &self.database());
+    }
+
+    /// The segments that some replica does not have yet.
+    pub(crate) fn staged(&self) -> Vec<PathBuf> {
+        let (mut found, mut left) = (Vec::new(), vec![self.state().join("staging")]);
+        while let Some(path) = left.pop() {
+            match fs::read_dir(&path) {
+                Ok(entries) => left.extend(entries.map(|entry| entry.unwrap().path())),
+                Err(_) if path.extension().is_some_and(|suffix| suffix == "lz4") => {
+                    found.extend(path.exists().then_some(path));
+                }
+                Err(_) => (),
+            }
+        }
+        found
     }
 
     /// The forks of the replica.
