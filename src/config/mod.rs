@@ -102,7 +102,8 @@ impl Config {
         for database in databases {
             named.add(&database.path);
         }
-        let look = Look::into(directories, &mut named.clone())?;
+        let look = Look::into(directories, &mut named.clone());
+        look.expect_all(directories)?;
         let found = look.databases.into_iter().filter(|found| !named.contains(&found.path));
         Ok(databases.iter().cloned().chain(found).collect())
     }

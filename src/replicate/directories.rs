@@ -76,6 +76,7 @@ impl Directories {
             }
         }
         let look = look(self.options.clone(), self.followed(engine)).await?;
+        look.expect_all(&self.options).context("look for databases")?;
         if look.databases.is_empty()
             && engine.followed().next().is_none()
             && self.options.iter().all(|directory| !directory.watch)
@@ -148,8 +149,10 @@ impl Directories {
     fn take(&mut self, look: Look, engine: &mut Engine) {
         let there: BTreeSet<&PathBuf> =
             look.databases.iter().map(|database| &database.path).collect();
-        let missing: BTreeSet<PathBuf> =
-            self.found.iter().filter(|path| !there.contains(path)).cloned().collect();
+        // Of what is in a directory that cannot be read nobody knows whether it is gone.
+        let unknown = |path: &PathBuf| look.unreadable.keys().any(|at| path.starts_with(at));
+        let is_missing = |path: &&PathBuf| !there.contains(path) && !unknown(path);
+        let missing: BTreeSet<PathBuf> = self.found.iter().filter(is_missing).cloned().collect();
         for path in missing.intersection(&self.missing) {
             info!(db = %path.display(), "the database is gone, and is no longer followed");
             engine.retire(path);
@@ -222,5 +225,5 @@ impl Directories {
 /// Looks, in a thread that may block.
 async fn look(options: Vec<DirectoryOptions>, mut followed: Followed) -> anyhow::Result<Look> {
     let look = tokio::task::spawn_blocking(move || Look::into(&options, &mut followed));
-    look.await?.context("look for databases")
+    look.await.context("look for databases")
 }

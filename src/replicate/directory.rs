@@ -94,14 +94,13 @@ impl DirectoryOptions {
     ///
     /// A file that is followed is never opened: to close it would end all locks that this process
     /// has on it, see [`crate::sqlite`].
-    pub fn scan(&self, followed: &mut Followed) -> io::Result<Scan> {
+    pub fn scan(&self, followed: &mut Followed) -> Scan {
         let mut scan = Scan::default();
         let mut left = vec![self.path.clone()];
         while let Some(directory) = left.pop() {
             let mut paths = match names(&directory) {
                 Ok(paths) => paths,
                 Err(error) if error.kind() == ErrorKind::NotFound => continue,
-                Err(error) if directory == self.path => return Err(error),
                 Err(error) => {
                     scan.unreadable.insert(directory, error.to_string());
                     continue;
@@ -121,7 +120,7 @@ impl DirectoryOptions {
             scan.directories.push(directory);
         }
         scan.databases.sort_unstable();
-        Ok(scan)
+        scan
     }
 
     fn matches(&self, relative: &Path) -> bool {
@@ -145,21 +144,29 @@ impl DirectoryOptions {
 
 impl Look {
     /// Looks into directories. Of two that both have a database, the first one counts.
-    pub fn into(directories: &[DirectoryOptions], followed: &mut Followed) -> io::Result<Self> {
+    pub fn into(directories: &[DirectoryOptions], followed: &mut Followed) -> Self {
         let mut look = Self::default();
         let mut seen = HashSet::new();
         for directory in directories {
-            let scan = directory.scan(followed).map_err(|error| {
-                let kind = error.kind();
-                io::Error::new(kind, format!("directory {}: {error}", directory.path.display()))
-            })?;
+            let scan = directory.scan(followed);
             let databases = scan.databases.iter().filter_map(|path| directory.database(path));
             look.databases.extend(databases.filter(|database| seen.insert(database.path.clone())));
             look.directories.extend(scan.directories);
             look.unreadable.extend(scan.unreadable);
             look.unsettled |= scan.unsettled;
         }
-        Ok(look)
+        look
+    }
+
+    /// Fails if one of the directories themselves could not be looked into, and not only something
+    /// in them: then that is an error of whoever named them.
+    pub fn expect_all(&self, directories: &[DirectoryOptions]) -> io::Result<()> {
+        for DirectoryOptions { path, .. } in directories {
+            if let Some(reason) = self.unreadable.get(path) {
+                return Err(io::Error::other(format!("directory {}: {reason}", path.display())));
+            }
+        }
+        Ok(())
     }
 }
 
@@ -305,10 +312,8 @@ mod tests {
         }
         fs::write(path("text.db"), "no database").unwrap();
         fs::hard_link(path("a.db"), path("z.db")).unwrap();
-        let scan = |recursive| {
-            let found = options(directory.path(), "*.db", recursive).scan(&mut Followed::default());
-            found.unwrap()
-        };
+        let scan =
+            |recursive| options(directory.path(), "*.db", recursive).scan(&mut Followed::default());
         let deep = scan(true);
         assert_eq!(deep.databases.len(), 2, "one of two names: {deep:?}");
         assert!(deep.databases.contains(&path("below/b.db")) && !deep.unsettled);
@@ -317,7 +322,7 @@ mod tests {
         fs::write(path("new.db"), "").unwrap();
         assert!(scan(false).unsettled);
         let none = options(&path("missing"), "*", true).scan(&mut Followed::default());
-        assert_eq!(none.unwrap(), Scan::default());
+        assert_eq!(none, Scan::default());
     }
 
     /// A database that is followed was opened to see whether it is one. When it was closed, SQLite
@@ -330,7 +335,7 @@ mod tests {
         fs::hard_link(&path, &link).unwrap();
         let mut followed = Followed::default();
         followed.add(&path);
-        let scan = options(directory.path(), "*.db", false).scan(&mut followed).unwrap();
+        let scan = options(directory.path(), "*.db", false).scan(&mut followed);
         assert_eq!((scan.databases, scan.unsettled), (vec![path], false));
     }
 }

@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 
 use rustix::process::Signal;
 
-use crate::support::{Helper, Process, Role, Site, assert_same, eventually, open, settle};
+use crate::support::{
+    Helper, Process, Role, Site, as_nobody, assert_same, eventually, open, set_mode, settle,
+};
 
 /// A site that replicates a directory to another one.
 fn tenants(settings: &str) -> (Site, PathBuf) {
@@ -114,6 +116,96 @@ fn a_directory_without_databases_is_refused_unless_it_is_watched() {
     eventually("it is there", || site.replica().join("late.db").is_dir());
     daemon.stop();
     check(&site, &directory.join("late.db"), &directory.join("late.db"));
+}
+
+/// A database that anybody may write.
+fn make_for_all(database: &Path) {
+    make(database, 10);
+    settle(database);
+    set_mode(database, 0o666);
+}
+
+fn set_modes(paths: &[&Path], mode: u32) {
+    paths.iter().for_each(|path| set_mode(path, mode));
+}
+
+const UNREADABLE: &str = "cannot be read: databases that are there are not replicated";
+
+/// What was in it was on no replica, and nobody said so.
+#[test]
+fn what_may_not_be_read_is_named_and_the_rest_is_replicated() {
+    let (site, directory) = tenants("recursive: true, watch: true");
+    let [below, file] = ["below", "closed.db"].map(|name| directory.join(name));
+    let [first, hidden] = [directory.join("first.db"), below.join("hidden.db")];
+    fs::create_dir(&below).unwrap();
+    for database in [&first, &hidden, &file] {
+        make_for_all(database);
+    }
+    set_modes(&[site.home(), &directory], 0o777);
+    set_modes(&[&below, &file], 0o000);
+    let mut daemon = site.start(&mut as_nobody(&site));
+    daemon.wait_for("snapshot written");
+    daemon.signal(Signal::TERM);
+    assert_eq!(daemon.wait(), 75, "two are on no replica: {}", daemon.log());
+    let log = daemon.log();
+    for path in [&below, &file] {
+        let path = path.display();
+        assert!(log.contains(&format!("{path} is not replicated: Permission denied")), "{log}");
+        let said = log.lines().filter(|line| line.contains(UNREADABLE));
+        let said = said.filter(|line| line.contains(&format!("path={path}")));
+        assert_eq!(said.count(), 1, "{log}");
+    }
+
+    let mut daemon = site.start(&mut as_nobody(&site));
+    daemon.wait_for(UNREADABLE);
+    set_modes(&[&below, &file], 0o777);
+    eventually("all are there", || {
+        ["below/hidden.db", "closed.db"].iter().all(|name| site.replica().join(name).is_dir())
+    });
+    daemon.stop();
+    for database in [&first, &hidden, &file] {
+        check(&site, database, database);
+    }
+}
+
+/// While one could not be read, what came into the others was not followed.
+#[test]
+fn a_whole_directory_that_may_not_be_read_holds_up_no_other() {
+    let (site, directory) = tenants("watch: true");
+    let other = site.path("other");
+    fs::create_dir(&other).unwrap();
+    let text = fs::read_to_string(site.config()).unwrap();
+    let list = text.trim_end().strip_prefix("dbs: [").unwrap().strip_suffix(']').unwrap();
+    let second = list
+        .replace(directory.to_str().unwrap(), other.to_str().unwrap())
+        .replace(site.replica().to_str().unwrap(), site.path("second").to_str().unwrap());
+    // What is in the directory by then cannot be followed to its end.
+    let text = format!("dbs: [{list}, {second}]\nshutdown-timeout: 1s\n");
+    fs::write(site.config(), text).unwrap();
+    let [first, second] = [directory.join("first.db"), other.join("second.db")];
+    make_for_all(&first);
+    set_modes(&[site.home(), &directory, &other], 0o777);
+
+    let mut daemon = site.start(&mut as_nobody(&site));
+    daemon.wait_for("snapshot written");
+    set_mode(&directory, 0o000);
+    make_for_all(&second);
+    daemon.wait_for(UNREADABLE);
+    eventually("the other one is there", || site.path("second/second.db").is_dir());
+    daemon.signal(Signal::TERM);
+    assert_eq!(daemon.wait(), 75, "{}", daemon.log());
+    let named = format!("{} is not replicated: Permission denied", directory.display());
+    assert!(daemon.says(&named), "{}", daemon.log());
+    assert!(!daemon.says("the database is gone"), "{}", daemon.log());
+    check(&site, &second, &second);
+
+    // At the start it is an error of the configuration.
+    let mut daemon = site.start(&mut as_nobody(&site));
+    assert_eq!(daemon.wait(), 1, "{}", daemon.log());
+    let named = format!("directory {}: Permission denied", directory.display());
+    assert!(daemon.says(&named), "{}", daemon.log());
+    set_mode(&directory, 0o777);
+    check(&site, &first, &first);
 }
 
 /// Two databases that would share a replica: the first one is replicated, the other one named.
