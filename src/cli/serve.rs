@@ -11,7 +11,7 @@ use serde_json::json;
 use tokio::net::TcpListener;
 use tracing::info;
 
-use crate::replicate::{Health, Metrics};
+use crate::replicate::{Health, Metrics, ReplicaHealth};
 
 /// Begins to listen at `address`: `HOST:PORT`, or `:PORT` for all interfaces.
 pub(super) async fn listen(address: &str) -> anyhow::Result<TcpListener> {
@@ -43,18 +43,22 @@ pub(super) async fn serve(listener: TcpListener, metrics: Arc<Metrics>) -> anyho
     Ok(())
 }
 
-/// A line of JSON for each replica. 503 while one of them is failing.
+/// A line of JSON for each replica, with the reason if it is not good. 503 while one of them is
+/// failing.
 fn health(metrics: &Metrics) -> Response {
     let found = metrics.health();
-    let failing = found.iter().any(|(.., health)| *health == Health::Failing);
+    let failing = found.iter().any(|found| found.health == Health::Failing);
     let status = if failing { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK };
-    let lines: Vec<String> = found
-        .iter()
-        .map(|(db, name, health)| {
-            json!({"db": db, "replica": name, "health": health.to_string()}).to_string() + "\n"
-        })
-        .collect();
+    let lines: Vec<String> = found.iter().map(line).collect();
     (status, [(header::CONTENT_TYPE, "application/jsonl")], lines.concat()).into_response()
+}
+
+fn line(ReplicaHealth { database, name, health, reason }: &ReplicaHealth) -> String {
+    let mut line = json!({"db": database, "replica": name, "health": health.to_string()});
+    if let Some(reason) = reason {
+        line["reason"] = json!(reason);
+    }
+    format!("{line}\n")
 }
 
 fn response(metrics: &Metrics) -> Response {

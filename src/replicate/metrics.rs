@@ -1,6 +1,7 @@
 //! What replication counts, by the names that Litestream gives to it.
 
 mod families;
+mod reasons;
 
 use std::path::Path;
 use std::time::{Duration, SystemTime};
@@ -11,6 +12,7 @@ use prometheus::{Counter, Gauge, Histogram, IntCounter, IntGauge, Registry, Text
 
 use super::health::{Health, Signs};
 use families::Families;
+use reasons::Reasons;
 
 /// All the counters and gauges of a process.
 #[derive(Clone, Debug)]
@@ -60,6 +62,19 @@ pub struct ReplicaMetrics {
     invalid: IntGauge,
     health: IntGauge,
     oldest_unreplicated: Gauge,
+    reasons: Reasons,
+    /// The path of its database, and its name.
+    labels: [String; 2],
+}
+
+/// How good a replica was when it was looked at last.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReplicaHealth {
+    pub database: String,
+    pub name: String,
+    pub health: Health,
+    /// `None` if it is good.
+    pub reason: Option<&'static str>,
 }
 
 /// A request to a store, as Litestream names it.
@@ -117,8 +132,8 @@ impl Metrics {
         self.families.operation_bytes.with_label_values(labels).inc_by(bytes);
     }
 
-    /// The health of each replica: the path of its database, its name, and how it is.
-    pub fn health(&self) -> Vec<(String, String, Health)> {
+    /// The health of each replica.
+    pub fn health(&self) -> Vec<ReplicaHealth> {
         let families = self.families.replica_health.collect();
         let metrics = families.iter().flat_map(MetricFamily::get_metric);
         metrics
@@ -132,7 +147,10 @@ impl Metrics {
                     value if value < 1.5 => Health::Late,
                     _ => Health::Failing,
                 };
-                (label("db").to_owned(), label("name").to_owned(), health)
+                let labels = [label("db"), label("name")].map(str::to_owned);
+                let reason = self.families.reasons.of(&labels);
+                let [database, name] = labels;
+                ReplicaHealth { database, name, health, reason }
             })
             .collect()
     }
@@ -180,6 +198,8 @@ impl DatabaseMetrics {
             invalid: self.families.replica_invalid.with_label_values(labels),
             health: self.families.replica_health.with_label_values(labels),
             oldest_unreplicated: self.families.replica_lag.0.with_label_values(labels),
+            reasons: self.families.reasons.clone(),
+            labels: labels.map(str::to_owned),
         }
     }
 }
@@ -210,7 +230,9 @@ impl ReplicaMetrics {
         self.diverged.set(diverged.into());
     }
 
-    pub(super) fn set_health(&self, health: Health) {
+    /// Says how good it is, and if it is not, why.
+    pub(super) fn set_health(&self, health: Health, reason: &'static str) {
+        self.reasons.set(&self.labels, reason);
         self.health.set(match health {
             Health::Good => 0,
             Health::Late => 1,
@@ -309,12 +331,19 @@ mod tests {
         for path in ["/gone", "/there"] {
             let database = metrics.database(Path::new(path));
             database.checkpoint("PASSIVE").count.inc();
-            database.replica("s3").validated(true);
+            database.replica("s3").set_health(Health::Late, "it is slow");
         }
         metrics.forget(Path::new("/gone"));
         let text = metrics.render().unwrap();
         assert!(!text.contains("/gone") && text.contains("/there"), "{text}");
-        assert_eq!(metrics.health().len(), 1);
+        let [found] = &metrics.health()[..] else { panic!("{:?}", metrics.health()) };
+        assert_eq!((found.health, found.reason), (Health::Late, Some("it is slow")));
+        metrics.database(Path::new("/there")).replica("s3").set_health(Health::Good, "");
+        assert_eq!(metrics.health()[0].reason, None);
+        let again = metrics.database(Path::new("/gone")).replica("s3");
+        again.validated(true);
+        let reasons: Vec<_> = metrics.health().iter().map(|found| found.reason).collect();
+        assert_eq!(reasons, [None, None], "of one that was there before");
     }
 
     #[test]

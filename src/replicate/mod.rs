@@ -69,7 +69,9 @@ pub use directory::{DirectoryOptions, Followed, Look};
 pub use engine::Companions;
 use engine::Engine;
 pub use health::Health;
-pub use metrics::{CheckpointMetrics, DatabaseMetrics, Metrics, Operation, ReplicaMetrics};
+pub use metrics::{
+    CheckpointMetrics, DatabaseMetrics, Metrics, Operation, ReplicaHealth, ReplicaMetrics,
+};
 pub use options::{DatabaseOptions, OnDivergence, ReplicaOptions};
 pub use outcome::{Outcome, Unreplicated};
 pub use pages::PageTable;

@@ -105,8 +105,10 @@ impl Replica {
     }
 
     async fn work(self, grants: mpsc::UnboundedReceiver<Grant>) {
-        // Until it was reached, nobody knows what it lacks.
-        self.metrics.set_oldest_unreplicated(Some(SystemTime::now()));
+        // Until it was reached, nobody knows what else it lacks than what an earlier process staged.
+        let staged = self.staging.all().unwrap_or_default();
+        let oldest = staged.iter().map(|staged| staged.since).min();
+        self.metrics.set_oldest_unreplicated(Some(oldest.unwrap_or_else(SystemTime::now)));
         let store = self.connect().await;
         let patience =
             Patience { database: self.database.clone(), name: self.options.name.clone() };

@@ -135,7 +135,7 @@ impl Watched {
             ..self.metrics.signs()
         };
         let (health, reason) = diagnose(&signs, self.interval);
-        self.metrics.set_health(health);
+        self.metrics.set_health(health, reason);
         if health != self.health {
             self.say(health, reason, signs.unacknowledged.max(signs.unseen));
             self.health = health;

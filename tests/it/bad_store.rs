@@ -7,6 +7,7 @@ mod company;
 mod conditions;
 mod cost;
 mod ends;
+mod health;
 mod line;
 mod listings;
 mod reading;

@@ -7,6 +7,8 @@ use prometheus::{
     CounterVec, GaugeVec, HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, Registry,
 };
 
+use super::reasons::Reasons;
+
 /// Seconds.
 const STALLS: [f64; 9] = [0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0];
 
@@ -33,6 +35,7 @@ pub(super) struct Families {
     pub(super) replica_diverged: IntGaugeVec,
     pub(super) replica_invalid: IntGaugeVec,
     pub(super) replica_health: IntGaugeVec,
+    pub(super) reasons: Reasons,
     pub(super) db_looked_at: GaugeVec,
     pub(super) replica_lag: Lag,
     pub(super) operation_total: IntCounterVec,
@@ -118,6 +121,7 @@ impl Families {
                 "0: good, 1: late, 2: somebody must look after it",
                 REPLICA,
             )?,
+            reasons: Reasons::default(),
             db_looked_at: registered(
                 registry,
                 GaugeVec::new(
@@ -159,6 +163,7 @@ impl Families {
         forget(&self.replica_diverged, database);
         forget(&self.replica_invalid, database);
         forget(&self.replica_health, database);
+        self.reasons.forget(database);
         forget(&self.db_looked_at, database);
         forget(&self.replica_lag.0, database);
     }

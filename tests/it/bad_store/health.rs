@@ -1,0 +1,43 @@
+//! How good a replica is, for whoever asks over HTTP.
+
+use std::fs::File;
+use std::time::{Duration, SystemTime};
+
+use super::Remote;
+use crate::rogue::Line;
+use crate::support::eventually;
+
+/// What is served of the one replica. `reason` is what follows the health.
+fn line(remote: &Remote, health: &str, reason: &str) -> String {
+    let db = remote.site.database();
+    let db = db.display();
+    format!("{{\"db\":\"{db}\",\"health\":\"{health}\"{reason},\"replica\":\"s3\"}}\n")
+}
+
+/// A load balancer and an orchestrator know nothing else. How long the outage had lasted was
+/// counted anew from each start.
+#[test]
+fn an_outage_that_lasts_over_a_restart_is_served_until_it_is_over() {
+    let remote = Remote::new();
+    remote.site.serve();
+    let mut daemon = remote.replicate();
+    remote.at_work(&daemon);
+    assert_eq!(daemon.ask("/health"), (200, line(&remote, "good", "")));
+    remote.store.set_line(Line::Refuses);
+    remote.site.write(2, 2);
+    eventually("a staged segment", || !remote.site.staged().is_empty());
+    daemon.kill();
+    let an_hour_ago = SystemTime::now() - Duration::from_hours(1);
+    for segment in remote.site.staged() {
+        File::options().write(true).open(segment).unwrap().set_modified(an_hour_ago).unwrap();
+    }
+
+    daemon = remote.site.replicate();
+    daemon.wait_for("replica is failing");
+    let reason = ",\"reason\":\"it does not have commits that are to be sent to it\"";
+    assert_eq!(daemon.ask("/health"), (503, line(&remote, "failing", reason)));
+    remote.store.behave();
+    daemon.wait_for("replica is good again");
+    assert_eq!(daemon.ask("/health"), (200, line(&remote, "good", "")));
+    remote.finish(daemon);
+}
