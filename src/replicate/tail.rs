@@ -324,10 +324,7 @@ impl Tail {
                 self.sameness = Sameness::Given;
                 Ok(())
             }
-            Err(reason) => {
-                self.recover(reason);
-                Ok(())
-            }
+            Err(reason) => self.recover(reason),
         }
     }
 
@@ -341,7 +338,7 @@ impl Tail {
         let Look { cut, unsettled } = match look.map_err(anyhow::Error::downcast) {
             Ok(look) => look,
             Err(Ok(reason)) => {
-                self.recover(reason);
+                self.recover(reason)?;
                 return Ok(0);
             }
             Err(Err(error)) => return Err(error),

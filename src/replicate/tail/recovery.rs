@@ -45,12 +45,15 @@ pub(super) struct LogEnd {
 
 impl Tail {
     /// Continuity was lost. Ships what changed, if that can be told, or begins a new generation.
-    pub(super) fn recover(&mut self, reason: Break) {
+    ///
+    /// It is left to the next process if we are told to abort meanwhile.
+    pub(super) fn recover(&mut self, reason: Break) -> anyhow::Result<()> {
         let known = self.capture.as_ref().is_some_and(Capture::can_ship_changes);
         if self.schedule.fresh && known {
             match self.ship_changes() {
-                Ok(true) => return,
+                Ok(true) => return Ok(()),
                 Ok(false) => (),
+                Err(error) if self.lines.cancellation.is_cancelled() => return Err(error),
                 Err(error) => warn!(
                     db = %self.path().display(),
                     "cannot compare the database with its replicas: {error:#}"
@@ -58,6 +61,7 @@ impl Tail {
             }
         }
         self.abandon(&reason.to_string());
+        Ok(())
     }
 
     /// Recovers if continuity was lost in the middle of something, of which nothing comes then.
@@ -66,7 +70,7 @@ impl Tail {
         outcome: anyhow::Result<T>,
     ) -> anyhow::Result<T> {
         outcome.or_else(|error| {
-            self.recover(error.downcast()?);
+            self.recover(error.downcast()?)?;
             Ok(T::default())
         })
     }

@@ -1,10 +1,12 @@
 //! Told to end while the store is of no use.
 
+use std::time::Duration;
+
 use rustix::process::Signal;
 
 use super::{Remote, said, with_each};
 use crate::rogue::{Fault, Line, Refusal, Rogue};
-use crate::support::eventually;
+use crate::support::{Helper, Process, Role, eventually};
 
 type Trouble = fn(&Rogue);
 
@@ -72,4 +74,102 @@ fn an_end_that_comes_back_in_time_is_a_good_one() {
     remote.store.behave();
     daemon.finish();
     remote.check();
+}
+
+/// Long before any time-out of a request, and of the end.
+const AT_ONCE: Duration = Duration::from_secs(5);
+
+/// Tells a daemon a second time to end, which it does at once. Gives the one line that it says.
+fn end_at_once(daemon: &mut Process) -> String {
+    daemon.signal(Signal::TERM);
+    assert_eq!(daemon.wait_within(AT_ONCE), Some(130), "{}", daemon.log());
+    // The application may have said something as well.
+    let log = daemon.log();
+    let lines: Vec<&str> = log.lines().filter(|line| line.starts_with("error: ")).collect();
+    let [line] = lines[..] else { panic!("{log}") };
+    assert!(line.starts_with("error: not everything is replicated: "), "{line}");
+    line.to_owned()
+}
+
+#[test]
+fn a_second_signal_waits_for_no_store() {
+    with_each(&TROUBLES, |trouble| {
+        let remote = Remote::new();
+        remote.site.configure_also("shutdown-timeout: 10m");
+        let mut daemon = remote.replicate();
+        remote.at_work(&daemon);
+        trouble(&remote.store);
+        remote.site.write(2, 30);
+        daemon.signal(Signal::TERM);
+        daemon.wait_for("litestream shutting down");
+        eventually("a staged segment", || !remote.site.staged().is_empty());
+        let line = end_at_once(&mut daemon);
+        // Segments, or transactions that are not captured yet.
+        for text in ["app.db", "are not on replica s3", "sent at the next start"] {
+            assert!(line.contains(text), "{line}");
+        }
+
+        remote.store.behave();
+        remote.site.replicate().stop();
+        assert_eq!(remote.generations(), 1);
+        remote.check();
+    });
+}
+
+#[test]
+fn a_second_signal_waits_for_no_first_snapshot() {
+    with_each(&TROUBLES[..3], |trouble| {
+        let remote = Remote::new();
+        remote.site.configure_also("shutdown-timeout: 10m");
+        remote.site.write(1, 30);
+        trouble(&remote.store);
+        let mut daemon = remote.site.replicate();
+        daemon.wait_for("initialized db");
+        daemon.signal(Signal::TERM);
+        daemon.wait_for("litestream shutting down");
+        let line = end_at_once(&mut daemon);
+        assert!(line.contains("its snapshot was not stored yet"), "{line}");
+    });
+}
+
+/// The application ends with the first signal, which is passed on to it, or by itself before that,
+/// or never. What it had cut off then was taken for a loss, and a generation began.
+#[test]
+fn a_second_signal_waits_neither_for_a_store_nor_for_the_application() {
+    let line = Helper::words().join(" ");
+    let deaf = "sh -c 'trap : TERM; echo at work; for i in 1 2 3 4 5 6 7 8; do sleep 1; done'";
+    let (late, short) = (Role::LateRow { status: 3 }, Role::Rows { rows: 20, status: 3 });
+    let cases = [(line.as_str(), Some(late)), (&line, Some(short)), (deaf, None)];
+    with_each(&cases, |(line, role)| {
+        let remote = Remote::new();
+        remote.site.configure_also("shutdown-timeout: 10m");
+        remote.site.write(1, 30);
+        remote.site.replicate().stop();
+        remote.store.set_line(Line::Hangs);
+        let mut command = remote.site.command(&["replicate", "-exec", line]);
+        if let Some(role) = role {
+            command.envs(Helper::environment(role, &remote.site.database()));
+        }
+        let mut daemon = remote.site.start(&mut command);
+        if role == Some(short) {
+            daemon.wait_for("the application has ended");
+        } else {
+            daemon.wait_for("at work");
+        }
+        daemon.signal(Signal::TERM);
+        daemon.wait_for(match role {
+            Some(Role::Rows { .. }) => "litestream is shutting down already",
+            Some(_) => "the application has ended",
+            None => "passed on to the application",
+        });
+        let line = end_at_once(&mut daemon);
+        assert!(line.contains("replica s3"), "{line}");
+        let abandoned = line.contains("the application is still running");
+        assert_eq!(abandoned, role.is_none(), "{line}");
+
+        remote.store.behave();
+        remote.site.replicate().stop();
+        assert_eq!(remote.generations(), 1, "what is not finished is left to the next start");
+        remote.check();
+    });
 }
