@@ -21,6 +21,7 @@
 //! Replicas without seals, as Litestream writes them, are restored each time.
 
 mod course;
+mod newest;
 mod proven;
 mod schedule;
 mod segment;
@@ -33,7 +34,7 @@ use anyhow::{Context, bail};
 use tracing::{debug, error, info, warn};
 
 use crate::catalog::{self, AlteredRecord};
-use crate::format::{Generation, Key, Proof, ProofRecord};
+use crate::format::{Generation, Key, Proof, ProofRecord, Seal};
 use crate::replicate::{DatabaseOptions, ReplicaMetrics, ReplicaOptions, acknowledged, fork};
 use crate::restore::{
     RestoreError, RestoreOptions, Restored, Target, TemporaryDirectory, Unlinked, Verdict, restore,
@@ -43,7 +44,8 @@ use crate::store::{self, Location, ObjectStore, Retrying, Store};
 use crate::utc;
 use crate::verify::{VerifyOptions, verify};
 use course::{course, until};
-use proven::Proven;
+use newest::{expect_all, expect_same};
+use proven::{Proven, newest_seal};
 use schedule::{pause, restore_interval};
 
 /// Requests at a time: the replica is being written meanwhile.
@@ -59,6 +61,8 @@ struct Validation<'a> {
     metrics: &'a ReplicaMetrics,
     /// What can be gone on from, and where it is.
     proven: Option<(Location, Proven)>,
+    /// Of the newest object that was ever proven.
+    newest: Option<Seal>,
 }
 
 /// What a validation came to.
@@ -82,7 +86,7 @@ pub async fn validate(
     replica: &ReplicaOptions,
     metrics: &ReplicaMetrics,
 ) {
-    let mut validation = Validation { database, replica, metrics, proven: None };
+    let mut validation = Validation { database, replica, metrics, proven: None, newest: None };
     let mut failures = 0;
     loop {
         tokio::time::sleep(pause(replica.validation_interval, failures)).await;
@@ -190,6 +194,7 @@ impl Validation<'_> {
             };
             let Some((at, proven)) = self.proven.take() else { return Ok(None) };
             let Some(proven) = proven.follow(change).await? else { return Ok(None) };
+            self.newest = Some(proven.seal);
             self.proven = Some((at, proven));
         }
         if course.altered {
@@ -233,16 +238,26 @@ impl Validation<'_> {
             parallelism: PARALLELISM,
         };
         let store = open(self.replica, &location).await?;
+        // Before it is looked: more may be there by then, and never less.
+        let acknowledged = acknowledged(&self.database.state_directory, &self.replica.name, fork)?;
         let listed = catalog::histories(&store, 1).await?;
         let stores = vec![(self.replica.name.clone(), open(self.replica, &location).await?)];
         let restored = match restore(stores, &options).await {
             Ok(restored) => restored,
-            Err(RestoreError::NoBackup) if self.is_nothing_known(&store, fork).await? => {
+            Err(RestoreError::NoBackup)
+                if acknowledged.is_none() && catalog::proof_record(&store).await?.is_none() =>
+            {
                 return Ok(Validated::Nothing);
             }
             Err(RestoreError::Other(error)) => return Err(error),
             Err(error) => return Err(error.into()),
         };
+        let before = self.recorded(&store).await?;
+        expect_all(&restored, acknowledged, before.last, self.newest.as_ref())?;
+        if let Some(seal) = newest_seal(&store, &restored).await? {
+            expect_same(&seal, self.newest.as_ref())?;
+            self.newest = Some(seal);
+        }
         let output = options.output.clone();
         let checked = tokio::task::spawn_blocking(move || integrity_check(&output)).await?;
         let (unchecked, damage) = match checked {
@@ -253,16 +268,6 @@ impl Validation<'_> {
             let (db, name) = (self.database.path.display(), &self.replica.name);
             let unchecked = unchecked.join("; ");
             info!(%db, name, unchecked, "SQLite could not check all of it without the application");
-        }
-        let before = self.recorded(&store).await?;
-        if let Some(lost) = before.last.filter(|proof| is_lost(proof, &restored)) {
-            let (generation, pos) = (restored.generation, restored.position);
-            bail!(
-                "{} is missing: {} was proven to be restorable at {}",
-                Key::Segment { generation, pos },
-                lost.position,
-                utc::seconds(lost.proven),
-            );
         }
         if let Some(record) = next(before, &restored, damage.is_some(), SystemTime::now()) {
             let text = record.to_text();
@@ -278,19 +283,6 @@ impl Validation<'_> {
         Ok(Validated::Restored { restored, damage, before })
     }
 
-    /// Whether neither the store has ever acknowledged anything to us, nor anything was validated:
-    /// the database does not exist yet, or the first snapshot is under way. Else a replica without
-    /// a backup has lost it.
-    async fn is_nothing_known(
-        &self,
-        store: &impl ObjectStore,
-        fork: Option<Generation>,
-    ) -> anyhow::Result<bool> {
-        let state_directory = &self.database.state_directory;
-        let acknowledged = acknowledged(state_directory, &self.replica.name, fork)?;
-        Ok(acknowledged.is_none() && catalog::proof_record(store).await?.is_none())
-    }
-
     /// What earlier validations have recorded. A record that is altered says nothing, and is
     /// written anew.
     async fn recorded(&self, store: &impl ObjectStore) -> store::Result<ProofRecord> {
@@ -304,12 +296,6 @@ impl Validation<'_> {
             }
         })
     }
-}
-
-/// Whether what was proven is not there any more: the newest objects were lost, which is seen in no
-/// other ones. Another generation may be shorter.
-fn is_lost(proof: &Proof, restored: &Restored) -> bool {
-    proof.generation == restored.generation && restored.position < proof.position
 }
 
 async fn open(replica: &ReplicaOptions, location: &Location) -> store::Result<Retrying<Store>> {
@@ -352,9 +338,6 @@ mod tests {
             verdict: Verdict::Unsealed,
         };
         let [first, later] = ["00000000_00001038", "00000001_00001038"].map(restored);
-        let proof = next(ProofRecord::default(), &later, false, at(1)).unwrap().last.unwrap();
-        assert!(is_lost(&proof, &first) && !is_lost(&proof, &later));
-        assert!(!is_lost(&Proof { generation: Generation::from_bits(2), ..proof }, &first));
         let nothing = ProofRecord::default();
         let damaged = next(nothing, &first, true, at(1)).unwrap();
         assert_eq!(damaged, ProofRecord { last: None, damaged: Some(at(1)) });

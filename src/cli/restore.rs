@@ -2,7 +2,7 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use anyhow::{Context, anyhow, bail};
-use tracing::info;
+use tracing::{info, warn};
 
 use super::arguments::RestoreArguments;
 use super::progress_bar::ProgressBar;
@@ -65,12 +65,19 @@ pub(super) async fn run(arguments: &RestoreArguments) -> anyhow::Result<u8> {
 /// A name and a store.
 type Replica = (String, Retrying<Store>);
 
-/// The replica of which something was proven last, and what that was.
+/// The replica of which something was proven last, and what that was. One that does not say so, or
+/// cannot be reached, is in the way of no other.
 async fn newest_proof(replicas: Vec<Replica>) -> anyhow::Result<(Replica, Proof)> {
     let mut newest: Option<(Replica, Proof)> = None;
-    let mut damaged = None;
+    let (mut damaged, mut failures) = (None, Vec::new());
     for (name, store) in replicas {
-        let found = record(&store).await.with_context(|| format!("replica {name:?}"))?;
+        let found = match record(&store).await {
+            Ok(found) => found,
+            Err(error) => {
+                failures.push((name, error));
+                continue;
+            }
+        };
         damaged = damaged.or(found.and_then(|found| found.damaged));
         if let Some(found) = found.and_then(|found| found.last)
             && newest.as_ref().is_none_or(|(_, known)| known.proven < found.proven)
@@ -78,7 +85,16 @@ async fn newest_proof(replicas: Vec<Replica>) -> anyhow::Result<(Replica, Proof)
             newest = Some(((name, store), found));
         }
     }
-    let Some((replica, proof)) = newest else { return Err(nothing_proven(damaged)) };
+    let Some((replica, proof)) = newest else {
+        return Err(match failures.into_iter().next() {
+            Some((name, error)) => error.context(format!("replica {name:?}")),
+            None => nothing_proven(damaged),
+        });
+    };
+    for (replica, error) in failures {
+        let error = format!("{error:#}");
+        warn!(replica, error, "cannot read what was proven of it, taking another replica");
+    }
     let proven = utc::milliseconds(proof.proven);
     info!(replica = replica.0, position = %proof.position, %proven, "last verified");
     Ok((replica, proof))

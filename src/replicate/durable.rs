@@ -37,7 +37,7 @@ pub(super) fn replace_file(path: &Path, content: &[u8], durability: Durability) 
 /// have put a link there, to a file that is none of theirs: that is left alone.
 pub(super) fn create_anew(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
     match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => options.create_new(true).open(path),
     }
 }

@@ -126,6 +126,15 @@ impl Proven {
     }
 }
 
+/// The seal of the object that leads to what was restored, if that has one and is still there.
+pub(super) async fn newest_seal(
+    store: &impl ObjectStore,
+    restored: &Restored,
+) -> store::Result<Option<Seal>> {
+    let listed = catalog::history(store, restored.generation).await?;
+    last_seal(store, &listed, restored.position).await
+}
+
 /// The seal of the object that a history ends with at `end`.
 async fn last_seal(
     store: &impl ObjectStore,

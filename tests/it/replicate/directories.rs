@@ -126,7 +126,9 @@ fn make_for_all(database: &Path) {
 }
 
 fn set_modes(paths: &[&Path], mode: u32) {
-    paths.iter().for_each(|path| set_mode(path, mode));
+    for path in paths.iter() {
+        set_mode(path, mode);
+    }
 }
 
 const UNREADABLE: &str = "cannot be read: databases that are there are not replicated";

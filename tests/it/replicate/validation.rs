@@ -1,5 +1,8 @@
 //! Replicas that are restored and checked while they are written.
 
+mod objects;
+mod several;
+
 use std::fs;
 use std::path::Path;
 use std::thread;
@@ -335,44 +338,4 @@ fn only_what_was_added_is_read() {
 fn proofs(daemon: &Process) -> usize {
     let log = daemon.log();
     log.lines().filter(|line| line.contains("validator") && !line.contains("segments=0")).count()
-}
-
-#[test]
-fn what_happens_to_an_object_after_it_was_proven_is_named() {
-    let damage: [fn(&Path); 3] = [
-        |path| fs::remove_file(path).unwrap(),
-        |path| {
-            let mut content = fs::read(path).unwrap();
-            let at = content.len() / 2;
-            content[at] ^= 1;
-            fs::write(path, content).unwrap();
-        },
-        |path| fs::write(path, "").unwrap(),
-    ];
-    for damage in damage {
-        let site = Site::with("monitor-interval: 20ms", ADDED);
-        site.write(1, 20);
-        let mut daemon = site.replicate();
-        daemon.wait_for("identical to the source");
-        let connection = open(&site.database());
-        for id in 0..4 {
-            let segments = site.listing().segments();
-            connection.execute("INSERT INTO t (number) VALUES (?)", [id]).unwrap();
-            eventually("a segment", || site.listing().segments() > segments);
-        }
-        eventually("it is proven", || {
-            daemon.log().lines().last().is_some_and(|line| line.contains("segments=0"))
-        });
-        let generation = site.listing().only().name.clone();
-        let directory = site.replica().join("generations").join(generation).join("wal");
-        let mut names: Vec<_> =
-            fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path()).collect();
-        names.sort();
-        damage(&names[2]);
-        daemon.wait_for("validator: the replica cannot be restored");
-        let name = names[2].file_name().unwrap().to_str().unwrap();
-        assert!(daemon.log().contains(name), "{name}: {}", daemon.log());
-        drop(connection);
-        daemon.stop();
-    }
 }

@@ -1,0 +1,118 @@
+//! That the newest object of a replica is what it was. All others are named by those behind them;
+//! this one may be gone, or an older one in its place, and what is left is whole.
+
+use anyhow::bail;
+
+use crate::format::{Content, Generation, Key, Proof, Seal, WalPos};
+use crate::restore::Restored;
+use crate::utc;
+
+/// Fails if a replica leads less far than it is known to have led: by what the store has
+/// `acknowledged` to the daemon, by what any daemon has `recorded`, and by the newest object that
+/// was `proven` by this one.
+pub(super) fn expect_all(
+    restored: &Restored,
+    acknowledged: Option<(Generation, WalPos)>,
+    recorded: Option<Proof>,
+    proven: Option<&Seal>,
+) -> anyhow::Result<()> {
+    let Restored { generation, position, .. } = *restored;
+    // Another generation may be shorter.
+    let is_beyond = |of: Generation, end: WalPos| of == generation && position < end;
+    let missing = Key::Segment { generation, pos: position };
+    if let Some((_, end)) = acknowledged.filter(|(of, end)| is_beyond(*of, *end)) {
+        bail!("{missing}: it is missing: the store had acknowledged everything up to {end}");
+    }
+    if let Some(proof) = recorded.filter(|proof| is_beyond(proof.generation, proof.position)) {
+        let (end, proven) = (proof.position, utc::seconds(proof.proven));
+        bail!("{missing}: it is missing: {end} was proven to be restorable at {proven}");
+    }
+    if let Some(seal) = proven.filter(|seal| is_beyond(seal.generation, seal.end)) {
+        bail!("{}: it is missing, and was proven before", key(seal));
+    }
+    Ok(())
+}
+
+/// Fails if the newest object is another one than that of the same name which was `proven`.
+pub(super) fn expect_same(found: &Seal, proven: Option<&Seal>) -> anyhow::Result<()> {
+    let name = |seal: &Seal| (seal.content, seal.generation, seal.start);
+    match proven.filter(|seal| name(seal) == name(found) && *seal != found) {
+        Some(seal) => {
+            bail!("{}: another object has taken its place since it was proven", key(seal))
+        }
+        None => Ok(()),
+    }
+}
+
+fn key(seal: &Seal) -> Key {
+    let Seal { content, generation, start, .. } = *seal;
+    match content {
+        Content::Snapshot => Key::Snapshot { generation, index: start.index },
+        Content::Segment => Key::Segment { generation, pos: start },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::SystemTime;
+
+    use super::*;
+    use crate::format::Digest;
+    use crate::restore::Verdict;
+
+    fn restored(position: &str) -> Restored {
+        Restored {
+            replica: String::new(),
+            generation: Seal::example().generation,
+            position: position.parse().unwrap(),
+            bytes: 0,
+            created: SystemTime::UNIX_EPOCH,
+            verdict: Verdict::Unsealed,
+        }
+    }
+
+    #[test]
+    fn a_replica_that_leads_less_far_than_before_is_named() {
+        let proven = Seal::example();
+        let before = "00000001_00001038";
+        let name = "generations/0000000000000007/wal/00000001_00001038.wal.lz4: it is missing";
+        let known = |of: Seal| {
+            let Seal { generation, end: position, .. } = of;
+            let proof = Proof { generation, position, proven: SystemTime::UNIX_EPOCH };
+            [
+                (Some((generation, position)), None, None),
+                (None, Some(proof), None),
+                (None, None, Some(of)),
+            ]
+        };
+        for (acknowledged, recorded, proven) in known(proven) {
+            let expect =
+                |position| expect_all(&restored(position), acknowledged, recorded, proven.as_ref());
+            let error = expect(before).unwrap_err();
+            assert!(error.to_string().starts_with(name), "{error}");
+            for position in ["00000001_00002070", "00000002_00000000"] {
+                expect(position).unwrap();
+            }
+        }
+        for (acknowledged, recorded, proven) in
+            known(Seal { generation: Generation::from_bits(8), ..proven })
+        {
+            expect_all(&restored(before), acknowledged, recorded, proven.as_ref()).unwrap();
+        }
+    }
+
+    #[test]
+    fn another_object_of_the_same_name_is_named() {
+        let proven = Seal::example();
+        let other = Seal { digest: Digest(9), ..proven };
+        let error = expect_same(&other, Some(&proven)).unwrap_err().to_string();
+        assert!(error.contains("00000001_00001038.wal.lz4: another object"), "{error}");
+        expect_same(&proven, Some(&proven)).unwrap();
+        expect_same(&proven, None).unwrap();
+        // A snapshot may come before the segment that leads to the same state.
+        let snapshot = Seal { content: Content::Snapshot, ..proven };
+        expect_same(&proven, Some(&snapshot)).unwrap();
+        let behind = Seal { start: proven.end, ..other };
+        expect_same(&behind, Some(&proven)).unwrap();
+    }
+}
