@@ -4,7 +4,7 @@ use tracing::info;
 
 use super::sameness::Sameness;
 use super::{Slot, Standing, Tail};
-use crate::format::{Content, Seal};
+use crate::format::{Content, Seal, WalIndex};
 use crate::replicate::capture::Capture;
 use crate::replicate::cursor::{Cursor, Place};
 use crate::replicate::durable::Durability;
@@ -36,7 +36,7 @@ impl Tail {
             }
         }
         for tip in tips {
-            if let Some(seal) = tip.seal.filter(is_whole)
+            if let Some(seal) = tip.seal.filter(|seal| is_whole(seal) && has_room(seal))
                 && self.adopt_tip(&tip, &seal)?
             {
                 return Ok(true);
@@ -127,6 +127,11 @@ fn is_ahead(sent: &Sent, tip: &Tip) -> bool {
 /// A snapshot of the middle of a WAL needs a segment that is not there.
 fn is_whole(seal: &Seal) -> bool {
     seal.content == Content::Segment || seal.end == seal.start
+}
+
+/// Whoever takes it up takes names in two logs, and goes on in a third one.
+fn has_room(seal: &Seal) -> bool {
+    seal.end.index.next().and_then(WalIndex::next).is_some()
 }
 
 /// `first` is the first page there.

@@ -51,7 +51,7 @@ pub(super) fn check_all(owner: &Site, sites: &[&Site]) {
 }
 
 /// A copy of a volume, whose daemon has the same replica.
-fn copy_of(owner: &Site) -> Site {
+pub(super) fn copy_of(owner: &Site) -> Site {
     let copy = Site::new();
     share_replica(&copy, owner);
     settle(&owner.database());
