@@ -10,6 +10,7 @@ mod ends;
 mod health;
 mod line;
 mod listings;
+mod memory;
 mod reading;
 
 use std::fs;
