@@ -35,7 +35,9 @@ use tracing::{debug, error, info, warn};
 
 use crate::catalog::{self, AlteredRecord};
 use crate::format::{Generation, Key, Proof, ProofRecord, Seal};
-use crate::replicate::{DatabaseOptions, ReplicaMetrics, ReplicaOptions, acknowledged, fork};
+use crate::replicate::{
+    DatabaseOptions, ReplicaMetrics, ReplicaOptions, acknowledged, fork, note_validated,
+};
 use crate::restore::{
     RestoreError, RestoreOptions, Restored, Target, TemporaryDirectory, Unlinked, Verdict, restore,
 };
@@ -269,12 +271,15 @@ impl Validation<'_> {
             let unchecked = unchecked.join("; ");
             info!(%db, name, unchecked, "SQLite could not check all of it without the application");
         }
-        if let Some(record) = next(before, &restored, damage.is_some(), SystemTime::now()) {
+        let record = next(before, &restored, damage.is_some(), SystemTime::now());
+        if let Some(record) = record {
             let text = record.to_text();
             let length = text.len() as u64;
             let put = store.put(ProofRecord::KEY, Box::new(Cursor::new(text)), length).await;
             put.context("cannot store what was proven")?;
         }
+        note_validated(self.database, &self.replica.name, &record.unwrap_or(before))
+            .context("cannot take note of what was proven")?;
         let before = before.last;
         if damage.is_none() && restored.verdict != Verdict::Unsealed {
             let proven = Proven::new(&store, &restored, &options.output, &listed).await?;

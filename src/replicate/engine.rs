@@ -5,7 +5,7 @@ use std::sync::{Arc, mpsc};
 use anyhow::{Context, anyhow};
 use tokio::sync::{Semaphore, mpsc as queue, watch};
 use tokio::task::{JoinError, JoinSet};
-use tracing::error;
+use tracing::{error, info};
 
 use super::bell::Bell;
 use super::cancellation::Cancellation;
@@ -15,7 +15,7 @@ use super::options::{DatabaseOptions, OnDivergence};
 use super::outcome::Unreplicated;
 use super::places::Places;
 use super::replica::Replica;
-use super::restoration::take_up_restoration;
+use super::restoration::{RestoredMeanwhile, take_up_restoration};
 use super::staging::Staging;
 use super::state_directory::StateDirectory;
 use super::tail::{Slot, Tail, follow};
@@ -50,6 +50,7 @@ pub(super) struct Engine {
 
 /// A database that is followed.
 struct Followed {
+    options: DatabaseOptions,
     mailbox: Mailbox,
     _companions: JoinSet<()>,
     /// It came later. Whatever is wrong with it, the others go on.
@@ -114,7 +115,7 @@ impl Engine {
         let path = options.path.clone();
         let state = StateDirectory::lock(&options.state_directory, &path);
         let begun = state.and_then(|state| self.begin(options, state, true));
-        begun.inspect_err(|_| self.forget(&path))
+        begun.inspect_err(|_| drop(self.forget(&path)))
     }
 
     /// Follows a database no more that is gone, once what was captured of it is sent.
@@ -133,18 +134,34 @@ impl Engine {
     ) -> anyhow::Result<()> {
         let path = options.path.clone();
         let companions = (self.companions)(&options);
-        let mailbox =
-            self.follow(options, state).with_context(|| format!("replicate {}", path.display()))?;
-        let followed = Followed { mailbox, _companions: companions, late, retired: false };
+        let mailbox = self
+            .follow(options.clone(), state)
+            .with_context(|| format!("replicate {}", path.display()))?;
+        let followed = Followed { options, mailbox, _companions: companions, late, retired: false };
         self.followed.insert(path, followed);
         Ok(())
     }
 
-    fn forget(&mut self, path: &Path) {
-        self.followed.remove(path);
+    fn forget(&mut self, path: &Path) -> Option<Followed> {
         self.places.release(path);
         self.watchdog.remove(path);
         self.metrics.forget(path);
+        self.followed.remove(path)
+    }
+
+    /// Follows a database anew that was restored, as from the start.
+    fn begin_anew(&mut self, path: &Path) -> anyhow::Result<()> {
+        let Some(Followed { options, late, retired, .. }) = self.forget(path) else {
+            return Ok(());
+        };
+        info!(db = %path.display(), "the database was restored, and is followed anew");
+        self.places.claim(&options)?;
+        let state = StateDirectory::lock(&options.state_directory, path)?;
+        self.begin(options, state, late)?;
+        if retired {
+            self.retire(path);
+        }
+        Ok(())
     }
 
     fn follow(
@@ -166,6 +183,7 @@ impl Engine {
         let mailbox = Mailbox { cancellation: cancellation.clone(), sender, bell: watch.bell() };
         let (captured, _) = watch::channel(Captured::default());
         let lineage = state.lineage();
+        let all_staging: Arc<[Staging]> = staging.clone().into();
         let mut slots = Vec::new();
         for (number, (replica, staging)) in options.replicas.iter().zip(staging).enumerate() {
             if options.on_divergence == OnDivergence::Continue {
@@ -179,6 +197,7 @@ impl Engine {
                 options: replica.clone(),
                 connections: self.connections.clone(),
                 staging,
+                all_staging: Arc::clone(&all_staging),
                 lineage: lineage.clone(),
                 forced: options.on_divergence == OnDivergence::Continue,
                 captured: captured.subscribe(),
@@ -218,11 +237,9 @@ impl Engine {
                         }
                     }
                     Ok((path, Err(error))) => {
-                        if !self.is_late(&path) {
+                        if let Err(error) = self.take_end(&path, error) {
                             return error;
                         }
-                        error!(db = %path.display(), "no longer followed, will retry: {error:#}");
-                        self.forget(&path);
                     }
                     Err(error) => return panicked(error),
                 },
@@ -233,6 +250,23 @@ impl Engine {
                 },
                 else => std::future::pending().await,
             }
+        }
+    }
+
+    /// Goes on after the end of one database, unless that is to end all.
+    fn take_end(&mut self, path: &Path, error: anyhow::Error) -> anyhow::Result<()> {
+        let late = self.is_late(path);
+        let outcome = match error.downcast() {
+            Ok(RestoredMeanwhile) => self.begin_anew(path),
+            Err(error) => Err(error),
+        };
+        match outcome {
+            Err(error) if late => {
+                error!(db = %path.display(), "no longer followed, will retry: {error:#}");
+                self.forget(path);
+                Ok(())
+            }
+            outcome => outcome,
         }
     }
 
@@ -261,7 +295,9 @@ impl Engine {
         while let Some(tail) = self.tails.join_next().await {
             match tail {
                 Ok((_, Ok(missing))) => self.unreplicated.extend(missing),
-                Ok((path, Err(error))) if self.is_late(&path) => {
+                Ok((path, Err(error)))
+                    if self.is_late(&path) || error.is::<RestoredMeanwhile>() =>
+                {
                     let reason = format!("{error:#}");
                     self.unreplicated.push(Unreplicated::not_followed(&path, reason));
                 }

@@ -61,7 +61,7 @@ use rustix::process::Signal;
 use tokio::task::JoinSet;
 use tracing::{info, warn};
 
-use crate::format::{Generation, WalPos};
+use crate::format::{Generation, ProofRecord, WalPos};
 
 use child::Application;
 use directories::Directories;
@@ -83,6 +83,16 @@ use staging::Staging;
 /// replica held.
 pub fn fork(database: &DatabaseOptions, replica: &str) -> std::io::Result<Option<Generation>> {
     Staging::new(&database.state_directory, replica).fork()
+}
+
+/// Takes note of what validation found out about a replica. While it says that the database is
+/// damaged, nothing expires from any of its replicas, be they validated or not.
+pub fn note_validated(
+    database: &DatabaseOptions,
+    replica: &str,
+    record: &ProofRecord,
+) -> std::io::Result<()> {
+    Staging::new(&database.state_directory, replica).note_record(record)
 }
 
 /// How far a replica, or that fork of it, has acknowledged a generation, as it is known in the

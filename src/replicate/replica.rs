@@ -12,6 +12,7 @@ mod root;
 mod sending;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use tokio::sync::{mpsc, watch};
@@ -50,6 +51,8 @@ pub(super) struct Replica {
     pub(super) options: ReplicaOptions,
     pub(super) connections: Connections,
     pub(super) staging: Staging,
+    /// Those of all replicas of the database.
+    pub(super) all_staging: Arc<[Staging]>,
     /// The file with the generations that are ours.
     pub(super) lineage: PathBuf,
     /// The database takes the place of whatever the replica holds.
@@ -105,7 +108,7 @@ impl Replica {
     }
 
     async fn work(self, grants: mpsc::UnboundedReceiver<Grant>) {
-        // Until it was reached, nobody knows what else it lacks than what an earlier process staged.
+        // Until it was reached, nobody knows what it lacks, but for what an earlier process staged.
         let staged = self.staging.all().unwrap_or_default();
         let oldest = staged.iter().map(|staged| staged.since).min();
         self.metrics.set_oldest_unreplicated(Some(oldest.unwrap_or_else(SystemTime::now)));

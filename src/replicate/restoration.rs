@@ -1,5 +1,6 @@
 //! A database that was restored since it was replicated last.
 
+use std::fmt;
 use std::fs::File;
 use std::path::Path;
 
@@ -10,6 +11,7 @@ use super::durable::remove;
 use super::lineage::Lineage;
 use super::staging::Staging;
 use super::state_directory::StateDirectory;
+use crate::format::Key;
 use crate::provenance::Provenance;
 use crate::sqlite::identity;
 
@@ -24,17 +26,41 @@ pub(super) fn take_up_restoration(
     state: &StateDirectory,
     staging: &[Staging],
 ) -> anyhow::Result<()> {
-    let Some(restored) = Provenance::of(database) else { return Ok(()) };
-    let note = format!("{} {}", restored.0, identity(&File::open(database)?)?);
-    if state.taken_up()?.as_ref() == Some(&note) {
-        return Ok(());
-    }
+    let Some((restored, note)) = untaken(database, state)? else { return Ok(()) };
     let captured = Saved::load(&state.cursor())?.map(|saved| saved.cursor.generation);
-    if captured != Some(restored.0.generation()) {
-        info!(db = %database.display(), from = %restored.0, "database was restored");
+    if captured != Some(restored.generation()) {
+        info!(db = %database.display(), from = %restored, "database was restored");
         staging.iter().try_for_each(Staging::forget_fork)?;
         Lineage::load(state.lineage())?.end()?;
         remove(&state.cursor())?;
     }
     state.note_taken_up(&note)
+}
+
+/// The database was restored while it was followed, or waited for. What is known beside it is to be
+/// looked at before it is gone on with, as at the start: it is to be followed anew.
+#[derive(Debug)]
+pub(super) struct RestoredMeanwhile;
+
+impl fmt::Display for RestoredMeanwhile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the database was restored")
+    }
+}
+
+impl std::error::Error for RestoredMeanwhile {}
+
+/// Fails as [`RestoredMeanwhile`] if the database was restored since that was taken up.
+pub(super) fn expect_taken_up(database: &Path, state: &StateDirectory) -> anyhow::Result<()> {
+    match untaken(database, state)? {
+        Some(_) => Err(RestoredMeanwhile.into()),
+        None => Ok(()),
+    }
+}
+
+/// From what the database was restored, and the note of that, unless it was taken already.
+fn untaken(database: &Path, state: &StateDirectory) -> anyhow::Result<Option<(Key, String)>> {
+    let Some(Provenance(restored)) = Provenance::of(database) else { return Ok(None) };
+    let note = format!("{restored} {}", identity(&File::open(database)?)?);
+    Ok((state.taken_up()?.as_ref() != Some(&note)).then_some((restored, note)))
 }

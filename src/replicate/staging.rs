@@ -6,7 +6,7 @@ use std::time::SystemTime;
 use super::durable::{Durability, remove, replace_file, sync_parent};
 use super::sent::Sent;
 use crate::failpoint::Failpoint;
-use crate::format::{Generation, Key, WalPos};
+use crate::format::{Generation, Key, ProofRecord, WalPos};
 
 /// Segments that wait until a replica has them: finished objects under their final names.
 ///
@@ -14,6 +14,7 @@ use crate::format::{Generation, Key, WalPos};
 /// staging/<replica>/<generation>/<index>_<offset>.wal.lz4
 /// staging/<replica>/sent     what it acknowledged last
 /// staging/<replica>/fork     the fork of the replica that is written to, if it is one
+/// staging/<replica>/verified what validation found out about it last, as it is in the replica
 /// ```
 ///
 /// A segment for several replicas is one file with several names, so each replica takes its own
@@ -87,6 +88,27 @@ impl Staging {
         fs::create_dir_all(&self.0)?;
         replace_file(&self.0.join("sent"), sent.to_text().as_bytes(), durability)?;
         if durability == Durability::Power { self.sync_names() } else { Ok(()) }
+    }
+
+    /// What validation found out about the replica last.
+    pub(super) fn record(&self) -> io::Result<Option<ProofRecord>> {
+        match fs::read(self.0.join(ProofRecord::KEY)) {
+            // It may have said that the database is damaged.
+            Ok(bytes) => ProofRecord::parse(&bytes).map(Some).ok_or_else(|| {
+                let path = self.0.join(ProofRecord::KEY);
+                let text = format!("{} is altered: the next validation mends it", path.display());
+                io::Error::new(io::ErrorKind::InvalidData, text)
+            }),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Takes note of what validation found out, for the other replicas of the database.
+    pub(super) fn note_record(&self, record: &ProofRecord) -> io::Result<()> {
+        fs::create_dir_all(&self.0)?;
+        let path = self.0.join(ProofRecord::KEY);
+        replace_file(&path, record.to_text().as_bytes(), Durability::Power)
     }
 
     /// The fork that the database is replicated to, because the replica holds another history.

@@ -28,6 +28,7 @@ use super::lineage::Lineage;
 use super::message::{Captured, Lines};
 use super::metrics::DatabaseMetrics;
 use super::options::DatabaseOptions;
+use super::restoration::expect_taken_up;
 use super::staging::Staging;
 use super::state_directory::StateDirectory;
 use super::watcher::Watch;
@@ -68,6 +69,8 @@ pub(super) struct Tail {
     tables_noted_at: Option<u32>,
     /// Which file it was when it was opened last.
     identity: String,
+    /// There is no file, and that was said.
+    absent: bool,
     /// The database could be opened once, and what an earlier process left was taken up.
     opened: bool,
     /// Nothing was done since it takes as little memory as it can.
@@ -106,6 +109,7 @@ impl Tail {
             tables_noted_at: None,
             identity: String::new(),
             rested: false,
+            absent: false,
             opened: false,
             failing: None,
             stopping: None,
@@ -198,16 +202,23 @@ impl Tail {
                 if self.stopping.is_some() {
                     self.settle_without_database();
                 }
+                if !std::mem::replace(&mut self.absent, true) {
+                    info!(db = %self.path().display(), "waiting for the database: there is no file");
+                }
                 return Ok(false);
             }
             Ok(Some(database)) => {
                 self.file = Arc::downgrade(database.file());
+                if self.stopping.is_none() {
+                    expect_taken_up(&self.options.path, &self.state)?;
+                }
                 self.database = Some(database);
             }
             Err(OpenError::Locked) => return self.wait_for_lock(now),
             Err(error) => return Err(error).with_context(context),
         }
         info!(path = %self.path().display(), "initialized db");
+        self.absent = false;
         self.schedule.locked_since = None;
         self.schedule.fresh = true;
         self.schedule.changed = true;

@@ -18,6 +18,7 @@ mod pages_once;
 mod power_loss;
 mod refusals;
 mod replicas;
+mod restoration;
 mod resume;
 mod rivalry;
 mod round_trip;

@@ -176,6 +176,13 @@ impl Connected {
 
     /// Why nothing may expire, if there is a reason.
     async fn doubt(&self) -> Result<Option<Doubt>, StoreError> {
+        // Whichever replica has shown that the database is damaged, from then on all of them are.
+        for staging in &*self.replica.all_staging {
+            let record = staging.record().map_err(|error| StoreError::Unavailable(error.into()))?;
+            if let Some(since) = record.and_then(|record| record.damaged) {
+                return Ok(Some(Doubt::Damaged(since)));
+            }
+        }
         Ok(match catalog::proof_record(&self.store).await? {
             None => None,
             Some(Ok(record)) => record.damaged.map(Doubt::Damaged),

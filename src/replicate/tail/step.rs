@@ -8,6 +8,7 @@ use tracing::{debug, error};
 use super::Tail;
 use super::divergence::Diverged;
 use crate::replicate::outcome::Unreplicated;
+use crate::replicate::restoration::RestoredMeanwhile;
 use crate::sqlite::{Database, OpenError};
 
 /// How often a database is looked at where the system tells us of changes, in case it did not.
@@ -81,7 +82,9 @@ impl Tail {
             }
             // We were told to abort meanwhile, and there is nothing wrong.
             Err(_) if self.lines.cancellation.is_cancelled() => Duration::ZERO,
-            Err(error) if error.is::<Diverged>() => return Err(error),
+            Err(error) if error.is::<Diverged>() || error.is::<RestoredMeanwhile>() => {
+                return Err(error);
+            }
             Err(error) if !self.opened && is_unusable(&error) => return Err(error),
             Err(error) => {
                 self.metrics.sync_error_count.inc();

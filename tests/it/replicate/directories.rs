@@ -126,7 +126,7 @@ fn make_for_all(database: &Path) {
 }
 
 fn set_modes(paths: &[&Path], mode: u32) {
-    for path in paths.iter() {
+    for path in paths {
         set_mode(path, mode);
     }
 }

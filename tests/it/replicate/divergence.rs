@@ -10,7 +10,7 @@ use rustix::process::Signal;
 
 use crate::support::{Listing, Site, eventually, open, settle};
 
-fn side_files(database: &Path) -> [PathBuf; 2] {
+pub(super) fn side_files(database: &Path) -> [PathBuf; 2] {
     ["-wal", "-shm"].map(|suffix| PathBuf::from(format!("{}{suffix}", database.display())))
 }
 
@@ -28,7 +28,7 @@ fn copy_directory(from: &Path, to: &Path) {
 }
 
 /// A site whose database was replicated and then lost with all that was beside it. What it was.
-fn lost_volume() -> (Site, PathBuf) {
+pub(super) fn lost_volume() -> (Site, PathBuf) {
     let site = Site::new();
     site.write(1, 100);
     site.replicate().stop();
@@ -42,7 +42,7 @@ fn lost_volume() -> (Site, PathBuf) {
 }
 
 /// Restores the database into its place, as the sidecar of an application does.
-fn restore_in_place(site: &Site) {
+pub(super) fn restore_in_place(site: &Site) {
     let database = site.database();
     let arguments = ["restore", database.to_str().unwrap()];
     site.start(&mut site.command(&arguments)).finish();

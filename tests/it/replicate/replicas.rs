@@ -98,6 +98,35 @@ fn a_replica_that_comes_back_gets_what_it_missed() {
     assert_eq!((far_snapshots(&site), site.listing().snapshots()), (1, 1));
 }
 
+/// What was captured last is not known any more, and one of the replicas is behind the other.
+#[test]
+fn a_replica_that_lacks_what_another_one_has_begins_anew_behind_a_hole() {
+    let site = site("20s");
+    site.write(1, 50);
+    let daemon = site.replicate();
+    eventually("a snapshot on both", || daemon.log().matches("snapshot written").count() == 2);
+    for seed in 2..5 {
+        site.write(seed, 50);
+    }
+    daemon.stop();
+    fs::remove_file(site.state().join("cursor")).unwrap();
+    let far = crate::support::Listing::of(&site.path("far/replica"));
+    let generation = far.only();
+    let newest = generation.segments.last().unwrap();
+    let newest = format!("far/replica/generations/{}/wal/{newest}.wal.lz4", generation.name);
+    fs::remove_file(site.path(&newest)).unwrap();
+
+    let daemon = site.replicate();
+    eventually("a snapshot on the other", || far_snapshots(&site) == 2);
+    site.write(5, 50);
+    let log = daemon.stop();
+    assert!(log.contains("the generation goes on"), "{log}");
+    check_both(&site);
+    assert!(!site.path(&newest).exists(), "there is a hole");
+    assert_eq!((far_snapshots(&site), site.listing().snapshots()), (2, 1));
+    site.start(&mut site.command(&["verify", "-full"])).finish();
+}
+
 #[test]
 fn what_a_replica_lacks_at_the_end_is_said_and_sent_later() {
     let site = site("300ms");

@@ -1,9 +1,9 @@
-//! What was proven last, of a database with several replicas.
+//! What validation knows of a database with several replicas.
 
 use std::fs;
 use std::path::Path;
 
-use super::{insert, rows};
+use super::{insert, lose_the_index, rows};
 use crate::support::{Site, eventually, open};
 
 const NAMES: [&str; 2] = ["one", "other"];
@@ -91,4 +91,42 @@ fn a_replica_of_which_nothing_is_known_any_more_is_named_and_the_other_one_taken
         let line = log.lines().find(|line| line.starts_with("error: ")).unwrap();
         assert!(NAMES.iter().any(|name| line.contains(&format!("replica {name:?}"))), "{log}");
     }
+}
+
+/// The other replica, which nobody validates, lost the history from before the damage.
+#[test]
+fn damage_that_one_replica_shows_keeps_the_history_of_all() {
+    let site = Site::new();
+    let expiring = "sync-interval: 20ms, snapshot-interval: 200ms, retention: 300ms, \
+                    retention-check-interval: 100ms";
+    let [one, other] =
+        NAMES.map(|name| format!("name: {name}, path: {}", site.path(name).display()));
+    let validated = "sync-interval: 20ms, snapshot-interval: 300ms, validation-interval: 50ms";
+    let one = format!("{one}, {validated}");
+    site.configure("monitor-interval: 20ms", &[&one, &format!("{other}, {expiring}")]);
+    let connection = open(&site.database());
+    connection.execute_batch("CREATE TABLE victim (x); CREATE INDEX found ON victim (x)").unwrap();
+    let mut daemon = site.replicate();
+    insert(&connection, 20);
+    daemon.wait_for("status=ok");
+    lose_the_index(&connection);
+    eventually("damage is found", || {
+        insert(&connection, 1);
+        daemon.says("the database itself is damaged")
+    });
+    let damaged = daemon.log().len();
+    let later = || daemon.log().split_off(damaged);
+    eventually("something would expire", || {
+        insert(&connection, 1);
+        later().lines().any(|line| line.contains("history is kept") && line.contains("name=other"))
+    });
+    connection.execute_batch("VACUUM").unwrap();
+    eventually("history expires again", || {
+        insert(&connection, 1);
+        let log = later();
+        log.rfind("delete expired history") > log.rfind("history is kept")
+    });
+    drop(connection);
+    daemon.stop();
+    site.check();
 }
