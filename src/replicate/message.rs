@@ -43,8 +43,8 @@ pub(super) enum Report {
     Diverged(Generation, String),
     /// The snapshot was stored.
     SnapshotStored(Generation),
-    /// The snapshot was not stored; it will be wanted again. `true`: it was found to be wrong.
-    SnapshotFailed(Generation, bool),
+    /// The snapshot was not stored; it will be wanted again.
+    SnapshotFailed(Generation, SnapshotFailure),
     /// A segment was stored.
     SegmentStored,
     /// We are to end, and up to the segment of that link what was stored is in its place: nobody
@@ -52,6 +52,15 @@ pub(super) enum Report {
     Settled(Link),
     /// It cannot be used until somebody changes something.
     Rejected(String),
+}
+
+/// Why a snapshot was not stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum SnapshotFailure {
+    /// The store did not take it, or it came too late.
+    NotTaken,
+    /// The database is not what was captured from its log.
+    Mismatch,
 }
 
 impl Report {
@@ -134,7 +143,7 @@ mod tests {
             (Report::WantsSnapshot(None), false),
             (Report::WantsAnother(generation), false),
             (Report::Diverged(generation, String::new()), false),
-            (Report::SnapshotFailed(generation, false), false),
+            (Report::SnapshotFailed(generation, SnapshotFailure::NotTaken), false),
             (Report::Rejected(String::new()), false),
         ] {
             assert_eq!(report.shows_use(), expected, "{report:?}");

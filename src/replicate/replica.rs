@@ -21,6 +21,7 @@ use tracing::{debug, error, warn};
 
 use super::backoff::Backoff;
 use super::durable::Durability;
+use super::message::SnapshotFailure::NotTaken;
 use super::message::{Captured, Grant, Mailbox, Message, Report};
 use super::metrics::{Metrics, ReplicaMetrics};
 use super::options::ReplicaOptions;
@@ -36,6 +37,7 @@ use failures::Failures;
 use maintenance::Maintenance;
 use patience::Patience;
 use reconcile::Standing;
+use sending::Due;
 
 /// The longest pause between two attempts.
 const PAUSE_MAX: Duration = Duration::from_secs(15);
@@ -44,6 +46,10 @@ const PAUSE_MAX: Duration = Duration::from_secs(15);
 ///
 /// What there is to do is in the staging directory. It is sent strictly in order and one object at
 /// a time, because the history of a replica must never have a hole, not even for a moment.
+///
+/// Its small files are read and written right here, though that blocks for a moment: whatever it
+/// does may be dropped where it waits. In another thread a file call would go on after that, beside
+/// those that follow it.
 #[derive(Debug)]
 pub(super) struct Replica {
     pub(super) number: usize,
@@ -215,7 +221,7 @@ impl Connected {
             self.reconcile(generation, captured.link).await?;
         }
         if self.tip.is_some_and(|(of, _)| of == generation) {
-            self.send_segments(generation, None).await?;
+            self.send_segments(generation, Due::All).await?;
             self.notice_loss(generation).await?;
         }
         Ok(())
@@ -247,7 +253,7 @@ impl Connected {
                 }
             }
         }
-        self.send_segments(generation, None).await?;
+        self.send_segments(generation, Due::All).await?;
         self.replica.staging.discard(generation)?;
         self.tip = None;
         Ok(())
@@ -275,8 +281,7 @@ impl Connected {
         while let Ok(grant) = self.grants.try_recv() {
             self.asked = None;
             if let Grant::Snapshot(snapshot) | Grant::Fork(snapshot) = grant {
-                self.maintenance.snapshot_failed();
-                self.replica.report(Report::SnapshotFailed(snapshot.seal.generation, false));
+                self.snapshot_failed(snapshot.seal.generation, NotTaken);
             }
         }
     }
@@ -336,7 +341,7 @@ impl Connected {
                 if let Err(error) = self.replica.staging.note_fork(generation) {
                     error!(name = self.replica.options.name, "cannot take note of a fork: {error}");
                     self.asked = None;
-                    return self.replica.report(Report::SnapshotFailed(generation, false));
+                    return self.replica.report(Report::SnapshotFailed(generation, NotTaken));
                 }
                 self.store.move_to(self.replica.root_of_fork(generation));
                 self.company = Company::default();

@@ -61,6 +61,18 @@ pub(super) struct Company {
     pub(super) created: Option<(Generation, WalPos)>,
 }
 
+/// What is stored under the name that another daemon uses next which goes on from the same state
+/// as a segment of ours does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Beside {
+    /// Nothing, or what is ours as well.
+    Nobody,
+    /// A segment that follows the same one as ours.
+    Rival,
+    /// Something else, or what may not be read. Somebody may have gone on from ours meanwhile.
+    Stranger,
+}
+
 impl Company {
     /// What was seen last is not enough.
     pub(super) fn look_again(&mut self) {
@@ -167,65 +179,66 @@ impl Connected {
     async fn lost_snapshot(&self, generation: Generation) -> Result<Option<Key>, StoreError> {
         let snapshot = self.company.snapshot.filter(|key| key.generation() == generation);
         let Some(snapshot) = snapshot else { return Ok(None) };
-        match self.check_free(snapshot).await {
-            Ok(()) => Ok(Some(snapshot)),
-            Err(StoreError::Exists { .. }) => Ok(None),
-            Err(error) => Err(error),
-        }
+        let is_there = self.exists(snapshot).await?;
+        Ok((!is_there).then_some(snapshot))
     }
 
     /// Whether another daemon goes on from the same state as the segment that is stored.
     ///
-    /// Then that is taken back, if nobody was told of it: this process has created it. If the other
-    /// one does not follow the same segment, somebody may have gone on from ours meanwhile, and it
-    /// is left.
+    /// Then that is taken back, if nobody was told of it: this process has created it, and nobody
+    /// can have gone on from it.
     pub(super) async fn has_rival(
         &mut self,
         staged: &Staged,
         seal: &Seal,
     ) -> Result<bool, StoreError> {
-        let Some(other) = self.find_rival(seal).await? else { return Ok(false) };
+        let beside = match self.name_of_rival(seal).await? {
+            Some(name) if self.exists(name).await? => self.look_beside(seal, name).await?,
+            _ => Beside::Nobody,
+        };
+        if beside == Beside::Nobody {
+            return Ok(false);
+        }
         self.company.met = true;
         let created = self.company.created == Some((staged.generation, staged.pos));
-        if created && other.is_some_and(|other| other.previous == seal.previous) {
+        if created && beside == Beside::Rival {
             self.take_back(staged).await?;
         }
         Ok(true)
     }
 
-    /// The seal of what another daemon has stored beside a segment of ours, if it can be read.
-    async fn find_rival(&self, ours: &Seal) -> Result<Option<Option<Seal>>, StoreError> {
+    /// The name that another daemon uses next, if there is one.
+    async fn name_of_rival(&self, ours: &Seal) -> Result<Option<Key>, StoreError> {
         let generation = ours.generation;
         let before =
             self.sent()?.filter(|sent| (sent.generation, sent.link) == (generation, ours.previous));
-        let key = match rival(ours.start, before.map(|before| before.end)) {
-            Some(pos) => Key::Segment { generation, pos },
+        match rival(ours.start, before.map(|before| before.end)) {
+            Some(pos) => Ok(Some(Key::Segment { generation, pos })),
             // It is the last one of all, or the first behind the snapshot with which the replica
             // joined.
-            None if ours.start.offset > 0 || before.is_some() => return Ok(None),
+            None if ours.start.offset > 0 || before.is_some() => Ok(None),
             // The note of it was lost.
-            None => match self.last_in_log_before(ours).await? {
-                Some(last) => last,
-                None => return Ok(None),
-            },
-        };
-        match self.check_free(key).await {
-            Ok(()) => Ok(None),
-            Err(StoreError::Exists { .. }) => {
-                let other = match self.seal_in_place(key).await {
-                    Ok(found) => found.ok().flatten(),
-                    // What may not be read counts as somebody else's. Ours is there, and until one
-                    // of the two goes elsewhere nothing behind them can be restored.
-                    Err(StoreError::Rejected(_)) => None,
-                    Err(error) => return Err(error),
-                };
-                // It is what ours follows, or what we have sent behind it in an earlier life.
-                let is_of_ours =
-                    |other: Seal| other.link() == ours.previous || other.previous == ours.link();
-                Ok((!other.is_some_and(is_of_ours)).then_some(other))
-            }
-            Err(error) => Err(error),
+            None => self.last_in_log_before(ours).await,
         }
+    }
+
+    /// Judges what is stored under the name of a rival.
+    async fn look_beside(&self, ours: &Seal, name: Key) -> Result<Beside, StoreError> {
+        let other = match self.seal_in_place(name).await {
+            Ok(found) => found.ok().flatten(),
+            // What may not be read counts as somebody else's. Ours is there, and until one of the
+            // two goes elsewhere nothing behind them can be restored.
+            Err(StoreError::Rejected(_)) => None,
+            Err(error) => return Err(error),
+        };
+        Ok(match other {
+            // It is what ours follows, or what we have sent behind it in an earlier life.
+            Some(other) if other.link() == ours.previous || other.previous == ours.link() => {
+                Beside::Nobody
+            }
+            Some(other) if other.previous == ours.previous => Beside::Rival,
+            _ => Beside::Stranger,
+        })
     }
 
     /// The last segment of the log before the one that a segment begins.
@@ -249,14 +262,14 @@ impl Connected {
         }
     }
 
-    /// Fails as [`StoreError::Exists`] if there is an object of that name.
-    async fn check_free(&self, key: Key) -> Result<(), StoreError> {
+    /// Whether there is an object of that name.
+    async fn exists(&self, key: Key) -> Result<bool, StoreError> {
         let key = key.to_string();
         match self.store.get(&key, 0..1).await {
-            Err(StoreError::NotFound { .. }) => Ok(()),
+            Ok(_) => Ok(true),
+            Err(StoreError::NotFound { .. }) => Ok(false),
             // Where objects may be read and not listed, it is forbidden to read what is not there.
-            Err(StoreError::Rejected(_)) if self.store.list(&key).await?.is_empty() => Ok(()),
-            Ok(_) | Err(StoreError::Rejected(_)) => Err(StoreError::Exists { key }),
+            Err(StoreError::Rejected(_)) => Ok(!self.store.list(&key).await?.is_empty()),
             Err(error) => Err(error),
         }
     }

@@ -14,28 +14,47 @@ use crate::format::{Generation, Key, Link, Seal, WalPos};
 use crate::replicate::backoff::Backoff;
 use crate::replicate::durable::Durability;
 use crate::replicate::message::Report;
+use crate::replicate::message::SnapshotFailure::{self, Mismatch, NotTaken};
 use crate::replicate::sent::Sent;
 use crate::replicate::snapshot::{Snapshot, is_mismatch};
 use crate::replicate::staging::Staged;
 use crate::replicate::tip::Tip;
 use crate::store::{ObjectStore, StoreError};
 
+/// Which of the staged segments are sent.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Due {
+    /// All of them. Each is tried until it is stored.
+    All,
+    /// Those before a snapshot that waits for them. None is tried again: meanwhile the log could
+    /// not be checkpointed.
+    Before(WalPos),
+}
+
+impl Due {
+    fn includes(self, pos: WalPos) -> bool {
+        match self {
+            Self::All => true,
+            Self::Before(snapshot) => pos < snapshot,
+        }
+    }
+}
+
 impl Connected {
     /// Sends the staged segments of a generation that the replica holds.
-    ///
-    /// With `snapshot`, those before the position of a snapshot that waits for them, and without
-    /// being tried again.
     pub(super) async fn send_segments(
         &mut self,
         generation: Generation,
-        snapshot: Option<WalPos>,
+        due: Due,
     ) -> anyhow::Result<()> {
         for staged in self.replica.staging.segments(generation)? {
             let Some((_, link)) = self.tip.filter(|(of, _)| *of == generation) else { break };
-            let due = snapshot.is_none_or(|snapshot| staged.pos < snapshot);
             let captured = *self.replica.captured.borrow();
             let counted = captured.generation != Some(generation) || staged.pos < captured.pos;
-            if !due || !counted || !self.send_segment(&staged, link, snapshot.is_some()).await? {
+            if !due.includes(staged.pos)
+                || !counted
+                || !self.send_segment(&staged, link, due).await?
+            {
                 break;
             }
         }
@@ -47,7 +66,7 @@ impl Connected {
         &mut self,
         staged: &Staged,
         link: Link,
-        once: bool,
+        due: Due,
     ) -> anyhow::Result<bool> {
         let seal = match follows(staged, link) {
             Ok(Ok(seal)) => seal,
@@ -79,7 +98,7 @@ impl Connected {
                     self.diverged(staged.generation, reason.to_owned()).await;
                     return Ok(false);
                 }
-                Err(error) if once => return Err(error.into()),
+                Err(error) if matches!(due, Due::Before(_)) => return Err(error.into()),
                 Err(error) => {
                     failures.wait(&self.replica, &error).await;
                     self.decline_snapshots();
@@ -135,7 +154,7 @@ impl Connected {
         };
         if !stored {
             self.replica.metrics.set_joining(false);
-            self.replica.report(Report::SnapshotFailed(generation, false));
+            self.replica.report(Report::SnapshotFailed(generation, NotTaken));
         }
     }
 
@@ -154,7 +173,7 @@ impl Connected {
         let generation = snapshot.seal.generation;
         if self.replica.captured.borrow().generation != Some(generation) {
             // Given up before it began.
-            return self.replica.report(Report::SnapshotFailed(generation, false));
+            return self.replica.report(Report::SnapshotFailed(generation, NotTaken));
         }
         self.replica.metrics.set_joining(true);
         let outcome = self.try_store_snapshot(&snapshot).await;
@@ -170,21 +189,24 @@ impl Connected {
                 self.replica.report(Report::SnapshotStored(generation));
             }
             Ok(Some(reason)) => {
-                self.snapshot_failed(generation, false);
+                self.snapshot_failed(generation, NotTaken);
                 self.diverged(generation, reason).await;
             }
             Err(error) => {
-                let wrong = matches!(&error, StoreError::Source(cause) if is_mismatch(cause));
-                self.snapshot_failed(generation, wrong);
+                let cause = match &error {
+                    StoreError::Source(cause) if is_mismatch(cause) => Mismatch,
+                    _ => NotTaken,
+                };
+                self.snapshot_failed(generation, cause);
                 Failures::new("storing a snapshot").wait(&self.replica, &error).await;
                 tokio::time::sleep(self.snapshot_pause.pause(fastrand::f64())).await;
             }
         }
     }
 
-    fn snapshot_failed(&mut self, generation: Generation, wrong: bool) {
+    pub(super) fn snapshot_failed(&mut self, generation: Generation, cause: SnapshotFailure) {
         self.maintenance.snapshot_failed();
-        self.replica.report(Report::SnapshotFailed(generation, wrong));
+        self.replica.report(Report::SnapshotFailed(generation, cause));
     }
 
     /// The replica has begun with a generation.
@@ -207,7 +229,9 @@ impl Connected {
                 return Ok(Some(reason));
             }
             // A snapshot must not be there before the segments that it follows.
-            self.send_segments(generation, Some(start)).await.map_err(StoreError::Unavailable)?;
+            self.send_segments(generation, Due::Before(start))
+                .await
+                .map_err(StoreError::Unavailable)?;
             let staged = self.replica.staging.segments(generation);
             let first = staged.map_err(|error| StoreError::Unavailable(error.into()))?;
             if !self.holds(generation) || first.first().is_some_and(|staged| staged.pos < start) {

@@ -3,7 +3,7 @@ use std::time::Instant;
 use anyhow::bail;
 
 use super::{Slot, Standing, Tail};
-use crate::replicate::message::{Message, Report};
+use crate::replicate::message::{Message, Report, SnapshotFailure};
 
 impl Tail {
     /// Takes what replicas and others have to say.
@@ -64,13 +64,13 @@ impl Tail {
                     self.state.retire_litestream();
                 }
             }
-            Report::SnapshotFailed(generation, wrong) if current == Some(generation) => {
+            Report::SnapshotFailed(generation, cause) if current == Some(generation) => {
                 slot.storing = false;
                 if slot.standing == Standing::Joining {
                     slot.standing = Standing::Outside;
                     slot.discard(generation);
                 }
-                if wrong {
+                if cause == SnapshotFailure::Mismatch {
                     self.estrange();
                     self.abandon("the database file is not what was captured from its log");
                 } else if self.slots.iter().all(|slot| slot.standing == Standing::Outside) {
