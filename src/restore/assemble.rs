@@ -13,6 +13,7 @@ use super::digest::digest_file;
 use super::fetch::Fetched;
 use super::output::{Output, PublishError};
 use super::plan::Plan;
+use super::replica::Wholeness;
 use super::stray::Unlinked;
 use super::written::Written;
 use super::{RestoreError, Verdict};
@@ -62,10 +63,9 @@ pub(super) struct Destination {
 }
 
 /// Makes the database of `plan` at a path, and there in the place of another one if that is said.
-/// `sure`: that the snapshot is whole after its WAL needs no proof.
 pub(super) fn assemble(
     plan: &Plan,
-    sure: bool,
+    wholeness: Wholeness,
     contents: &mut Contents,
     destination: &Destination,
     fetched: &Fetched,
@@ -83,7 +83,7 @@ pub(super) fn assemble(
         file.finish().map_err(|error| fail(ApplyError::Image(error)))?;
         Ok((applied, verdict))
     })?;
-    if verdict == Verdict::Unsealed && !sure {
+    if verdict == Verdict::Unsealed && wholeness == Wholeness::Unsure {
         warn!("no WAL follows the snapshot of Litestream: asking SQLite whether it is whole");
         let unchecked = quick_check(output.partial()).map_err(|error| {
             Failure::Snapshot(error.context(format!("{}: not whole", plan.last_key())))

@@ -6,6 +6,7 @@
 
 mod apply;
 mod assemble;
+mod candidates;
 mod chain;
 mod contents;
 mod digest;
@@ -27,7 +28,7 @@ mod written;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
-use anyhow::{Context, anyhow};
+use anyhow::Context;
 use futures_util::future::join_all;
 use tracing::{info, warn};
 
@@ -45,11 +46,12 @@ use crate::provenance::Provenance;
 use crate::store::ObjectStore;
 use crate::utc;
 use assemble::{Destination, Failure, assemble};
+use candidates::{Attempt, Candidates};
 use contents::{Contents, threads};
 use fetch::{Fetch, Fetched};
-use plan::{Plan, Ranking, plans, rank};
+use plan::Plan;
 use relisted::has_changed;
-use replica::Replica;
+use replica::{Replica, Wholeness};
 
 /// How often it is begun anew because another listing shows something else.
 const TRIES_MAX: u32 = 5;
@@ -131,7 +133,7 @@ pub async fn restore_exactly<S: ObjectStore + 'static>(
     options: &RestoreOptions,
 ) -> Result<Restored, anyhow::Error> {
     let replica = Replica { name: name.to_owned(), store, histories: Vec::new() };
-    let outcome = restore_plan(&replica, plan, true, options, Reporting::LOG).await;
+    let outcome = restore_plan(&replica, plan, Wholeness::Sure, options, Reporting::LOG).await;
     outcome.map_err(|failure| match failure {
         Failure::Snapshot(error)
         | Failure::Replica(error)
@@ -147,13 +149,9 @@ async fn restore_listed<S: ObjectStore + 'static>(
     options: &RestoreOptions,
     reporting: Reporting,
 ) -> Result<Restored, RestoreError> {
-    let (owners, mut histories): (Vec<usize>, Vec<History>) = replicas
-        .iter()
-        .enumerate()
-        .flat_map(|(owner, replica)| replica.histories.iter().map(move |of| (owner, of.clone())))
-        .unzip();
+    let mut candidates = Candidates::of(replicas);
     loop {
-        let ranking = rank(&histories, options.target, options.generation).map_err(|error| {
+        let ranking = candidates.rank(options).map_err(|error| {
             match (error, unlisted.take()) {
                 // What could not be listed may hold everything: that is no "there is no backup".
                 (_, Some(unlisted)) => RestoreError::Other(unlisted),
@@ -161,87 +159,11 @@ async fn restore_listed<S: ObjectStore + 'static>(
                 (error, None) => RestoreError::Other(error.into()),
             }
         })?;
-        let attempt =
-            restore_ranked(replicas, &owners, &histories, ranking, options, reporting).await?;
-        let (at, strays) = match attempt {
+        match candidates.restore(&ranking, options, reporting).await? {
             Attempt::Restored(restored) => return Ok(restored),
-            Attempt::Without(at, strays) => (at, strays),
-        };
-        for stray in &strays {
-            let replica = &replicas[owners[at]].name;
-            warn!(replica, object = %stray.key(), "left out: {stray}");
-        }
-        // What is best now may be another one.
-        histories[at].retain(|key| strays.iter().all(|stray| stray.key() != key));
-    }
-}
-
-/// What an attempt to restore came to.
-enum Attempt {
-    Restored(Restored),
-    /// It is to be begun anew, without these segments of the history of that number.
-    Without(usize, Vec<Stray>),
-}
-
-/// Restores from the first of the histories with which that is possible.
-async fn restore_ranked<S: ObjectStore + 'static>(
-    replicas: &[Replica<S>],
-    owners: &[usize],
-    histories: &[History],
-    ranking: Ranking,
-    options: &RestoreOptions,
-    reporting: Reporting,
-) -> Result<Attempt, RestoreError> {
-    let mut failures: Vec<(usize, anyhow::Error)> = Vec::new();
-    for &at in &ranking.passed_over {
-        let (owner, history) = (owners[at], &histories[at]);
-        let (replica, generation) = (&replicas[owner], history.generation);
-        let of_owner = |at: &&usize| owners[**at] == owner;
-        let older = ranking.usable.iter().find(of_owner).map(|at| histories[*at].generation);
-        let error = match replica.has_lost_its_snapshot(history).await {
-            Ok(false) => {
-                let replica = &replica.name;
-                warn!(replica, %generation, "the newest generation has no snapshot, taking an older one");
-                continue;
-            }
-            Ok(true) => anyhow!(PlanError::SnapshotLost { generation, older }),
-            Err(error) => anyhow!(error),
-        };
-        failures.push((owner, error.context(format!("replica {}", replica.name))));
-    }
-    for at in ranking.usable {
-        let (owner, replica) = (owners[at], &replicas[owners[at]]);
-        if failures.iter().any(|(failed, _)| *failed == owner) {
-            continue;
-        }
-        if let Some((_, error)) = failures.last() {
-            warn!(
-                error = format!("{error:#}"),
-                replica = replica.name,
-                "FALLING BACK to another replica, which may be older"
-            );
-        }
-        let history = &histories[at];
-        let failure = match restore_history(replica, history, options, reporting).await {
-            Ok(Ok(restored)) => return Ok(Attempt::Restored(restored)),
-            Ok(Err(strays)) => return Ok(Attempt::Without(at, strays)),
-            Err(failure) => failure,
-        };
-        if let Some(begin) = failure.begun_log() {
-            let strays = replica.strays(history, begin, options.parallelism).await;
-            if !strays.is_empty() {
-                return Ok(Attempt::Without(at, strays));
-            }
-        }
-        match failure {
-            Failure::Here(error) => return Err(error),
-            Failure::Snapshot(error) | Failure::Replica(error) => {
-                failures.push((owner, error.context(format!("replica {}", replica.name))));
-            }
+            Attempt::Without(number, strays) => candidates.leave_out(number, &strays),
         }
     }
-    let first = failures.into_iter().next().map(|(_, error)| error);
-    Err(first.unwrap_or_else(|| anyhow!("no usable generation")).into())
 }
 
 /// Lists all replicas at once. An error is returned beside those that could be listed.
@@ -268,42 +190,11 @@ async fn list<S: ObjectStore>(
     (listed, unlisted)
 }
 
-/// Restores from one generation of one replica, with whichever of its snapshots is usable; unless
-/// there are strays where that would end, which nothing that is read would show.
-async fn restore_history<S: ObjectStore + 'static>(
-    replica: &Replica<S>,
-    history: &History,
-    options: &RestoreOptions,
-    reporting: Reporting,
-) -> Result<Result<Restored, Vec<Stray>>, Failure> {
-    let plans = plans(history, options.target).map_err(|error| Failure::Replica(error.into()))?;
-    for begin in plans.first().into_iter().flat_map(|plan| plan.ends_beside(history)) {
-        let strays = replica.strays(history, begin, options.parallelism).await;
-        if !strays.is_empty() {
-            return Ok(Err(strays));
-        }
-    }
-    let (plans, sure) = replica
-        .prefer_sure(plans)
-        .await
-        .map_err(|error| Failure::Replica(anyhow::Error::new(error)))?;
-    let mut first = None;
-    for (number, plan) in plans.into_iter().enumerate() {
-        match restore_plan(replica, plan, number < sure, options, reporting).await {
-            Err(Failure::Snapshot(error)) => {
-                warn!(error = format!("{error:#}"), "snapshot is unusable");
-                first.get_or_insert(error);
-            }
-            outcome => return outcome.map(Ok),
-        }
-    }
-    Err(Failure::Snapshot(first.unwrap_or_else(|| anyhow!("no snapshot"))))
-}
-
+/// Makes the database of one plan.
 async fn restore_plan<S: ObjectStore + 'static>(
     replica: &Replica<S>,
     plan: Plan,
-    sure: bool,
+    wholeness: Wholeness,
     options: &RestoreOptions,
     reporting: Reporting,
 ) -> Result<Restored, Failure> {
@@ -328,7 +219,7 @@ async fn restore_plan<S: ObjectStore + 'static>(
         let objects = plan.segments.len() + 1;
         let mut contents = Contents::decode(fetch, objects, threads(parallelism))
             .map_err(|error| Failure::Here(RestoreError::Other(error.into())))?;
-        assemble(&plan, sure, &mut contents, &output, &watched)
+        assemble(&plan, wholeness, &mut contents, &output, &watched)
     });
     let outcome = loop {
         if let Ok(outcome) = tokio::time::timeout(reporting.interval, &mut work).await {

@@ -13,6 +13,14 @@ use crate::store::{self, ObjectStore, StoreError};
 /// what another daemon has stored there is nothing of an instant.
 const BATCHES_MAX: usize = 100;
 
+/// Whether the snapshot of a plan is whole once its WAL was applied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Wholeness {
+    Sure,
+    /// It may be ahead of all WAL that there is: SQLite has to be asked.
+    Unsure,
+}
+
 /// A replica and what is in it.
 #[derive(Debug)]
 pub(super) struct Replica<S> {
@@ -42,20 +50,20 @@ impl<S: ObjectStore> Replica<S> {
 
     /// Puts the plans first that are sure to give a whole database: their snapshot was made by us,
     /// or the WAL went on after it.
-    ///
-    /// The number is that of the sure ones.
-    pub(super) async fn prefer_sure(&self, plans: Vec<Plan>) -> store::Result<(Vec<Plan>, usize)> {
+    pub(super) async fn prefer_sure(
+        &self,
+        plans: Vec<Plan>,
+    ) -> store::Result<Vec<(Plan, Wholeness)>> {
         let (mut sure, mut unsure) = (Vec::new(), Vec::new());
         for plan in plans {
             if plan.caught_up() || self.is_sealed(&plan).await? {
-                sure.push(plan);
+                sure.push((plan, Wholeness::Sure));
             } else {
-                unsure.push(plan);
+                unsure.push((plan, Wholeness::Unsure));
             }
         }
-        let count = sure.len();
         sure.append(&mut unsure);
-        Ok((sure, count))
+        Ok(sure)
     }
 
     /// Finds the strays around the beginning of a log: two requests, if there are none and all is
