@@ -87,6 +87,10 @@ impl Contents {
         self.objects.remove(key);
     }
 
+    pub(super) fn set_times(&mut self, time: impl Fn(SystemTime) -> SystemTime) {
+        self.objects.values_mut().for_each(|object| object.modified = time(object.modified));
+    }
+
     /// Everything that there is, listed or not.
     pub(super) fn all(&self) -> impl Iterator<Item = (&str, &Object)> {
         self.objects.iter().map(|(key, object)| (key.as_str(), object))

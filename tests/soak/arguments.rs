@@ -2,6 +2,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, bail};
 
+use crate::application::Part;
 use crate::harness;
 use crate::role::Role;
 
@@ -19,6 +20,8 @@ pub(crate) enum Command {
     },
     /// For ourselves: be one of the processes of a case.
     Play { role: Role, seed: u64, home: PathBuf },
+    /// For ourselves: be the application that the daemon runs.
+    Serve { part: Part, home: PathBuf, leash: PathBuf },
     /// For ourselves: become this program, which then does not outlive the rig.
     Become(Vec<String>),
 }
@@ -32,6 +35,13 @@ pub(crate) fn parse(words: &[String]) -> anyhow::Result<Command> {
                 role: role.parse()?,
                 seed: seed.parse()?,
                 home: PathBuf::from(home),
+            });
+        }
+        [first, part, home, leash] if first == "--serve" => {
+            return Ok(Command::Serve {
+                part: serde_json::from_str(part)?,
+                home: PathBuf::from(home),
+                leash: PathBuf::from(leash),
             });
         }
         [first, program @ ..] if first == "--become" => {

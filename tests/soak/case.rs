@@ -1,4 +1,4 @@
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::Write;
 use std::sync::Arc;
@@ -9,6 +9,7 @@ use anyhow::{Context, bail, ensure};
 use litestream::failpoint::SCRIPT;
 use rustix::process::Signal;
 
+use crate::clock::Clock;
 use crate::counts::Counts;
 use crate::fault::Fault;
 use crate::process::{Hang, Process, litestream, ourselves};
@@ -22,10 +23,10 @@ use crate::site::{REPLICAS, Settings, Site};
 pub(crate) const PATIENCE: Duration = Duration::from_mins(5);
 
 /// How long the daemon may take to end, with a `shutdown-timeout` of 3 s.
-const STOP_MAX: Duration = Duration::from_secs(30);
+pub(crate) const STOP_MAX: Duration = Duration::from_secs(30);
 
 /// Exit code: not everything is replicated.
-const NOT_ALL: i32 = 75;
+pub(crate) const NOT_ALL: i32 = 75;
 
 /// The pause of the daemon between two attempts may be longer than its `shutdown-timeout`, and it
 /// begins anew when it was ended in one.
@@ -64,6 +65,8 @@ pub(crate) struct Case {
     pub(crate) counts: Counts,
     /// Who else writes to the replicas, from some time on.
     pub(crate) peer: Option<Peer>,
+    /// How the clock of a replica was set last, if it was.
+    pub(crate) clocks: BTreeMap<&'static str, Clock>,
     files: u32,
 }
 
@@ -107,6 +110,7 @@ impl Case {
             boot: 1,
             counts: Counts::default(),
             peer: None,
+            clocks: BTreeMap::new(),
             files: 0,
         }
     }
@@ -127,7 +131,7 @@ impl Case {
         if long {
             self.miss_a_replica().context("a replica was away for minutes")?;
         }
-        if self.random.u32(..4) == 0 {
+        if self.random.u32(..4) == 0 && !self.times_mislead() {
             self.compete().context("with a rival")
         } else {
             self.come_to_rest().context("at the end")
@@ -194,8 +198,12 @@ impl Case {
 
     /// Starts the daemon. What becomes of it is not waited for.
     pub(crate) fn start_daemon(&mut self) -> anyhow::Result<()> {
+        self.start_daemon_with(&[])
+    }
+
+    pub(crate) fn start_daemon_with(&mut self, arguments: &[&str]) -> anyhow::Result<()> {
         let mut command = litestream()?;
-        command.args(["replicate", "-config"]).arg(self.site.config());
+        command.args(["replicate", "-config"]).arg(self.site.config()).args(arguments);
         command.env(SCRIPT, self.site.failpoints()).env("LITESTREAM_BOOT", self.boot.to_string());
         let log = self.fresh("daemon.log");
         self.daemon = Some(Process::start(&mut command, &log)?);
@@ -214,27 +222,40 @@ impl Case {
         let status = daemon.wait(STOP_MAX)?;
         self.counts.slowest_stop = self.counts.slowest_stop.max(began.elapsed());
         self.note(&format!("the daemon ended with {status} after {:?}", began.elapsed()))?;
-        ensure!(!daemon.said().contains("panicked"), "the daemon panicked");
-        self.hear_out(&daemon.said())?;
-        let cursor = fs::read_to_string(self.site.state().join("cursor")).unwrap_or_default();
-        if cursor.contains("clean true") {
-            self.site.mark_synced()?;
-        }
-        let time = SystemTime::now();
-        match (status, place) {
-            (0, Some(place)) => {
-                self.counts.acknowledged += 1;
-                if self.peer.is_none() {
-                    let fork = |replica| self.site.fork(replica);
-                    let known = |replica| Known { replica, fork: fork(replica), time, place };
-                    self.known.extend(REPLICAS.map(known));
-                }
-            }
-            (0, None) => (),
-            (NOT_ALL, _) if !self.users.is_empty() || self.replica_may_lag() => (),
+        self.take_leave(&daemon)?;
+        match status {
+            0 => self.acknowledge(place),
+            NOT_ALL if self.may_lack_something() => (),
             _ => bail!("the daemon ended with {status}: {}", last_lines(&daemon.said())),
         }
         Ok(Some(status))
+    }
+
+    /// Looks at what a daemon has left that ended by itself.
+    pub(crate) fn take_leave(&mut self, daemon: &Process) -> anyhow::Result<()> {
+        ensure!(!daemon.said().contains("panicked"), "the daemon panicked");
+        self.hear_out(&daemon.said())?;
+        if self.site.cursor().contains("clean true") {
+            self.site.mark_synced()?;
+        }
+        Ok(())
+    }
+
+    /// The daemon has said that all is replicated up to that place of the record.
+    pub(crate) fn acknowledge(&mut self, place: Option<usize>) {
+        let Some(place) = place else { return };
+        self.counts.acknowledged += 1;
+        if self.peer.is_none() {
+            let time = SystemTime::now();
+            let fork = |replica| self.site.fork(replica);
+            let known = |replica| Known { replica, fork: fork(replica), time, place };
+            self.known.extend(REPLICAS.map(known));
+        }
+    }
+
+    /// Whether a daemon may rightly say that something is not replicated.
+    pub(crate) fn may_lack_something(&self) -> bool {
+        !self.users.is_empty() || self.replica_may_lag()
     }
 
     fn replica_may_lag(&self) -> bool {
@@ -244,7 +265,7 @@ impl Case {
     }
 
     /// Right after its start, a signal ends a process as if nobody listened.
-    fn expect_signals_to_work(&self, daemon: &mut Process) -> anyhow::Result<()> {
+    pub(crate) fn expect_signals_to_work(&self, daemon: &mut Process) -> anyhow::Result<()> {
         let (began, id) = (Instant::now(), format!("{}\n", daemon.id()));
         let lock = self.site.state().join("lock");
         while fs::read_to_string(&lock).map_or(true, |text| text != id) {
@@ -311,7 +332,7 @@ impl Case {
     }
 }
 
-fn expect_progress(began: Instant, otherwise: &str) -> anyhow::Result<()> {
+pub(crate) fn expect_progress(began: Instant, otherwise: &str) -> anyhow::Result<()> {
     ensure!(began.elapsed() < PATIENCE, Hang(otherwise.to_owned()));
     Ok(())
 }

@@ -64,10 +64,14 @@ impl Case {
         fork: Option<String>,
     ) -> anyhow::Result<()> {
         let required = self.required(replica, fork.as_ref(), None);
+        let misled = self.may_be_misled(replica, fork.as_ref())?;
         match self.restore(replica, fork.as_ref(), &[])? {
             Restored::File(path) => {
                 let state = verify(&path)?;
                 let record = self.record()?;
+                // Another generation may have begun, or the older one expired, meanwhile.
+                let misled = misled || self.may_be_misled(replica, fork.as_ref())?;
+                let required = required.filter(|_| !misled);
                 let place = match (record.places(state), &self.peer) {
                     (Ok(places), _) => places.last().copied(),
                     (Err(_), Some(peer)) => {
@@ -125,12 +129,13 @@ impl Case {
         let Some(first) = first.filter(|_| self.unreachable != Some(replica)) else {
             return Ok(());
         };
+        let Some(begin) = self.times_count_from(replica, first.time) else { return Ok(()) };
         let record = self.record()?;
         let times = record.entries.iter().map(|entry| entry.time);
         // What another one writes has its own times.
         let end = self.peer.as_ref().map(|peer| peer.since);
         let times = times.filter(|time| end.is_none_or(|end| *time + CLOCK < end));
-        let times: Vec<SystemTime> = times.filter(|time| first.time + CLOCK < *time).collect();
+        let times: Vec<SystemTime> = times.filter(|time| begin + CLOCK < *time).collect();
         let Some(time) = self.random.choice(times) else { return Ok(()) };
         let required = self.required(replica, fork.as_ref(), Some(time));
         let text = humantime::format_rfc3339_nanos(time).to_string();
@@ -158,7 +163,7 @@ impl Case {
     }
 
     /// Whether objects may have been stored anew, so that they are younger than they were.
-    fn renews_times(&self, replica: &str) -> bool {
+    pub(crate) fn renews_times(&self, replica: &str) -> bool {
         self.store_was_bad.is_some() && self.settings.remote == Some(replica)
     }
 
@@ -212,7 +217,15 @@ impl Case {
         fork: Option<&String>,
         expected: &[u8],
     ) -> anyhow::Result<Option<String>> {
-        Ok(match self.restore(replica, fork, &[])? {
+        let generation =
+            self.current_generation().filter(|_| fork == self.site.fork(replica).as_ref());
+        let arguments = match &generation {
+            Some(generation) if self.may_be_misled(replica, fork)? => {
+                vec!["-generation", generation]
+            }
+            _ => Vec::new(),
+        };
+        Ok(match self.restore(replica, fork, &arguments)? {
             Restored::File(path) => {
                 let difference = difference(expected, &fs::read(&path)?);
                 if difference.is_none() || self.peer.is_some() {

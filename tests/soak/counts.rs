@@ -12,6 +12,8 @@ pub(crate) struct Counts {
     pub(crate) restores: Restores,
     pub(crate) bytes: u64,
     pub(crate) slowest_stop: Duration,
+    /// From a second signal to the end.
+    pub(crate) slowest_interruption: Duration,
     /// To S3 servers, and those of them that went wrong one by one.
     pub(crate) requests: u64,
     pub(crate) requests_struck: u64,
@@ -39,6 +41,7 @@ impl Counts {
         self.restores.live_wrong += other.restores.live_wrong;
         self.bytes += other.bytes;
         self.slowest_stop = self.slowest_stop.max(other.slowest_stop);
+        self.slowest_interruption = self.slowest_interruption.max(other.slowest_interruption);
         self.requests += other.requests;
         self.requests_struck += other.requests_struck;
     }

@@ -34,12 +34,15 @@ pub(crate) enum Fault {
     Disk,
     PowerLoss,
     CleanStop,
+    Interrupt,
+    Exec,
+    Clock,
     Store(Trouble),
 }
 
 impl Fault {
     /// Those that are to happen more often are here more often.
-    const CHOICE: [Self; 21] = [
+    const CHOICE: [Self; 27] = [
         Self::KillDaemon,
         Self::KillDaemon,
         Self::KillDaemon,
@@ -61,6 +64,12 @@ impl Fault {
         Self::PowerLoss,
         Self::PowerLoss,
         Self::CleanStop,
+        Self::Interrupt,
+        Self::Interrupt,
+        Self::Exec,
+        Self::Exec,
+        Self::Exec,
+        Self::Clock,
     ];
 
     /// `remote`: a replica is on an S3 server.
@@ -89,6 +98,9 @@ impl Fault {
             Self::Disk => "disk",
             Self::PowerLoss => "power-loss",
             Self::CleanStop => "clean-stop",
+            Self::Interrupt => "interrupt",
+            Self::Exec => "exec",
+            Self::Clock => "clock",
             Self::Store(trouble) => trouble.name(),
         }
     }
@@ -150,12 +162,19 @@ impl Case {
                 self.come_to_rest()?;
                 self.start_all()
             }
+            Fault::Interrupt => {
+                self.interrupt_daemon()?;
+                self.perhaps_pause();
+                self.start_daemon()
+            }
+            Fault::Exec => self.run_application(),
+            Fault::Clock => self.set_clock(),
             Fault::Store(trouble) => self.befall(trouble),
         }
     }
 
     /// Sometimes what follows comes at once.
-    fn perhaps_pause(&mut self) {
+    pub(crate) fn perhaps_pause(&mut self) {
         if self.random.bool() {
             self.pause(500);
         }
@@ -205,13 +224,18 @@ impl Case {
     /// Lets a while pass, in which the daemon may be killed or stopped.
     fn linger(&mut self) -> anyhow::Result<()> {
         self.pause(1500);
-        match self.random.u32(..4) {
-            0 => self.inject(Fault::KillDaemon)?,
-            1 => self.inject(Fault::StopDaemon)?,
-            _ => (),
-        }
+        self.perhaps_restart_daemon()?;
         self.pause(1000);
         Ok(())
+    }
+
+    fn perhaps_restart_daemon(&mut self) -> anyhow::Result<()> {
+        match self.random.u32(..6) {
+            0 => self.inject(Fault::KillDaemon),
+            1 => self.inject(Fault::StopDaemon),
+            2 => self.inject(Fault::Interrupt),
+            _ => Ok(()),
+        }
     }
 
     /// Lets the S3 server misbehave for a while, and looks whether what it gives is right.
@@ -340,11 +364,7 @@ impl Case {
         self.excuse(&REPLICAS);
         self.site.arm(&script)?;
         self.pause(1500);
-        match self.random.u32(..4) {
-            0 => self.inject(Fault::KillDaemon)?,
-            1 => self.inject(Fault::StopDaemon)?,
-            _ => (),
-        }
+        self.perhaps_restart_daemon()?;
         self.pause(1000);
         Ok(self.site.arm("")?)
     }

@@ -6,12 +6,17 @@
 
 mod absence;
 mod adversary;
+mod application;
 mod arguments;
 mod case;
 mod check;
+mod clock;
 mod counts;
+mod exec;
 mod fault;
 mod harness;
+mod interrupt;
+mod leash;
 mod oracle;
 mod power;
 mod process;
@@ -51,6 +56,7 @@ fn main() -> ExitCode {
             Ok(true)
         }
         Ok(Command::Play { role, seed, home }) => role.play(seed, &home).map(|()| true),
+        Ok(Command::Serve { part, home, leash }) => part.play(&home, &leash).map(|()| true),
         Ok(Command::Become(words)) => process::become_program(&words).map(|()| true),
         Ok(Command::Run { seconds, seed, jobs, long }) => Ok(run(seconds, seed, jobs, long)),
         Err(error) => Err(error),

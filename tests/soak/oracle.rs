@@ -10,13 +10,10 @@ const CELLS: i64 = 64;
 
 /// Writes numbered transactions, and records each of them.
 pub(crate) fn play(stage: &Stage, random: fastrand::Rng) -> anyhow::Result<()> {
-    let recorder = Recorder::open(&stage.site.record())?;
-    let mut oracle = Oracle { random, recorder, state: State::default(), written: 0 };
+    let mut oracle = Oracle::new(stage, random)?;
     let mut first = true;
     while !stage.is_over() {
-        let connection = stage.open(&mut oracle.random)?;
-        oracle.state = State::read(&connection)?;
-        oracle.recorder.found(oracle.state)?;
+        let connection = oracle.open(stage)?;
         if std::mem::take(&mut first) {
             say_at_work();
         }
@@ -27,13 +24,13 @@ pub(crate) fn play(stage: &Stage, random: fastrand::Rng) -> anyhow::Result<()> {
             oracle.step(&connection)?;
             stage.rest(&mut oracle.random, Duration::from_millis(20));
         }
-        stage.site.count_bytes(std::mem::take(&mut oracle.written))?;
+        oracle.count_bytes(stage)?;
     }
     Ok(())
 }
 
-struct Oracle {
-    random: fastrand::Rng,
+pub(crate) struct Oracle {
+    pub(crate) random: fastrand::Rng,
     recorder: Recorder,
     state: State,
     /// Bytes.
@@ -41,8 +38,25 @@ struct Oracle {
 }
 
 impl Oracle {
+    pub(crate) fn new(stage: &Stage, random: fastrand::Rng) -> anyhow::Result<Self> {
+        let recorder = Recorder::open(&stage.site.record())?;
+        Ok(Self { random, recorder, state: State::default(), written: 0 })
+    }
+
+    /// Opens the database, and takes note of what is in it.
+    pub(crate) fn open(&mut self, stage: &Stage) -> anyhow::Result<Connection> {
+        let connection = stage.open(&mut self.random)?;
+        self.state = State::read(&connection)?;
+        self.recorder.found(self.state)?;
+        Ok(connection)
+    }
+
+    pub(crate) fn count_bytes(&mut self, stage: &Stage) -> std::io::Result<()> {
+        stage.site.count_bytes(std::mem::take(&mut self.written))
+    }
+
     /// Makes one transaction.
-    fn step(&mut self, connection: &Connection) -> anyhow::Result<()> {
+    pub(crate) fn step(&mut self, connection: &Connection) -> anyhow::Result<()> {
         let begun = connection.execute_batch("BEGIN IMMEDIATE");
         if begun.is_err() {
             return Ok(tolerate_busy(begun)?);

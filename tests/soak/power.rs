@@ -125,7 +125,7 @@ fn synced_bytes(log: &[u8], index: &[u8]) -> Option<u64> {
 }
 
 /// The files below a directory, if there is one.
-fn files(directory: &Path) -> io::Result<Vec<PathBuf>> {
+pub(crate) fn files(directory: &Path) -> io::Result<Vec<PathBuf>> {
     let (mut files, mut left) = (Vec::new(), vec![directory.to_owned()]);
     while let Some(path) = left.pop() {
         if path.is_dir() {

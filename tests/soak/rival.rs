@@ -75,6 +75,7 @@ impl Case {
         let mut rival = Self::new(self.site.of_rival(), self.settings.clone(), random);
         rival.store.clone_from(&self.store);
         rival.store_was_bad = self.store_was_bad;
+        rival.clocks.clone_from(&self.clocks);
         rival.excuse(&REPLICAS);
         // Another machine, or at least another container.
         rival.boot = self.boot + [0, 1000][self.random.usize(..2)];

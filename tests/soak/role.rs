@@ -30,7 +30,7 @@ impl Role {
     /// Plays the role until our parent closes our standard input.
     pub(crate) fn play(self, seed: u64, home: &Path) -> anyhow::Result<()> {
         process::die_with_parent()?;
-        let stage = Stage { site: Site::at(home), stop: stop_flag() };
+        let stage = Stage::new(home, stop_flag());
         let random = fastrand::Rng::with_seed(seed);
         match self {
             Self::Oracle => oracle::play(&stage, random),
@@ -48,6 +48,11 @@ pub(crate) struct Stage {
 }
 
 impl Stage {
+    /// It is over when `stop` is set.
+    pub(crate) fn new(home: &Path, stop: Arc<AtomicBool>) -> Self {
+        Self { site: Site::at(home), stop }
+    }
+
     pub(crate) fn is_over(&self) -> bool {
         self.stop.load(Ordering::Relaxed)
     }

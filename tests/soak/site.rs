@@ -126,6 +126,11 @@ dbs:
         self.volume().join(".app.db-litestream")
     }
 
+    /// What the daemon has noted of how far it got.
+    pub(crate) fn cursor(&self) -> String {
+        fs::read_to_string(self.state().join("cursor")).unwrap_or_default()
+    }
+
     /// The fork of a replica that the database is replicated to, if there is one.
     pub(crate) fn fork(&self, replica: &str) -> Option<String> {
         let path = self.state().join(format!("staging/{replica}.replica/fork"));

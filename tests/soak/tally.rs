@@ -54,7 +54,8 @@ impl fmt::Display for Tally {
             f,
             "soak: {cases} cases, {} faults ({}), {} bytes written, {} times acknowledged, \
              {} validations, {compared} restores compared, {live} of them live and {live_wrong} of these wrong, \
-             {} requests to S3, {} of them went wrong, slowest stop {:.1} s, {hangs} hangs, \
+             {} requests to S3, {} of them went wrong, slowest stop {:.1} s, \
+             slowest after a second signal {:.1} s, {hangs} hangs, \
              {} failures {failures:?}",
             counts.faults.values().sum::<u64>(),
             faults.join(", "),
@@ -64,6 +65,7 @@ impl fmt::Display for Tally {
             counts.requests,
             counts.requests_struck,
             counts.slowest_stop.as_secs_f64(),
+            counts.slowest_interruption.as_secs_f64(),
             failures.len(),
         )
     }
