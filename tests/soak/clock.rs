@@ -37,7 +37,8 @@ impl Jump {
 impl Case {
     /// Sets the clock of the machine, of the S3 server, or of both, while no daemon runs.
     ///
-    /// Ours cannot be set. So everything that is there gets other times, as it would look after that.
+    /// Ours cannot be set. So everything that is there gets other times, as it would look after
+    /// that.
     pub(crate) fn set_clock(&mut self) -> anyhow::Result<()> {
         if self.random.bool() {
             self.kill_daemon()?;
@@ -91,8 +92,8 @@ impl Case {
         self.clocks.values().any(|clock| clock.back)
     }
 
-    /// Whether a restore may give an older state: which of several generations is the latest is told
-    /// by the times of their objects, and the clock was set back.
+    /// Whether a restore may give an older state: which of several generations is the latest is
+    /// told by the times of their objects, and the clock was set back.
     pub(crate) fn may_be_misled(
         &self,
         replica: &str,

@@ -59,8 +59,8 @@ impl Turn {
 impl Case {
     /// Lets the daemon run the oracle as its child, until one of them ends.
     ///
-    /// When the child's exit code is passed on without a word, everything that it committed is in the
-    /// replicas at once.
+    /// When the child's exit code is passed on without a word, everything that it committed is in
+    /// the replicas at once.
     pub(crate) fn run_application(&mut self) -> anyhow::Result<()> {
         if self.random.bool() {
             self.kill_daemon()?;

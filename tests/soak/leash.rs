@@ -14,8 +14,8 @@ use crate::process::Hang;
 /// What keeps an application alive which is the daemon's child, and not ours: it may outlive the
 /// daemon, but not the rig.
 ///
-/// Both hold a file locked. When the one of the rig is let go of, however that comes, the application
-/// ends on the spot; and when the one of the application can be locked, that is gone.
+/// Both hold a file locked. When the one of the rig is let go of, however that comes, the
+/// application ends on the spot; and when the one of the application can be locked, that is gone.
 #[derive(Debug)]
 pub(crate) struct Leash {
     path: PathBuf,
