@@ -2,7 +2,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use tracing::{error, info, warn};
@@ -18,8 +18,9 @@ use crate::sqlite::FileId;
 /// How often directories are looked at where the system tells us of changes, in case it did not.
 const SAFETY_INTERVAL: Duration = Duration::from_secs(30);
 
-/// At most one look in this time.
+/// At most one look in this time, and in a tenth of all time.
 const PACE: Duration = Duration::from_millis(250);
+const PACE_OF_LOOK: u32 = 10;
 
 /// How soon again when some file may become a database, or one may be gone.
 const UNSETTLED_INTERVAL: Duration = Duration::from_secs(1);
@@ -45,6 +46,8 @@ pub(super) struct Directories {
     unreadable: BTreeMap<PathBuf, String>,
     /// Not all that was found last is followed, or known to be none.
     unsettled: bool,
+    /// At most one look in this time.
+    pace: Duration,
     /// Until they are looked at again.
     pause: Duration,
 }
@@ -63,6 +66,7 @@ impl Directories {
             refused: BTreeMap::new(),
             unreadable: BTreeMap::new(),
             unsettled: false,
+            pace: PACE,
             pause: SAFETY_INTERVAL,
         }
     }
@@ -108,7 +112,7 @@ impl Directories {
             std::future::pending::<()>().await;
         } else {
             // Many files may come and go that are none of ours.
-            tokio::time::sleep(PACE).await;
+            tokio::time::sleep(self.pace).await;
             self.bell.wait(self.pause, true).await;
         }
     }
@@ -118,7 +122,10 @@ impl Directories {
         if self.options.is_empty() {
             return;
         }
-        match look(self.options.clone(), self.followed(engine)).await {
+        let began = Instant::now();
+        let look = look(self.options.clone(), self.followed(engine)).await;
+        self.pace = PACE.max(PACE_OF_LOOK * began.elapsed());
+        match look {
             Ok(look) => self.take(look, engine),
             Err(error) => {
                 warn!("cannot look for databases, will retry: {error:#}");

@@ -1,4 +1,5 @@
 use std::collections::{BTreeMap, HashSet};
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Read};
 use std::path::{Component, Path, PathBuf};
@@ -7,13 +8,10 @@ use glob::{MatchOptions, Pattern};
 use tracing::debug;
 
 use super::options::DatabaseOptions;
-use crate::sqlite::{FileId, state_directory};
+use crate::sqlite::{FileId, is_sidecar, state_directory};
 
 /// What a database begins with: see "The Database Header" in the file format of SQLite.
 const MAGIC: &[u8; 16] = b"SQLite format 3\0";
-
-/// Files that SQLite keeps beside a database.
-const SIDECARS: [&str; 3] = ["-wal", "-shm", "-journal"];
 
 /// A directory whose databases are replicated, each to a place of its own.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -130,7 +128,7 @@ impl DirectoryOptions {
         let ours = relative
             .parent()
             .is_some_and(|parent| parent.iter().any(|part| is_ours(Path::new(part))));
-        if !plain || ours || (deep && !self.recursive) || is_sidecar(name) {
+        if !plain || ours || (deep && !self.recursive) || is_sidecar(OsStr::new(name)) {
             return false;
         }
         let options = MatchOptions { require_literal_separator: true, ..MatchOptions::default() };
@@ -217,10 +215,6 @@ fn names(directory: &Path) -> io::Result<Vec<PathBuf>> {
 fn is_ours(path: &Path) -> bool {
     let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
     name.starts_with('.') && name.ends_with("-litestream")
-}
-
-fn is_sidecar(name: &str) -> bool {
-    SIDECARS.iter().any(|suffix| name.ends_with(suffix))
 }
 
 fn kind(path: &Path) -> io::Result<Kind> {

@@ -27,7 +27,10 @@ impl Watcher {
     pub(super) fn start() -> Self {
         let attention = Arc::default();
         let watches = begin(&attention).inspect_err(|error| {
-            warn!("not told of changes, so every database is looked at in its interval: {error}");
+            warn!(
+                "not told of changes, so every database is looked at in its interval: {error}: is \
+                 fs.inotify.max_user_instances (sysctl) used up?"
+            );
         });
         Self { watches: watches.ok(), attention }
     }

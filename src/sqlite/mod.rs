@@ -31,7 +31,7 @@ pub use file_from::FileFrom;
 pub use integrity::{integrity_check, quick_check};
 pub use log_file::{LogFile, LogView};
 pub use open_error::OpenError;
-pub use paths::{sidecar, state_directory};
+pub use paths::{is_sidecar, sidecar, state_directory};
 pub use readers::{Reader, readers};
 pub use rusqlite::Error as SqliteError;
 pub use watches::{Changes, Watches};

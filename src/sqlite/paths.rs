@@ -1,5 +1,14 @@
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+
+/// What the names of files end in that SQLite keeps beside a database.
+const SIDECARS: [&str; 3] = ["-wal", "-shm", "-journal"];
+
+/// Whether a file of that name is one that SQLite keeps beside a database.
+pub fn is_sidecar(name: &OsStr) -> bool {
+    SIDECARS.iter().any(|end| name.as_bytes().ends_with(end.as_bytes()))
+}
 
 /// The file of SQLite that belongs to `database` and whose name ends in `suffix`: `-wal`, `-shm`
 /// or `-journal`.

@@ -10,8 +10,10 @@ use std::time::Duration;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::inotify::{self, CreateFlags, ReadFlags, WatchFlags};
 use rustix::fs::statfs;
+use rustix::io::Errno;
+use tracing::warn;
 
-use super::sidecar;
+use super::paths::{is_sidecar, sidecar};
 
 /// File systems of which the kernel tells all changes, whoever makes them: the numbers in
 /// `statfs(2)` of ext4, XFS, Btrfs, tmpfs, overlayfs, F2FS, ZFS and bcachefs.
@@ -38,6 +40,8 @@ pub struct Watches<K> {
     directories: HashMap<i32, Directory<K>>,
     /// The watches of directories, by all names of theirs that were used.
     numbers: HashMap<PathBuf, i32>,
+    /// It was said that there are no more watches.
+    exhausted: bool,
 }
 
 #[derive(Debug)]
@@ -54,7 +58,8 @@ impl<K: Clone> Watches<K> {
     /// An error if the system has no inotify, or no more instances of it.
     pub fn new() -> io::Result<Self> {
         let inotify = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?;
-        Ok(Self { inotify, directories: HashMap::new(), numbers: HashMap::new() })
+        let (directories, numbers) = (HashMap::new(), HashMap::new());
+        Ok(Self { inotify, directories, numbers, exhausted: false })
     }
 
     /// Begins to tell of changes to `database` and its log, which need not exist, and of the end of
@@ -73,8 +78,8 @@ impl<K: Clone> Watches<K> {
         watched.telling
     }
 
-    /// Begins to tell one listener of names that come or go in `directory`, and of its end.
-    /// Otherwise as [`Watches::add`].
+    /// Begins to tell one listener of names that come or go in `directory`, but for those of files
+    /// that SQLite keeps beside a database, and of its end. Otherwise as [`Watches::add`].
     pub fn listen(&mut self, directory: &Path, key: &K) -> bool {
         let Some(watched) = self.directory(directory) else { return false };
         watched.listener.get_or_insert_with(|| key.clone());
@@ -115,8 +120,11 @@ impl<K: Clone> Watches<K> {
                 ended.push(event.wd());
                 continue;
             };
-            changed.extend(directory.files.get(OsStr::from_bytes(name.to_bytes())).cloned());
-            if !event.events().contains(ReadFlags::MODIFY) {
+            let name = OsStr::from_bytes(name.to_bytes());
+            changed.extend(directory.files.get(name).cloned());
+            // What SQLite makes and removes whenever an application comes or goes is no news.
+            let is_news = !event.events().contains(ReadFlags::MODIFY) && !is_sidecar(name);
+            if is_news {
                 changed.extend(directory.listener.iter().cloned());
             }
         }
@@ -148,7 +156,16 @@ impl<K: Clone> Watches<K> {
             | WatchFlags::DELETE_SELF
             | WatchFlags::MOVE_SELF
             | WatchFlags::ONLYDIR;
-        let watch = inotify::add_watch(&self.inotify, path, events).ok()?;
+        let added = inotify::add_watch(&self.inotify, path, events);
+        if added == Err(Errno::NOSPC) && !self.exhausted {
+            self.exhausted = true;
+            warn!(
+                path = %path.display(),
+                "not told of changes in this directory, and perhaps in others, whose databases are \
+                 looked at in their interval: raise fs.inotify.max_user_watches (sysctl)"
+            );
+        }
+        let watch = added.ok()?;
         self.numbers.insert(path.to_owned(), watch);
         // Under two names it is one directory still, with one watch.
         self.directories.entry(watch).or_insert_with(|| Directory {
@@ -242,6 +259,10 @@ mod tests {
         fs::write(&path, "").unwrap();
         assert_eq!(watches.changed(), ['l']);
         fs::write(&path, "text").unwrap();
+        assert!(watches.changed().is_empty());
+        for sidecar in ["new-wal", "new-shm", "new-journal"] {
+            fs::write(path.with_file_name(sidecar), "").unwrap();
+        }
         assert!(watches.changed().is_empty());
         fs::remove_file(&path).unwrap();
         assert_eq!(watches.changed(), ['l']);
