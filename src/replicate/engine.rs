@@ -11,6 +11,7 @@ use super::bell::Bell;
 use super::cancellation::Cancellation;
 use super::message::{Captured, Lines, Mailbox, Message};
 use super::metrics::Metrics;
+use super::open_files;
 use super::options::{DatabaseOptions, OnDivergence};
 use super::outcome::Unreplicated;
 use super::places::Places;
@@ -97,6 +98,7 @@ impl Engine {
 
     /// Follows databases. The state directories of all of them are locked before one is begun with.
     pub(super) fn start(&mut self, databases: Vec<DatabaseOptions>) -> anyhow::Result<()> {
+        open_files::expect_enough(self.followed.len() + databases.len())?;
         let mut locked = Vec::new();
         for options in databases {
             self.places.claim(&options)?;
@@ -111,6 +113,7 @@ impl Engine {
 
     /// Begins to follow one more database. If that fails, the others are not concerned.
     pub(super) fn add(&mut self, options: DatabaseOptions) -> anyhow::Result<()> {
+        open_files::expect_enough(self.followed.len() + 1)?;
         self.places.claim(&options)?;
         let path = options.path.clone();
         let state = StateDirectory::lock(&options.state_directory, &path);
@@ -184,7 +187,7 @@ impl Engine {
         let (captured, _) = watch::channel(Captured::default());
         let lineage = state.lineage();
         let all_staging: Arc<[Staging]> = staging.clone().into();
-        let mut slots = Vec::new();
+        let mut slots = Vec::with_capacity(staging.len());
         for (number, (replica, staging)) in options.replicas.iter().zip(staging).enumerate() {
             if options.on_divergence == OnDivergence::Continue {
                 staging.forget_fork()?;

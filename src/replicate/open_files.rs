@@ -1,3 +1,4 @@
+use anyhow::bail;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tracing::{debug, warn};
 
@@ -5,6 +6,11 @@ use tracing::{debug, warn};
 /// the file itself, its lock and the table of its pages; and two that come and go, for what is
 /// staged and sent.
 const PER_DATABASE: u64 = 12;
+
+/// Those that are open for a database to which nothing happens: the connection that reads and what
+/// SQLite keeps of three others, its log, its shared memory, the file itself, its lock and the
+/// table of its pages.
+const PER_IDLE_DATABASE: u64 = 9;
 
 /// What everything else takes, with requests to stores under way.
 const OTHERS: u64 = 200;
@@ -24,21 +30,34 @@ pub(super) fn allow(databases: Option<usize>) {
     }
 }
 
+/// What to do about it.
+const HINT: &str = "raise the limit (ulimit -n, LimitNOFILE= of systemd, `ulimits` of compose)";
+
 fn needed(databases: usize) -> u64 {
     OTHERS + PER_DATABASE * databases as u64
 }
 
-/// Says so if there are too few of them.
+/// An error if so many databases cannot be replicated, however little happens to them. Otherwise
+/// none of them could, for even what is sent takes files.
+pub(super) fn expect_enough(databases: usize) -> anyhow::Result<()> {
+    let least = PER_IDLE_DATABASE * databases as u64;
+    match getrlimit(Resource::Nofile).current.filter(|allowed| *allowed < least) {
+        None => Ok(()),
+        Some(allowed) => bail!(
+            "{databases} databases need {} open files, and {allowed} are allowed: {HINT}",
+            needed(databases)
+        ),
+    }
+}
+
+/// Says so if there may be too few of them.
 pub(super) fn check(databases: usize) {
     let needed = needed(databases);
     let current = getrlimit(Resource::Nofile).current;
     if let Some(allowed) = current.filter(|allowed| *allowed < needed) {
         warn!(
             databases,
-            needed,
-            allowed,
-            "so many databases need more open files than are allowed: raise the limit (ulimit -n, \
-             LimitNOFILE= of systemd, `ulimits` of compose)"
+            needed, allowed, "so many databases may need more open files than are allowed: {HINT}"
         );
     }
 }
