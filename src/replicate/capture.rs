@@ -1,6 +1,7 @@
 mod segment;
 
 use std::io;
+use std::time::SystemTime;
 
 use anyhow::Context;
 
@@ -13,7 +14,7 @@ use super::pages::PageTable;
 use super::staging::Staging;
 use super::state_directory::StateDirectory;
 use crate::format::{Content, LogPlace, Seal, WalIndex, WalPos};
-use crate::sqlite::Database;
+use crate::sqlite::{Database, LogState};
 use crate::wal::{Checksum, PageSize, Salt, WalHeader};
 pub(super) use segment::{Cut, Look};
 
@@ -41,6 +42,9 @@ pub(super) struct Capture {
     /// Where in which log a frame was not what it had been committed as.
     altered: Option<(Salt, u64)>,
     evidence: Evidence,
+    /// What the log was like from outside when there was nothing new in it, and how far that was
+    /// read. `None`: it is not sure that this changes when somebody writes to it.
+    idle: Option<(LogState, Place)>,
     file: String,
     boot: String,
     cancellation: Cancellation,
@@ -78,6 +82,7 @@ impl Capture {
             ahead: None,
             altered: None,
             evidence: Evidence::Seen,
+            idle: None,
             file,
             boot: boot(),
             cancellation: Cancellation::default(),
@@ -125,6 +130,7 @@ impl Capture {
             ahead: ahead.then_some(UNKNOWN),
             altered: None,
             evidence: Evidence::Hearsay,
+            idle: None,
             file,
             boot,
             cancellation: Cancellation::default(),
@@ -257,14 +263,28 @@ impl Capture {
         self.ahead.is_some_and(|begun| begun != salt)
     }
 
+    /// Whether nobody has written to the log since there was nothing new in it. Then SQLite need
+    /// not be asked how much of it is committed, which takes a connection for each idle database:
+    /// only frames can be committed that are there, and there were none.
+    pub(super) fn is_unwritten(&self, database: &Database) -> io::Result<bool> {
+        let Some(idle) = self.idle else { return Ok(false) };
+        Ok(idle == (database.log_state()?, self.cursor.place))
+    }
+
+    /// Takes note that there is nothing new in a log that was in this state before it was read.
+    fn note_idle(&mut self, log: LogState) {
+        let settled = log.is_settled(SystemTime::now());
+        self.idle = settled.then_some((log, self.cursor.place));
+    }
+
     /// Whether there is a commit behind the cursor.
     pub(super) fn lags_behind(&self, database: &Database) -> anyhow::Result<bool> {
         let Some(log) = database.log()? else { return Ok(false) };
         let view = match self.cursor.place {
             Place::Within { salt, offset, checksum } if salt == log.header.salt => {
-                log.view(offset, checksum)?
+                database.view(&log, offset, checksum)?
             }
-            _ => log.view(WalHeader::SIZE as u64, log.header.checksum)?,
+            _ => database.view(&log, WalHeader::SIZE as u64, log.header.checksum)?,
         };
         Ok(view.pages.is_some())
     }

@@ -73,6 +73,8 @@ pub(super) struct Tail {
     absent: bool,
     /// The database could be opened once, and what an earlier process left was taken up.
     opened: bool,
+    /// The system tells us of changes.
+    told: bool,
     /// Nothing was done since it takes as little memory as it can.
     rested: bool,
     /// When it was logged that every attempt fails. `None`: the last one did not.
@@ -108,6 +110,7 @@ impl Tail {
             sameness: Sameness::Given,
             tables_noted_at: None,
             identity: String::new(),
+            told: false,
             rested: false,
             absent: false,
             opened: false,
@@ -169,7 +172,7 @@ impl Tail {
             let backlogged = self.is_backlogged()?;
             self.schedule.set_pace(backlogged);
         }
-        if self.schedule.cut_is_due(now) || self.stopping.is_some() {
+        if self.stopping.is_some() || (self.schedule.cut_is_due(now) && !self.is_unwritten()?) {
             self.cut(now)?;
         }
         if self.snapshot_is_due(now) {
@@ -337,6 +340,18 @@ impl Tail {
             }
             Err(reason) => self.recover(reason),
         }
+    }
+
+    /// Whether there is nothing new in the log for certain. If so, it counts as looked at.
+    fn is_unwritten(&mut self) -> anyhow::Result<bool> {
+        let (Some(database), Some(capture)) = (&self.database, &self.capture) else {
+            return Ok(false);
+        };
+        let unwritten = self.told && capture.is_unwritten(database)?;
+        if unwritten {
+            self.schedule.looked(false);
+        }
+        Ok(unwritten)
     }
 
     /// Cuts what was committed since the last segment, and says how many bytes of log that were.

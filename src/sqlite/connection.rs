@@ -1,8 +1,15 @@
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rusqlite::config::DbConfig;
-use rusqlite::{OpenFlags, Result};
+use rusqlite::wal::CheckpointMode as Mode;
+use rusqlite::{ErrorCode, OpenFlags, Result};
+
+/// How long we wait for a lock of somebody else, where waiting harms nobody.
+pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// How often we look whether the write lock is free.
+const LOCK_INTERVAL: Duration = Duration::from_micros(200);
 
 /// How a checkpoint is made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,11 +24,11 @@ pub(super) enum CheckpointMode {
 
 impl CheckpointMode {
     /// As SQLite names it.
-    fn name(self) -> &'static str {
+    fn mode(self) -> Mode {
         match self {
-            Self::Noop => "NOOP",
-            Self::Passive => "PASSIVE",
-            Self::Truncate => "TRUNCATE",
+            Self::Noop => Mode::NOOP,
+            Self::Passive => Mode::PASSIVE,
+            Self::Truncate => Mode::TRUNCATE,
         }
     }
 }
@@ -31,11 +38,14 @@ impl CheckpointMode {
 pub(super) struct Outcome {
     /// Somebody else was in the way.
     pub(super) busy: bool,
-    pub(super) frames: i64,
-    pub(super) backfilled: i64,
+    pub(super) frames: i32,
+    pub(super) backfilled: i32,
 }
 
 impl Outcome {
+    /// Somebody was in the way, and nothing is known.
+    const BUSY: Self = Self { busy: true, frames: -1, backfilled: -1 };
+
     /// The whole log is in the database file. Not known (-1) while somebody begins a new one.
     pub(super) fn complete(self) -> bool {
         !self.busy && 0 <= self.frames && self.frames == self.backfilled
@@ -55,6 +65,16 @@ impl Connection {
         connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
         connection.pragma_update(None, "wal_autocheckpoint", 0)?;
         Ok(Self(connection))
+    }
+
+    /// The same, and looks whether it is a database that can be read now. Without that a connection
+    /// does not know that there is a log (`sqlite3PagerCheckpoint` in pager.c), and would not
+    /// checkpoint it.
+    pub(super) fn open_reading(path: &Path, busy_timeout: Duration) -> Result<Self> {
+        let connection = Self::open(path, BUSY_TIMEOUT)?;
+        connection.read()?;
+        connection.set_busy_timeout(busy_timeout)?;
+        Ok(connection)
     }
 
     /// Whether we may only read the database. Looks at nothing in it.
@@ -79,14 +99,32 @@ impl Connection {
     /// takes none.
     pub(super) fn begin_read(&self) -> Result<()> {
         self.0.execute_batch("BEGIN")?;
-        self.0.pragma_query_value(None, "user_version", |_| Ok(())).inspect_err(|_| {
+        self.read().inspect_err(|_| {
             let _ = self.rollback();
         })
     }
 
-    /// Takes the write lock. Nothing is ever written under it.
-    pub(super) fn begin_write(&self) -> Result<()> {
-        self.0.execute_batch("BEGIN IMMEDIATE")
+    /// Reads from the database, but for its schema.
+    fn read(&self) -> Result<()> {
+        self.0.pragma_query_value(None, "user_version", |_| Ok(()))
+    }
+
+    /// Takes the write lock, under which nothing is ever written. `false` if a writer did not let
+    /// us in.
+    ///
+    /// SQLite would look ten times a second. What a busy application writes in between would have
+    /// to be read while it waits. One that lets nobody in for longer is looked at less often.
+    pub(super) fn begin_write(&self, patience: Duration) -> Result<bool> {
+        let began = Instant::now();
+        loop {
+            match self.0.execute_batch("BEGIN IMMEDIATE") {
+                Err(error) if is_busy(&error) && began.elapsed() < patience => {
+                    std::thread::sleep(LOCK_INTERVAL.max(began.elapsed() / 10));
+                }
+                Err(error) if is_busy(&error) => return Ok(false),
+                outcome => return outcome.map(|()| true),
+            }
+        }
     }
 
     /// Ends the transaction.
@@ -94,19 +132,18 @@ impl Connection {
         self.0.execute_batch("ROLLBACK")
     }
 
+    /// Unlike the pragma, which reads the whole schema first, and keeps it in memory.
     pub(super) fn checkpoint(&self, mode: CheckpointMode) -> Result<Outcome> {
-        self.0.query_row(&format!("PRAGMA wal_checkpoint({})", mode.name()), [], |row| {
-            Ok(Outcome {
-                busy: row.get::<_, i64>(0)? != 0,
-                frames: row.get(1)?,
-                backfilled: row.get(2)?,
-            })
-        })
+        match self.0.wal_checkpoint_v2(Some(rusqlite::MAIN_DB), mode.mode()) {
+            Ok((frames, backfilled)) => Ok(Outcome { busy: false, frames, backfilled }),
+            Err(error) if is_busy(&error) => Ok(Outcome::BUSY),
+            Err(error) => Err(error),
+        }
     }
 
     /// Forgets the pages that it keeps in memory, but for those that its transaction needs.
     pub(super) fn forget_pages(&self) -> Result<()> {
-        self.0.execute_batch("PRAGMA shrink_memory")
+        self.0.release_memory()
     }
 
     /// The names of all tables, without those that an index of a virtual one is made of. An error
@@ -122,4 +159,8 @@ impl Connection {
     pub(super) fn number(&self, pragma: &str) -> Result<u32> {
         self.0.pragma_query_value(None, pragma, |row| row.get(0))
     }
+}
+
+fn is_busy(error: &rusqlite::Error) -> bool {
+    matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked))
 }

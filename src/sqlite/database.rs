@@ -1,24 +1,19 @@
-use std::fs::{self, File, Metadata};
+use std::cell::OnceCell;
+use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
+use anyhow::bail;
 use rusqlite::ErrorCode;
 use rustix::process::{Flock, FlockOffsetType, FlockType, fcntl_getlk};
 
-use super::connection::{CheckpointMode, Connection};
+use super::connection::{BUSY_TIMEOUT, CheckpointMode, Connection};
 use super::fingerprint::Fingerprint;
-use super::{LogFile, OpenError, sidecar};
+use super::{FileId, LogFile, LogState, LogView, OpenError, identity, sidecar};
 use crate::failpoint::Failpoint;
-use crate::wal::PageSize;
-
-/// How long we wait for a lock of somebody else, where waiting harms nobody.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(1);
-
-/// How often we look whether the write lock is free.
-const LOCK_INTERVAL: Duration = Duration::from_micros(200);
+use crate::wal::{Checksum, PageSize};
 
 /// The bytes of the shared lock, as `os.h` of SQLite has them.
 const SHARED_FIRST: u64 = 0x4000_0002;
@@ -26,29 +21,6 @@ const SHARED_SIZE: u64 = 510;
 
 /// How often it is looked how much of the log is committed, while that is being changed.
 const LOOKS_MAX: u32 = 100;
-
-/// Which file it is, whatever its name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct FileId {
-    device: u64,
-    inode: u64,
-}
-
-impl FileId {
-    pub fn of(metadata: &Metadata) -> Self {
-        Self { device: metadata.dev(), inode: metadata.ino() }
-    }
-}
-
-/// Which file it is among those of its file system, over restarts too: its number, which is soon
-/// given to another file when it is removed, and when it was made, where that is known. The number
-/// of the file system itself may be another one after each boot.
-pub fn identity(file: &File) -> io::Result<String> {
-    let metadata = file.metadata()?;
-    let created = metadata.created().ok();
-    let since = created.and_then(|created| created.duration_since(UNIX_EPOCH).ok());
-    Ok(format!("{}@{}", metadata.ino(), since.unwrap_or_default().as_nanos()))
-}
 
 /// What a checkpoint achieved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,10 +42,11 @@ pub struct Database {
     // Dropped in this order: the file must be closed after the connections.
     /// In a read transaction, always.
     reader: Connection,
-    /// In none, except for the instant in which it takes over from the reader.
-    spare: Connection,
+    /// In none, except for the instant in which it takes over from the reader. Only open while it
+    /// is in use, as the writer: a connection takes some 20 KB, and as much again for a schema.
+    spare: OnceCell<Connection>,
     /// In a write transaction while a checkpoint needs writers to wait.
-    writer: Connection,
+    writer: OnceCell<Connection>,
     file: Arc<File>,
     path: PathBuf,
     /// The same without links.
@@ -114,23 +87,25 @@ impl Database {
             Some(held) if FileId::of(&held.metadata()?) == FileId::of(&metadata) => held,
             _ => Arc::new(File::open(path)?),
         };
-        let connect = |busy_timeout| Connection::open(path, busy_timeout);
-        let (reader, spare) = (connect(BUSY_TIMEOUT)?, connect(BUSY_TIMEOUT)?);
-        let writer = connect(Duration::ZERO)?;
-        if reader.is_read_only()? {
+        // These questions need the schema, which a connection keeps: not ours that stays.
+        let writer = Connection::open(path, BUSY_TIMEOUT)?;
+        if writer.is_read_only()? {
             // Otherwise we would make a log and locks which its application may not write.
             return Err(OpenError::not_permitted("it can be read, but not written"));
         }
-        let mode = reader.ensure_wal_mode()?;
+        let mode = writer.ensure_wal_mode()?;
         if mode != "wal" {
             return Err(OpenError::Unusable(format!(
                 "it cannot be put into WAL mode, it stays in mode {mode:?}"
             )));
         }
-        let page_size = reader.number("page_size")?;
+        let page_size = writer.number("page_size")?;
         let page_size = PageSize::new(page_size)
             .ok_or_else(|| OpenError::Unusable(format!("it has pages of {page_size} bytes")))?;
+        writer.set_busy_timeout(Duration::ZERO)?;
+        let reader = Connection::open(path, BUSY_TIMEOUT)?;
         reader.begin_read()?;
+        let (spare, writer) = (OnceCell::new(), OnceCell::from(writer));
         let id = FileId::of(&file.metadata()?);
         let (target, path) = (path.canonicalize()?, path.to_owned());
         let (stalls, frozen) = (Vec::new(), None);
@@ -142,9 +117,50 @@ impl Database {
         std::mem::take(&mut self.stalls)
     }
 
-    /// Takes as little memory as it can until it is used again.
-    pub fn rest(&self) -> rusqlite::Result<()> {
-        [&self.reader, &self.spare, &self.writer].into_iter().try_for_each(Connection::forget_pages)
+    /// Takes less memory until it is used again.
+    pub fn forget_pages(&self) -> rusqlite::Result<()> {
+        let helpers = [&self.spare, &self.writer].into_iter().filter_map(OnceCell::get);
+        [&self.reader].into_iter().chain(helpers).try_for_each(Connection::forget_pages)
+    }
+
+    /// Takes as little memory as it can until it is used again, which may not be soon.
+    ///
+    /// What is closed loses none of our locks: SQLite keeps the descriptors of a file open on which
+    /// another connection of the process has a lock, as our reader always has, and takes them again
+    /// for the next connection (`unixClose` and `findReusableFd` in os_unix.c).
+    pub fn rest(&mut self) -> rusqlite::Result<()> {
+        (self.spare, self.writer) = (OnceCell::new(), OnceCell::new());
+        self.forget_pages()
+    }
+
+    fn spare(&self) -> anyhow::Result<&Connection> {
+        self.opened(&self.spare, BUSY_TIMEOUT)
+    }
+
+    fn writer(&self) -> anyhow::Result<&Connection> {
+        self.opened(&self.writer, Duration::ZERO)
+    }
+
+    /// Opens a connection if need be.
+    fn opened<'a>(
+        &self,
+        cell: &'a OnceCell<Connection>,
+        busy_timeout: Duration,
+    ) -> anyhow::Result<&'a Connection> {
+        if let Some(connection) = cell.get() {
+            return Ok(connection);
+        }
+        let connection = match Connection::open_reading(&self.path, busy_timeout) {
+            // Too many files are open, or there is none by that name. No error of SQLite for those
+            // who want to know whether our read transaction can be relied on: it can.
+            Err(error) if error.sqlite_error_code() == Some(ErrorCode::CannotOpen) => {
+                return Err(io::Error::other(error).into());
+            }
+            opened => opened?,
+        };
+        // Of another file, it would tell of another log.
+        self.expect_in_place()?;
+        Ok(cell.get_or_init(|| connection))
     }
 
     pub fn page_size(&self) -> PageSize {
@@ -162,6 +178,12 @@ impl Database {
         &self.file
     }
 
+    /// Pages of the database at its newest commit. That needs the schema, and is asked of a
+    /// connection that does not keep it for long.
+    pub fn newest_pages(&self) -> anyhow::Result<u32> {
+        Ok(self.writer()?.number("page_count")?)
+    }
+
     /// Pages of the database, as our read transaction sees it.
     pub fn pages(&self) -> rusqlite::Result<u32> {
         self.reader.number("page_count")
@@ -171,29 +193,39 @@ impl Database {
     /// then the log may be that of the other one.
     pub fn log(&self) -> io::Result<Option<LogFile>> {
         // Of a link, SQLite keeps the log beside what the link leads to.
-        let log = LogFile::open(&sidecar(&self.target, "-wal"), |page_size| {
-            Ok(page_size.wal_bytes(self.committed_frames()?))
-        })?;
-        if !self.is_in_place()? {
-            return Err(io::Error::other("the database file was replaced or removed"));
-        }
+        let log = LogFile::open(&sidecar(&self.target, "-wal"))?;
+        self.expect_in_place()?;
         Ok(log)
+    }
+
+    /// Looks for the last commit in its log behind `offset`, where `checksum` is that of the frame
+    /// before it.
+    pub fn view(&self, log: &LogFile, offset: u64, checksum: Checksum) -> anyhow::Result<LogView> {
+        // Asked after the header of the log was read, so that it cannot be of an earlier log.
+        let committed = log.header.page_size.wal_bytes(self.committed_frames()?);
+        Ok(log.view(offset, checksum, committed)?)
     }
 
     /// The frames of the log that SQLite takes for committed.
     ///
     /// The file may hold more of them, and a commit among them: of a process that is about to say
     /// so, or that died, or whose disk failed, before it could. The next writer writes over those.
-    fn committed_frames(&self) -> io::Result<u64> {
+    fn committed_frames(&self) -> anyhow::Result<u64> {
         for _ in 0..LOOKS_MAX {
-            let outcome = self.spare.checkpoint(CheckpointMode::Noop).map_err(io::Error::other)?;
+            let outcome =
+                self.spare()?.checkpoint(CheckpointMode::Noop).map_err(io::Error::other)?;
             if let Ok(frames) = outcome.frames.try_into() {
                 return Ok(frames);
             }
             // Somebody is saying so just now.
             std::thread::sleep(Duration::from_millis(1));
         }
-        Err(io::Error::other("it cannot be told how much of the log is committed"))
+        bail!("it cannot be told how much of the log is committed")
+    }
+
+    /// What the log is like from outside.
+    pub fn log_state(&self) -> io::Result<LogState> {
+        LogState::of(&sidecar(&self.target, "-wal"))
     }
 
     /// Bytes of the log, left-overs of earlier logs included.
@@ -229,6 +261,13 @@ impl Database {
         }
     }
 
+    fn expect_in_place(&self) -> io::Result<()> {
+        if self.is_in_place()? {
+            return Ok(());
+        }
+        Err(io::Error::other("the database file was replaced or removed"))
+    }
+
     /// Whether something else than SQLite has written to the file, as `cp` does. That is certain,
     /// but seen only between a complete checkpoint and the next one, and only if the size or the
     /// header is another one.
@@ -243,20 +282,27 @@ impl Database {
     /// write: if all of the log was copied meanwhile by somebody else, the new transaction does not
     /// keep it from being restarted, and this is a complete checkpoint. `None` if a writer did not
     /// let us in within `patience`.
-    pub fn advance<E: From<rusqlite::Error>>(
+    pub fn advance(
         &mut self,
         patience: Duration,
-        drain: impl FnOnce(&Self) -> Result<(), E>,
-    ) -> Result<Option<Checkpoint>, E> {
+        drain: impl FnOnce(&Self) -> anyhow::Result<()>,
+    ) -> anyhow::Result<Option<Checkpoint>> {
         let began = Instant::now();
         let complete = self.while_nobody_writes(patience, |database| {
             drain(database)?;
-            database.spare.begin_read()?;
-            std::mem::swap(&mut database.reader, &mut database.spare);
-            database.spare.rollback()?;
-            Ok::<_, E>(database.spare.checkpoint(CheckpointMode::Noop)?.complete())
+            database.swap_readers()?;
+            Ok(database.spare()?.checkpoint(CheckpointMode::Noop)?.complete())
         })?;
         Ok(self.checkpointed(complete, began))
+    }
+
+    /// Begins a read transaction in another connection, and ends the one that we had.
+    fn swap_readers(&mut self) -> anyhow::Result<()> {
+        self.spare()?.begin_read()?;
+        if let Some(spare) = self.spare.get_mut() {
+            std::mem::swap(&mut self.reader, spare);
+        }
+        Ok(self.spare()?.rollback()?)
     }
 
     /// Copies what it can of the log into the database file, while the application goes on writing:
@@ -264,8 +310,8 @@ impl Database {
     ///
     /// All of it is on the disk then. SQLite leaves that to the checkpoint that copies the last
     /// frame (`walCheckpoint` in wal.c), which is made while nobody can write.
-    pub fn backfill(&mut self) -> rusqlite::Result<()> {
-        self.spare.checkpoint(CheckpointMode::Passive)?;
+    pub fn backfill(&mut self) -> anyhow::Result<()> {
+        self.spare()?.checkpoint(CheckpointMode::Passive)?;
         Failpoint::LogCopied.reach();
         // An error is met again by that checkpoint.
         let _ = self.file.sync_data();
@@ -282,11 +328,11 @@ impl Database {
     ///
     /// While no process can write, `drain` is called and must read the log to its end; when it
     /// fails, nothing is given up. `None` if a writer did not let us in within `patience`.
-    pub fn checkpoint<E: From<rusqlite::Error>>(
+    pub fn checkpoint(
         &mut self,
         patience: Duration,
-        drain: impl FnOnce(&Self) -> Result<(), E>,
-    ) -> Result<Option<Checkpoint>, E> {
+        drain: impl FnOnce(&Self) -> anyhow::Result<()>,
+    ) -> anyhow::Result<Option<Checkpoint>> {
         let began = Instant::now();
         let complete =
             self.while_nobody_writes(patience, |database| database.checkpoint_alone(drain))?;
@@ -300,49 +346,35 @@ impl Database {
     }
 
     /// Holds the write lock while `work` is done. `None` if a writer did not let us in.
-    fn while_nobody_writes<T, E: From<rusqlite::Error>>(
+    fn while_nobody_writes<T>(
         &mut self,
         patience: Duration,
-        work: impl FnOnce(&mut Self) -> Result<T, E>,
-    ) -> Result<Option<T>, E> {
-        if !self.begin_write(patience)? {
+        work: impl FnOnce(&mut Self) -> anyhow::Result<T>,
+    ) -> anyhow::Result<Option<T>> {
+        // Before anybody waits.
+        self.spare()?;
+        if !self.writer()?.begin_write(patience)? {
             return Ok(None);
         }
         self.frozen = None;
         let began = Instant::now();
         let outcome = work(self);
         // Also after an error: the application waits.
-        let released = self.writer.rollback();
+        let released = self.writer()?.rollback();
         self.stalls.push(began.elapsed());
         let value = outcome?;
         released?;
         Ok(Some(value))
     }
 
-    /// Takes the write lock. `false` if a writer did not let us in.
-    ///
-    /// SQLite would look ten times a second. What a busy application writes in between would have
-    /// to be read while it waits. One that lets nobody in for longer is looked at less often.
-    fn begin_write(&self, patience: Duration) -> rusqlite::Result<bool> {
-        let began = Instant::now();
-        loop {
-            match self.writer.begin_write() {
-                Err(error) if is_busy(&error) && began.elapsed() < patience => {
-                    std::thread::sleep(LOCK_INTERVAL.max(began.elapsed() / 10));
-                }
-                Err(error) if is_busy(&error) => return Ok(false),
-                outcome => return outcome.map(|()| true),
-            }
-        }
-    }
-
-    fn checkpoint_alone<E: From<rusqlite::Error>>(
+    fn checkpoint_alone(
         &mut self,
-        drain: impl FnOnce(&Self) -> Result<(), E>,
-    ) -> Result<bool, E> {
+        drain: impl FnOnce(&Self) -> anyhow::Result<()>,
+    ) -> anyhow::Result<bool> {
         drain(self)?;
+        let spare = self.spare()?;
         self.reader.rollback()?;
-        let outcome = self.spare.checkpoint(CheckpointMode::Passive);
+        let outcome = spare.checkpoint(CheckpointMode::Passive);
         Failpoint::LogBackfilled.reach();
         // Whatever came of it: from here to the release of the write lock, and only then, there is
         // no read transaction, and nothing can have been appended to the log or restarted it.
@@ -350,7 +382,7 @@ impl Database {
         // Somebody else may have copied the rest meanwhile. Then our read transaction reads the
         // file alone and does not keep the log: who took that for needed would read from another
         // one. Looked at after it has begun, for from then on, if it is not so, the log is kept.
-        Ok(outcome?.complete() || self.spare.checkpoint(CheckpointMode::Noop)?.complete())
+        Ok(outcome?.complete() || spare.checkpoint(CheckpointMode::Noop)?.complete())
     }
 
     /// Empties the log after a complete checkpoint, so that whatever is written next begins a new
@@ -358,17 +390,11 @@ impl Database {
     ///
     /// It cannot lose anything: our read transaction reads the file alone, so a frame that was
     /// written since cannot be copied to it, and then the log is not emptied either.
-    pub fn truncate_log(&mut self) -> rusqlite::Result<bool> {
-        self.spare.set_busy_timeout(Duration::ZERO)?;
-        let outcome = self.spare.checkpoint(CheckpointMode::Truncate);
-        self.spare.set_busy_timeout(BUSY_TIMEOUT)?;
-        match outcome {
-            Err(error) if is_busy(&error) => Ok(false),
-            outcome => Ok(outcome?.complete()),
-        }
+    pub fn truncate_log(&mut self) -> anyhow::Result<bool> {
+        let spare = self.spare()?;
+        spare.set_busy_timeout(Duration::ZERO)?;
+        let outcome = spare.checkpoint(CheckpointMode::Truncate);
+        spare.set_busy_timeout(BUSY_TIMEOUT)?;
+        Ok(outcome?.complete())
     }
-}
-
-fn is_busy(error: &rusqlite::Error) -> bool {
-    matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked))
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::SystemTime;
 
 use super::FileFrom;
-use crate::wal::{Checksum, FrameHeader, FrameReader, PageSize, WalHeader};
+use crate::wal::{Checksum, FrameHeader, FrameReader, WalHeader};
 
 /// The `-wal` file of a live database, as it is at this moment.
 #[derive(Debug)]
@@ -14,9 +14,6 @@ pub struct LogFile {
     pub header: WalHeader,
     /// When something was last written to it.
     pub modified: SystemTime,
-    /// How far it may be read, from the start of the file: what is behind that was not committed,
-    /// or not yet, whatever it looks like.
-    pub committed: u64,
 }
 
 /// How far a log goes, from some position of it on.
@@ -35,12 +32,7 @@ pub struct LogView {
 impl LogFile {
     /// Opens the log. `None` if there is none, or none with a valid header: SQLite makes the file
     /// before it has anything to write to it, and a header is only written with the first frame.
-    ///
-    /// `committed` is asked after the header was read, so that it cannot be of an earlier log.
-    pub(super) fn open(
-        path: &Path,
-        committed: impl FnOnce(PageSize) -> io::Result<u64>,
-    ) -> io::Result<Option<Self>> {
+    pub(super) fn open(path: &Path) -> io::Result<Option<Self>> {
         let file = match File::open(path) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -54,8 +46,7 @@ impl LogFile {
         }
         let modified = file.metadata()?.modified()?;
         let Ok(header) = WalHeader::parse(&bytes) else { return Ok(None) };
-        let committed = committed(header.page_size)?;
-        Ok(Some(Self { file, header, modified, committed }))
+        Ok(Some(Self { file, header, modified }))
     }
 
     /// Bytes of the file, left-overs of earlier logs included.
@@ -126,16 +117,23 @@ impl LogFile {
     }
 
     /// Looks for the last commit behind `offset`, where `checksum` is that of the frame before it.
+    /// `committed` is how far it may be read, from the start of the file: what is behind that was
+    /// not committed, or not yet, whatever it looks like.
     ///
     /// What lies in between is not read: all of its frames lead to the checksum that is returned,
     /// or were altered, and whoever reads them finds that out.
-    pub fn view(&self, offset: u64, checksum: Checksum) -> io::Result<LogView> {
-        let more = self.continues_at(offset.max(self.committed))?;
+    pub(super) fn view(
+        &self,
+        offset: u64,
+        checksum: Checksum,
+        committed: u64,
+    ) -> io::Result<LogView> {
+        let more = self.continues_at(offset.max(committed))?;
         let nothing = LogView { end: offset, checksum, pages: None, more };
-        if self.committed <= offset {
+        if committed <= offset {
             return Ok(nothing);
         }
-        let last = self.frame_header(self.committed - self.header.page_size.frame_bytes())?;
+        let last = self.frame_header(committed - self.header.page_size.frame_bytes())?;
         let Some(last) = last.filter(|last| last.salt == self.header.salt) else {
             // The log was restarted since its header was read.
             return Ok(nothing);
@@ -143,8 +141,7 @@ impl LogFile {
         if last.commit.is_none() {
             return Err(io::Error::other("the last committed frame of the log was altered"));
         }
-        let LogFile { committed: end, .. } = *self;
-        Ok(LogView { end, checksum: last.checksum, pages: last.commit, more })
+        Ok(LogView { end: committed, checksum: last.checksum, pages: last.commit, more })
     }
 
     /// Brings all that was written to the disk.

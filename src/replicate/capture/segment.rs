@@ -64,7 +64,12 @@ impl Capture {
         state: &StateDirectory,
         staging: &[Staging],
     ) -> anyhow::Result<Look> {
-        let Some(log) = database.log()? else { return Ok(Look::default()) };
+        let outside = database.log_state()?;
+        self.idle = None;
+        let Some(log) = database.log()? else {
+            self.note_idle(outside);
+            return Ok(Look::default());
+        };
         let (start, checksum) = match self.cursor.place {
             Place::Start => (WalHeader::SIZE as u64, log.header.checksum),
             Place::Within { salt, offset, checksum } if salt == log.header.salt => {
@@ -80,8 +85,11 @@ impl Capture {
         if log.header.page_size != self.cursor.page_size {
             bail!("the log has pages of another size than the database");
         }
-        let LogView { end, pages, more: unsettled, .. } = log.view(start, checksum)?;
+        let LogView { end, pages, more: unsettled, .. } = database.view(&log, start, checksum)?;
         let Some(pages) = pages else {
+            if !unsettled {
+                self.note_idle(outside);
+            }
             return Ok(Look { cut: None, unsettled });
         };
         let Some(numbers) = log.page_numbers(start, end)? else {

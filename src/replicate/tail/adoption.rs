@@ -62,7 +62,7 @@ impl Tail {
         }
         let log_end = match database.log()? {
             Some(log) => {
-                let view = log.view(WalHeader::SIZE as u64, log.header.checksum)?;
+                let view = database.view(&log, WalHeader::SIZE as u64, log.header.checksum)?;
                 view.pages.map(|_| (log.header.salt, view.end))
             }
             None => None,

@@ -179,8 +179,10 @@ impl Tail {
     ) -> anyhow::Result<Option<Frozen>> {
         let Some(database) = &mut self.database else { return Ok(None) };
         let (mut end, mut rest) = (None, u64::MAX);
+        // With the schema in memory, it is answered in an instant when others have to wait.
+        let mut pages = database.newest_pages()?;
         for _ in 0..ROUNDS_MAX {
-            if database.advance(patience, |_| Ok::<_, anyhow::Error>(()))?.is_none() {
+            if database.advance(patience, |_| Ok(()))?.is_none() {
                 return Ok(None);
             }
             database.backfill()?;
@@ -193,6 +195,7 @@ impl Tail {
         }
         let see = |database: &Database| -> anyhow::Result<()> {
             end = find_end(database, end)?;
+            pages = database.newest_pages()?;
             Ok(())
         };
         let checkpoint = if rest <= rest_max {
@@ -205,7 +208,6 @@ impl Tail {
         };
         let Some(checkpoint) = checkpoint else { return Ok(None) };
         let (file, page_size) = (database.file().clone(), database.page_size());
-        let pages = database.pages()?;
         let emptied = match end {
             None => true,
             // Who writes would have to wait for that, too: the log begins anew by itself.
@@ -237,7 +239,7 @@ fn find_end(database: &Database, known: Option<LogEnd>) -> anyhow::Result<Option
     let known = known.filter(|known| known.salt == salt);
     let begin = (WalHeader::SIZE as u64, log.header.checksum);
     let (offset, checksum) = known.map_or(begin, |known| (known.offset, known.checksum));
-    let view = log.view(offset, checksum)?;
+    let view = database.view(&log, offset, checksum)?;
     let found = LogEnd { offset: view.end, salt, checksum: view.checksum, needed: false };
     Ok(view.pages.map(|_| found).or(known))
 }

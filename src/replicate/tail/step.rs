@@ -69,6 +69,7 @@ impl Tail {
         }
         // Before the database is looked at: what changes in between would be missed.
         let told = self.watch.is_told();
+        self.told = told;
         let looked_at = SystemTime::now();
         let after = match self.tick(Instant::now()) {
             Ok(()) => {
@@ -104,7 +105,10 @@ impl Tail {
     fn rest(&mut self, pause: Duration) {
         let idle = self.schedule.last_look_was_idle;
         if pause >= REST && !(idle && self.rested) {
-            if let Some(Err(error)) = self.database.as_ref().map(Database::rest) {
+            // What one needs that is written to now and then is not opened anew each time.
+            let long = idle || self.capture.is_none();
+            let rest = if long { Database::rest } else { |it: &mut Database| it.forget_pages() };
+            if let Some(Err(error)) = self.database.as_mut().map(rest) {
                 debug!(db = %self.path().display(), "cannot take less memory: {error}");
             }
             let shortened = if idle { self.shorten_log() } else { Ok(false) };

@@ -1,0 +1,64 @@
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+use std::{fs, io};
+
+use super::FileId;
+
+/// How long a file must not have been written to, so that whoever writes to it again gives it
+/// another time: the clock of file systems ticks some hundred times a second.
+const SETTLED: Duration = Duration::from_secs(2);
+
+/// What the `-wal` file of a database is like, to be seen without opening it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LogState(Option<Written>);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Written {
+    id: FileId,
+    size: u64,
+    modified: SystemTime,
+}
+
+impl LogState {
+    pub(super) fn of(log: &Path) -> io::Result<Self> {
+        match fs::metadata(log) {
+            Ok(found) => {
+                let (id, size) = (FileId::of(&found), found.len());
+                Ok(Self(Some(Written { id, size, modified: found.modified()? })))
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Self(None)),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Whether nobody can write to the log without making this another state.
+    pub fn is_settled(&self, now: SystemTime) -> bool {
+        self.0.is_none_or(|log| now.duration_since(log.modified).is_ok_and(|age| age > SETTLED))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn is_another_one_after_each_write_once_it_is_settled() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("db-wal");
+        let (now, state) = (SystemTime::now(), || LogState::of(&path).unwrap());
+        let none = state();
+        assert!(none.is_settled(now));
+        fs::write(&path, "frames").unwrap();
+        let fresh = state();
+        assert!(fresh != none && !fresh.is_settled(now));
+        let file = fs::File::options().append(true).open(&path).unwrap();
+        file.set_modified(now - 2 * SETTLED).unwrap();
+        let settled = state();
+        assert!(settled.is_settled(now) && settled == state());
+        // In place, as in a log that was restarted.
+        fs::write(&path, "others").unwrap();
+        assert_ne!(state(), settled);
+        file.set_modified(now + SETTLED).unwrap();
+        assert!(!state().is_settled(now), "the clock was set back");
+    }
+}
