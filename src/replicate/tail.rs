@@ -69,8 +69,8 @@ pub(super) struct Tail {
     tables_noted_at: Option<u32>,
     /// Which file it was when it was opened last.
     identity: String,
-    /// There is no file, and that was said.
-    absent: bool,
+    /// When it was last seen that there is no file. That was said.
+    absent: Option<Instant>,
     /// The database could be opened once, and what an earlier process left was taken up.
     opened: bool,
     /// The system tells us of changes.
@@ -112,7 +112,7 @@ impl Tail {
             identity: String::new(),
             told: false,
             rested: false,
-            absent: false,
+            absent: None,
             opened: false,
             failing: None,
             stopping: None,
@@ -205,7 +205,7 @@ impl Tail {
                 if self.stopping.is_some() {
                     self.settle_without_database();
                 }
-                if !std::mem::replace(&mut self.absent, true) {
+                if self.absent.replace(now).is_none() {
                     info!(db = %self.path().display(), "waiting for the database: there is no file");
                 }
                 return Ok(false);
@@ -221,7 +221,7 @@ impl Tail {
             Err(error) => return Err(error).with_context(context),
         }
         info!(path = %self.path().display(), "initialized db");
-        self.absent = false;
+        self.absent = None;
         self.schedule.locked_since = None;
         self.schedule.fresh = true;
         self.schedule.changed = true;

@@ -142,8 +142,8 @@ fn a_record_that_was_altered_is_refused_and_nothing_expires() {
     let site = Site::with(quick, "sync-interval: 20ms, validation-interval: 100ms");
     let connection = open(&site.database());
     connection.execute_batch("CREATE TABLE victim (x)").unwrap();
-    let daemon = site.replicate();
     insert(&connection, 20);
+    let daemon = site.replicate();
     eventually("it is proven", || proven_rows(&site) == 20);
     daemon.stop();
     let record = site.replica().join("verified");
