@@ -1,5 +1,6 @@
 //! Follows one database: captures its log, checkpoints it, and takes its snapshots.
 
+mod absence;
 mod adoption;
 mod application;
 mod backlog;
@@ -17,7 +18,7 @@ mod step;
 use std::fs::File;
 use std::path::Path;
 use std::sync::{Arc, Weak};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::Context;
 use tracing::{info, warn};
@@ -39,9 +40,6 @@ use sameness::Sameness;
 use schedule::Schedule;
 pub(super) use slot::{Slot, Standing};
 pub(super) use step::follow;
-
-/// How long a database may be locked by others before replication gives up at its start.
-const LOCKED_MAX: Duration = Duration::from_secs(15);
 
 /// Follows one database: captures its log, checkpoints it, and takes its snapshots.
 ///
@@ -201,15 +199,7 @@ impl Tail {
         }
         let context = || format!("open database {}", self.options.path.display());
         match Database::open(&self.options.path, self.file.upgrade()) {
-            Ok(None) => {
-                if self.stopping.is_some() {
-                    self.settle_without_database();
-                }
-                if self.absent.replace(now).is_none() {
-                    info!(db = %self.path().display(), "waiting for the database: there is no file");
-                }
-                return Ok(false);
-            }
+            Ok(None) => return Ok(self.wait_for_file(now)),
             Ok(Some(database)) => {
                 self.file = Arc::downgrade(database.file());
                 if self.stopping.is_none() {
@@ -260,29 +250,6 @@ impl Tail {
             }
             None => self.end_lineage(),
         }
-    }
-
-    /// There is no database to go on with, and we are told to stop: what is staged is the rest of
-    /// what there was.
-    fn settle_without_database(&mut self) {
-        if !self.opened {
-            self.opened = true;
-            self.slots.iter_mut().for_each(|slot| slot.standing = Standing::Outside);
-            self.publish();
-        }
-    }
-
-    fn wait_for_lock(&mut self, now: Instant) -> anyhow::Result<bool> {
-        let first = self.schedule.locked_since.is_none();
-        let since = *self.schedule.locked_since.get_or_insert(now);
-        if first {
-            warn!(db = %self.path().display(), "waiting: {}", OpenError::Locked);
-        }
-        if now - since > LOCKED_MAX {
-            let error = OpenError::Unusable(OpenError::Locked.to_string());
-            return Err(error).with_context(|| format!("open database {}", self.path().display()));
-        }
-        Ok(false)
     }
 
     /// Closes the database after an error of SQLite: we may be without our read transaction. Then

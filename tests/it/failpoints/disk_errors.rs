@@ -300,7 +300,14 @@ fn a_log_that_is_restarted_after_a_segment_failed_ends_the_generation() {
     let mut daemon = site.replicate();
     daemon.wait_for("Input/output error");
     drop(reader);
-    connection.execute("INSERT INTO b VALUES (1)", ()).unwrap();
+    let log = site.database().with_extension("db-wal");
+    let salt = || fs::read(&log).unwrap()[16..24].to_vec();
+    let before = salt();
+    // While we look how much is committed, or copy it, it is not.
+    eventually("the log is restarted", || {
+        connection.execute("INSERT INTO b VALUES (1)", ()).unwrap();
+        salt() != before
+    });
     site.disarm();
     eventually("the new log is sent", || {
         site.listing().generations.iter().any(|found| !found.segments.is_empty())

@@ -1,0 +1,48 @@
+//! A database that cannot be opened yet.
+
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use tracing::{info, warn};
+
+use super::{Standing, Tail};
+use crate::sqlite::OpenError;
+
+/// How long a database may be locked by others before replication gives up at its start.
+const LOCKED_MAX: Duration = Duration::from_secs(15);
+
+impl Tail {
+    /// There is no file: `false`, as the database is not open.
+    pub(super) fn wait_for_file(&mut self, now: Instant) -> bool {
+        if self.stopping.is_some() {
+            self.settle_without_database();
+        }
+        if self.absent.replace(now).is_none() {
+            info!(db = %self.path().display(), "waiting for the database: there is no file");
+        }
+        false
+    }
+
+    /// There is no database to go on with, and we are told to stop: what is staged is the rest of
+    /// what there was.
+    fn settle_without_database(&mut self) {
+        if !self.opened {
+            self.opened = true;
+            self.slots.iter_mut().for_each(|slot| slot.standing = Standing::Outside);
+            self.publish();
+        }
+    }
+
+    pub(super) fn wait_for_lock(&mut self, now: Instant) -> anyhow::Result<bool> {
+        let first = self.schedule.locked_since.is_none();
+        let since = *self.schedule.locked_since.get_or_insert(now);
+        if first {
+            warn!(db = %self.path().display(), "waiting: {}", OpenError::Locked);
+        }
+        if now - since > LOCKED_MAX {
+            let error = OpenError::Unusable(OpenError::Locked.to_string());
+            return Err(error).with_context(|| format!("open database {}", self.path().display()));
+        }
+        Ok(false)
+    }
+}
