@@ -5,7 +5,8 @@ use crate::format::{History, Segment, WalIndex, WalPos};
 /// What there is to be proven since the last time.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Course {
-    /// Something that was proven is not there any more as it was, and has not expired.
+    /// Something that was proven is not there any more as it was, and has not expired; or what was
+    /// added does not follow it.
     pub(super) altered: bool,
     /// What was added to the generation.
     pub(super) segments: Vec<Segment>,
@@ -22,12 +23,18 @@ pub(super) fn course(proven: &History, end: WalPos, listed: &[History]) -> Cours
     let oldest = now.snapshots.first().map(|snapshot| snapshot.index);
     let expired = |index: WalIndex| oldest.is_none_or(|oldest| index < oldest);
     let newest = |history: &History| history.snapshots.last().map(|snapshot| snapshot.index);
-    let altered = is_altered(proven, now, expired);
-    let segments: Vec<Segment> = if expired(end.index) {
+    let mut altered = is_altered(proven, now, expired);
+    let mut segments: Vec<Segment> = if expired(end.index) {
         Vec::new()
     } else {
         now.segments.iter().filter(|segment| segment.pos >= end).copied().collect()
     };
+    let begins = |pos| pos == end || Some(pos) == end.index.next().map(WalPos::start_of);
+    if newest(proven) < newest(now) && segments.first().is_some_and(|first| !begins(first.pos)) {
+        // A snapshot may begin anew behind a hole, if its seal says so.
+        altered = true;
+        segments.clear();
+    }
     let restore = if !History::latest(listed).as_ref().is_some_and(same) {
         Some("there is another generation")
     } else if altered {
@@ -108,6 +115,9 @@ mod tests {
         check(&[History::of_names(1, &replaced)], (&[], true, true));
         let overtaken = History::of_names(1, &["00000004@9", "00000004_00000000@9"]);
         check(&[overtaken], (&[], false, true));
+        let behind_a_hole = ["00000004@9", "00000004_00000000@9"];
+        check(&[with(&behind_a_hole)], (&[], true, true));
+        check(&[with(&behind_a_hole[1..])], (&["00000004_00000000"], false, false));
         check(&[History::of_names(1, &["00000001_00001038@4"])], (&[], false, true));
     }
 }
