@@ -188,6 +188,14 @@ pub(super) fn insert(connection: &Connection, number: u32) {
     connection.execute("INSERT INTO t (number) VALUES (?)", [number]).unwrap();
 }
 
+/// Replicates a database whose replica is empty, until there is a snapshot. What is written from then
+/// on is not in that: once a restore has it, nothing more is to come.
+pub(super) fn begin(site: &Site) -> Process {
+    let daemon = site.replicate();
+    eventually("a snapshot", || site.listing().snapshots() > 0);
+    daemon
+}
+
 /// Waits until all of a database is what the replica of the owner leads to.
 pub(super) fn all_is_sent(owner: &Site, site: &Site) {
     eventually("all is sent", || restored_rows(owner) == rows(&site.database()));
@@ -345,7 +353,7 @@ fn who_was_stopped_for_long_does_not_spoil_what_others_wrote() {
         let one = Site::new();
         one.write(1, 50);
         let connection = open(&one.database());
-        let sleeper = one.replicate();
+        let sleeper = begin(&one);
         connection.execute_batch("INSERT INTO t DEFAULT VALUES").unwrap();
         eventually("all is sent", || restored_rows(&one) == rows(&one.database()));
         sleeper.pause();

@@ -6,7 +6,7 @@ use std::path::Path;
 use rusqlite::Connection;
 use rustix::process::Signal;
 
-use super::fencing::{check_all, insert, restored, restored_from, restored_rows, rows};
+use super::fencing::{begin, check_all, insert, restored, restored_from, restored_rows, rows};
 use crate::support::{Process, Site, assert_same, eventually, open, settle};
 
 /// A daemon, and another one that has just begun a generation in its replica.
@@ -23,7 +23,7 @@ fn succession() -> Succession {
     let one = Site::new();
     one.write(1, 50);
     let connection = open(&one.database());
-    let former = one.replicate();
+    let former = begin(&one);
     connection.execute_batch("INSERT INTO t DEFAULT VALUES").unwrap();
     eventually("all is sent", || restored_rows(&one) == rows(&one.database()));
 
@@ -84,7 +84,7 @@ fn who_waits_for_a_snapshot_when_it_was_succeeded_goes_elsewhere() {
     one.configure("monitor-interval: 20ms", &[&replica]);
     one.write(1, 50);
     let connection = open(&one.database());
-    let former = one.replicate();
+    let former = begin(&one);
     connection.execute_batch("INSERT INTO t DEFAULT VALUES").unwrap();
     eventually("all is sent", || restored_rows(&one) == rows(&one.database()));
     // The log does not end any more, and the next snapshot has to wait for that.
@@ -119,7 +119,7 @@ fn who_was_succeeded_deletes_nothing_of_the_successor() {
     let settings = "sync-interval: 50ms, retention: 1s, retention-check-interval: 100ms";
     let one = Site::with("monitor-interval: 50ms", settings);
     one.write(1, 50);
-    let former = one.replicate();
+    let former = begin(&one);
     eventually("all is sent", || restored_rows(&one) == rows(&one.database()));
 
     let ours = one.listing().only().name.clone();
@@ -166,7 +166,7 @@ fn who_wakes_up_when_its_history_has_expired_goes_elsewhere() {
     let one = Site::new();
     one.write(1, 50);
     let connection = open(&one.database());
-    let former = one.replicate();
+    let former = begin(&one);
     insert(&connection, 1);
     eventually("all is sent", || restored_rows(&one) == rows(&one.database()));
     let expired = one.listing().only().name.clone();
@@ -215,7 +215,7 @@ fn a_snapshot_that_was_deleted_is_made_up_for() {
         let one = Site::new();
         one.write(1, 50);
         let connection = open(&one.database());
-        let daemon = one.replicate();
+        let daemon = begin(&one);
         insert(&connection, 1);
         eventually("all is sent", || restored_rows(&one) == rows(&one.database()));
         let generation = one.listing().only().name.clone();
