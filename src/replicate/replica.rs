@@ -181,10 +181,11 @@ impl Connected {
             },
             () = sleep_until(due) => {
                 let stopping = stopping(&self.replica);
-                tokio::select! {
-                    () = self.maintain(captured) => (),
-                    () = stopping => (),
-                }
+                let expired = tokio::select! {
+                    expired = self.maintain(captured) => expired,
+                    () = stopping => return true,
+                };
+                self.delete_expired(&expired).await;
             }
         }
         true

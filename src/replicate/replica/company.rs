@@ -39,8 +39,8 @@ use crate::store::{ObjectStore, StoreError};
 /// How long nobody needs to look whether another daemon has begun a generation.
 const ALONE: Duration = Duration::from_secs(15);
 
-/// How long the last look may take.
-const SETTLE_MAX: Duration = Duration::from_secs(2);
+/// How long the last look may take, and what was begun before it.
+pub(super) const SETTLE_MAX: Duration = Duration::from_secs(2);
 
 /// Whoever else writes to the replica.
 #[derive(Debug, Default)]

@@ -1,11 +1,12 @@
 use std::time::{Duration, SystemTime};
 
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 use tracing::{error, info};
 
-use super::{Connected, Failures};
+use super::company::SETTLE_MAX;
+use super::{Connected, Failures, stopping};
 use crate::catalog::{self, AlteredRecord, Found};
-use crate::format::{Content, Generation, Link, ProofRecord, Seal};
+use crate::format::{Content, Generation, Key, Link, ProofRecord, Seal};
 use crate::replicate::message::Captured;
 use crate::replicate::options::ReplicaOptions;
 use crate::replicate::retention::{expired, needs_snapshot, present};
@@ -32,6 +33,9 @@ pub(super) struct Maintenance {
     /// Why nothing may expire, as it was said last.
     doubt: Option<Doubt>,
 }
+
+/// What has expired, in batches that are deleted one after the other.
+pub(super) type Expired = [Vec<Key>; 3];
 
 /// Why nothing may expire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,8 +93,8 @@ impl Maintenance {
 }
 
 impl Connected {
-    /// Takes a snapshot, or deletes what has expired, whichever is due.
-    pub(super) async fn maintain(&mut self, captured: Captured) {
+    /// Asks for a snapshot, or finds what has expired, whichever is due.
+    pub(super) async fn maintain(&mut self, captured: Captured) -> Expired {
         let now = Instant::now();
         if self.maintenance.next_snapshot <= now {
             self.maintenance.next_snapshot = now + self.maintenance.snapshot_interval;
@@ -98,9 +102,29 @@ impl Connected {
         }
         if self.maintenance.next_check <= now {
             self.maintenance.next_check = now + self.maintenance.check_interval;
-            if let Err(error) = self.expire(captured).await {
-                Failures::new("looking for expired history").wait(&self.replica, &error).await;
+            match self.find_expired(captured).await {
+                Ok(expired) => return expired,
+                Err(error) => {
+                    Failures::new("looking for expired history").wait(&self.replica, &error).await;
+                }
             }
+        }
+        Expired::default()
+    }
+
+    /// Deletes what has expired. Once that has begun, it goes on for a little while when all is to
+    /// end: of a history that was deleted in part, `verify` misses the rest until the next start.
+    pub(super) async fn delete_expired(&self, expired: &Expired) {
+        let objects: usize = expired.iter().map(Vec::len).sum();
+        if objects == 0 {
+            return;
+        }
+        let (db, name) = (self.replica.database.display(), &self.replica.options.name);
+        info!(%db, name, objects, "delete expired history");
+        let stopping = stopping(&self.replica);
+        tokio::select! {
+            () = self.delete(expired) => (),
+            () = async { stopping.await; sleep(SETTLE_MAX).await } => (),
         }
     }
 
@@ -114,10 +138,10 @@ impl Connected {
         }
     }
 
-    /// Deletes what the retention does not ask for any more.
-    async fn expire(&mut self, captured: Captured) -> Result<(), StoreError> {
+    /// Finds what the retention does not ask for any more, and may be deleted.
+    async fn find_expired(&mut self, captured: Captured) -> Result<Expired, StoreError> {
         if !captured.known {
-            return Ok(());
+            return Ok(Expired::default());
         }
         let histories = catalog::histories(&self.store, 1).await?;
         let (now, retention) = (present(&histories, SystemTime::now()), self.maintenance.retention);
@@ -128,20 +152,17 @@ impl Connected {
         }
         let batches = expired(&histories, captured.generation, now, retention);
         let count: usize = batches.iter().map(Vec::len).sum();
-        if count > 0 && self.may_delete(captured.generation).await? {
-            let doubt = self.doubt().await?;
-            let said = std::mem::replace(&mut self.maintenance.doubt, doubt);
-            if let Some(doubt) = doubt {
-                if said != Some(doubt) {
-                    self.say_kept(doubt, count);
-                }
-                return Ok(());
-            }
-            let (db, name) = (self.replica.database.display(), &self.replica.options.name);
-            info!(%db, name, objects = count, "delete expired history");
-            self.delete(&batches).await;
+        if count == 0 || !self.may_delete(captured.generation).await? {
+            return Ok(Expired::default());
         }
-        Ok(())
+        let doubt = self.doubt().await?;
+        let said = std::mem::replace(&mut self.maintenance.doubt, doubt);
+        match doubt {
+            None => return Ok(batches),
+            Some(doubt) if said != Some(doubt) => self.say_kept(doubt, count),
+            Some(_) => (),
+        }
+        Ok(Expired::default())
     }
 
     /// Whether it is still us who write there. What is deleted is gone, and who has nothing to send
