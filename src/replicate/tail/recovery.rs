@@ -53,7 +53,11 @@ impl Tail {
             match self.ship_changes() {
                 Ok(true) => return Ok(()),
                 Ok(false) => (),
-                Err(error) if self.lines.cancellation.is_cancelled() => return Err(error),
+                Err(error) if self.lines.cancellation.is_cancelled() => {
+                    // Its log may be gone: nothing else says that something was not captured.
+                    self.database = None;
+                    return Err(error);
+                }
                 Err(error) => warn!(
                     db = %self.path().display(),
                     "cannot compare the database with its replicas: {error:#}"
