@@ -25,6 +25,15 @@ fn site(shutdown_timeout: &str) -> Site {
     site
 }
 
+/// Both replicas have a snapshot.
+fn begun(shutdown_timeout: &str) -> (Site, Process) {
+    let site = site(shutdown_timeout);
+    site.write(1, 50);
+    let daemon = site.replicate();
+    eventually("a snapshot on both", || daemon.log().matches("snapshot written").count() == 2);
+    (site, daemon)
+}
+
 fn far_snapshots(site: &Site) -> usize {
     crate::support::Listing::of(&site.path("far/replica")).snapshots()
 }
@@ -83,10 +92,7 @@ fn a_replica_that_was_never_reached_joins_later() {
 
 #[test]
 fn a_replica_that_comes_back_gets_what_it_missed() {
-    let site = site("20s");
-    site.write(1, 50);
-    let daemon = site.replicate();
-    eventually("a snapshot on both", || daemon.log().matches("snapshot written").count() == 2);
+    let (site, daemon) = begun("20s");
     for seed in 2..5 {
         cut_off(&site);
         site.write(seed, 100);
@@ -101,10 +107,7 @@ fn a_replica_that_comes_back_gets_what_it_missed() {
 /// What was captured last is not known any more, and one of the replicas is behind the other.
 #[test]
 fn a_replica_that_lacks_what_another_one_has_begins_anew_behind_a_hole() {
-    let site = site("20s");
-    site.write(1, 50);
-    let daemon = site.replicate();
-    eventually("a snapshot on both", || daemon.log().matches("snapshot written").count() == 2);
+    let (site, daemon) = begun("20s");
     for seed in 2..5 {
         site.write(seed, 50);
     }
@@ -129,10 +132,7 @@ fn a_replica_that_lacks_what_another_one_has_begins_anew_behind_a_hole() {
 
 #[test]
 fn what_a_replica_lacks_at_the_end_is_said_and_sent_later() {
-    let site = site("300ms");
-    site.write(1, 50);
-    let daemon = site.replicate();
-    eventually("a snapshot on both", || daemon.log().matches("snapshot written").count() == 2);
+    let (site, daemon) = begun("300ms");
     cut_off(&site);
     site.write(2, 50);
     let (status, said) = end(daemon);
@@ -206,10 +206,7 @@ fn a_second_signal_ends_it_while_a_directory_hangs() {
 
 #[test]
 fn an_outage_does_not_let_the_log_grow() {
-    let site = site("20s");
-    site.write(1, 50);
-    let daemon = site.replicate();
-    eventually("a snapshot on both", || daemon.log().matches("snapshot written").count() == 2);
+    let (site, daemon) = begun("20s");
     cut_off(&site);
     let connection = open(&site.database());
     let mut workload = Workload::new(2);
