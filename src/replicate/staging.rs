@@ -286,6 +286,23 @@ mod tests {
         far.discard(generation).unwrap();
         assert!(far.generations().unwrap().is_empty());
     }
+
+    /// It may have said that the database is damaged, and that nothing may expire.
+    #[test]
+    fn what_validation_found_is_known_or_an_error() {
+        let directory = tempfile::tempdir().unwrap();
+        let staging = Staging::new(directory.path(), "s3");
+        assert_eq!(staging.record().unwrap(), None);
+        let record = ProofRecord { damaged: Some(SystemTime::UNIX_EPOCH), last: None };
+        staging.note_record(&record).unwrap();
+        assert_eq!(staging.record().unwrap(), Some(record));
+        let path = directory.path().join("staging/s3.replica/verified");
+        let text = fs::read_to_string(&path).unwrap();
+        fs::write(&path, text.replace("damaged", "damageb")).unwrap();
+        let error = staging.record().unwrap_err().to_string();
+        assert!(error.contains("verified is altered"), "{error}");
+    }
+
     /// A fork that was still empty counted as one that had lost what the replica had acknowledged.
     #[test]
     fn what_one_place_has_acknowledged_is_not_asked_of_another() {

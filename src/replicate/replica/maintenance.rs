@@ -183,7 +183,8 @@ impl Connected {
                 error!(
                     %db, name, objects, %since,
                     "expired history is kept: validation found the database damaged. Restore \
-                     it with -last-verified, or from another backup, or mend it"
+                     it with -last-verified, or from another backup, or mend it: the next \
+                     validation takes note of that (validation-interval)"
                 );
             }
             Doubt::Unreadable => error!(
