@@ -4,6 +4,7 @@
 mod bad_store;
 mod cli;
 mod config;
+mod database;
 mod failpoints;
 mod fuzz;
 mod interop;

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use rustix::process::Signal;
 
@@ -247,4 +248,22 @@ fn what_a_short_lived_application_makes_in_a_directory_is_replicated() {
     assert_eq!(daemon.wait(), 3, "{}", daemon.log());
     settle(&database);
     check(&site, &database, &database);
+}
+
+/// The daemon began, and ended with the advice to make a database readable: SQLite does not say why
+/// it cannot open a file.
+#[test]
+fn too_few_open_files_are_named_before_anything_begins() {
+    let (site, directory) = tenants("watch: true");
+    for number in 0..10 {
+        make(&directory.join(format!("{number}.db")), 1);
+    }
+    let limited = "ulimit -n 60; exec \"$0\" replicate";
+    let mut command = Command::new("sh");
+    command.args(["-c", limited, env!("CARGO_BIN_EXE_litestream")]);
+    let mut daemon = site.start(command.env("LITESTREAM_CONFIG", site.config()));
+    assert_eq!(daemon.wait(), 1, "{}", daemon.log());
+    let expected = "error: 10 databases need 320 open files, and 60 are allowed: raise the limit";
+    assert!(daemon.says(expected), "{}", daemon.log());
+    assert!(!site.replica().exists(), "nothing has begun");
 }
