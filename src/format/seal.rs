@@ -99,6 +99,15 @@ impl Seal {
         }
     }
 
+    /// The name of the object that it was made for.
+    pub fn key(&self) -> Key {
+        let Self { content, generation, start, .. } = *self;
+        match content {
+            Content::Snapshot => Key::Snapshot { generation, index: start.index },
+            Content::Segment => Key::Segment { generation, pos: start },
+        }
+    }
+
     /// Whether it was made for the object of that name.
     pub fn is_of(&self, key: Key) -> bool {
         let content = match key {

@@ -3,7 +3,7 @@
 
 use anyhow::bail;
 
-use crate::format::{Content, Generation, Key, Proof, Seal, WalPos};
+use crate::format::{Generation, Key, Proof, Seal, WalPos};
 use crate::restore::Restored;
 use crate::utc;
 
@@ -28,7 +28,7 @@ pub(super) fn expect_all(
         bail!("{missing}: it is missing: {end} was proven to be restorable at {proven}");
     }
     if let Some(seal) = proven.filter(|seal| is_beyond(seal.generation, seal.end)) {
-        bail!("{}: it is missing, and was proven before", key(seal));
+        bail!("{}: it is missing, and was proven before", seal.key());
     }
     Ok(())
 }
@@ -38,17 +38,9 @@ pub(super) fn expect_same(found: &Seal, proven: Option<&Seal>) -> anyhow::Result
     let name = |seal: &Seal| (seal.content, seal.generation, seal.start);
     match proven.filter(|seal| name(seal) == name(found) && *seal != found) {
         Some(seal) => {
-            bail!("{}: another object has taken its place since it was proven", key(seal))
+            bail!("{}: another object has taken its place since it was proven", seal.key())
         }
         None => Ok(()),
-    }
-}
-
-fn key(seal: &Seal) -> Key {
-    let Seal { content, generation, start, .. } = *seal;
-    match content {
-        Content::Snapshot => Key::Snapshot { generation, index: start.index },
-        Content::Segment => Key::Segment { generation, pos: start },
     }
 }
 
@@ -57,7 +49,7 @@ mod tests {
     use std::time::SystemTime;
 
     use super::*;
-    use crate::format::Digest;
+    use crate::format::{Content, Digest};
     use crate::restore::Verdict;
 
     fn restored(position: &str) -> Restored {

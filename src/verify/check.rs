@@ -261,19 +261,10 @@ impl Check {
 
 /// What is wrong with a seal that is itself unaltered.
 fn misplaced(key: Key, seal: &Seal, page_size: Option<u32>) -> Option<String> {
-    let (content, start) = match key {
-        Key::Snapshot { index, .. } => (Content::Snapshot, WalPos::start_of(index)),
-        Key::Segment { pos, .. } => (Content::Segment, pos),
-    };
-    if (seal.content, seal.generation, seal.start) != (content, key.generation(), start) {
-        let (generation, pos) = (seal.generation, seal.start);
-        let sealed = match seal.content {
-            Content::Snapshot => Key::Snapshot { generation, index: pos.index },
-            Content::Segment => Key::Segment { generation, pos },
-        };
-        return Some(format!("it is another object: it was sealed as {sealed}"));
+    if !seal.is_of(key) {
+        return Some(format!("it is another object: it was sealed as {}", seal.key()));
     }
-    let ends_well = match content {
+    let ends_well = match seal.content {
         Content::Snapshot => seal.start <= seal.end,
         Content::Segment => seal.start < seal.end,
     };
