@@ -142,7 +142,11 @@ impl Check {
             let follows = self.segment_key(first);
             self.report(missing, format!("it is missing: {follows} cannot be restored without it"));
         }
-        let begin = WalPos::start_of(oldest.map_or(first.index, |oldest| oldest.min(first.index)));
+        // What is before one that begins anew may have a hole, even if that is a snapshot alone.
+        let earlier = snapshots.partition_point(|snapshot| snapshot.index <= first.index);
+        let earlier = &snapshots[..earlier];
+        let base = earlier.iter().rfind(|snapshot| snapshot.begins_anew()).or(earlier.first());
+        let begin = WalPos::start_of(base.map_or(first.index, |base| base.index));
         if begin < first {
             self.missing(begin, first);
         }

@@ -137,6 +137,17 @@ fn a_snapshot_may_begin_anew_behind_a_hole() {
     expect(&with_hole().remove("wal/00000001_000000c8"), &[]);
     expect(&with_hole().remove("wal/00000001_00000064"), &["wal/00000001_00000064"]);
     expect(&with_hole().remove("wal/00000004_00000000"), &["wal/00000004_00000000"]);
+    // The answer to the first one was lost, and nothing was sent behind it.
+    let mut alone = Replica { seals: BTreeMap::new(), link: Link(0) };
+    alone.snapshot(2, 0);
+    alone.link = Link(77);
+    alone.snapshot(4, 0);
+    let mut alone = alone.change("snapshots/00000004", |seal| seal.predecessor = None);
+    expect(&alone, &[]);
+    alone.segment(4, 0, 100);
+    expect(&alone, &[]);
+    alone.segment(4, 100, 200);
+    expect(&alone.remove("wal/00000004_00000000"), &["wal/00000004_00000000"]);
     let owing = with_hole().change("snapshots/00000004", |seal| {
         seal.predecessor = Some(WalIndex::default());
     });
