@@ -171,8 +171,7 @@ impl Tail {
                 let _ = self.database.as_ref().map(Database::sync_log);
                 return Ok(true);
             }
-            if written_before.is_some_and(|before| written > before / 2) {
-                // To copy again and again takes the disk from the application, and leads nowhere.
+            if written_before.is_some_and(|before| is_outpaced(before, written)) {
                 return Ok(false);
             }
             written_before = Some(written);
@@ -265,6 +264,12 @@ fn rest_max(effort: Effort, failures: u32) -> u64 {
         Effort::Firm => REST_MAX,
     };
     (REST << failures.min(32)).min(longest)
+}
+
+/// Whether the application writes so fast that to copy its log once more leads nowhere, and takes the
+/// disk from it: `before` bytes were left to be copied, and now `left` are.
+pub(super) fn is_outpaced(before: u64, left: u64) -> bool {
+    left > before / 2
 }
 
 /// Cuts again and again, until no more than `rest_max` bytes were left to be cut.

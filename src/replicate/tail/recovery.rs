@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use tracing::{info, warn};
 
-use super::checkpoints::LOG_BYTES_KEPT;
+use super::checkpoints::{LOG_BYTES_KEPT, is_outpaced};
 use super::sameness::Sameness;
 use super::{Standing, Tail};
 use crate::replicate::capture::Capture;
@@ -190,10 +190,10 @@ impl Tail {
                 return Ok(None);
             }
             database.backfill()?;
-            let before = bytes(end);
+            let (copied, before) = (bytes(end), rest);
             end = find_end(database, end)?;
-            rest = bytes(end).saturating_sub(before);
-            if rest <= rest_max {
+            rest = bytes(end).saturating_sub(copied);
+            if rest <= rest_max || is_outpaced(before, rest) {
                 break;
             }
         }

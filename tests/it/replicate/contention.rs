@@ -207,3 +207,25 @@ fn who_keeps_the_log_from_being_emptied_is_named() {
     daemon.stop();
     site.check();
 }
+
+/// The log was copied again and again, each time a longer one, before a generation could begin: for
+/// a minute there was none.
+#[test]
+fn a_writer_that_is_faster_than_the_disk_does_not_keep_a_generation_from_its_beginning() {
+    let site = site();
+    let connection = open(&site.database());
+    connection.execute_batch("CREATE TABLE fast (x)").unwrap();
+    let writer = Background::start(move |_| {
+        connection.execute_batch("INSERT INTO fast VALUES (zeroblob(100000))").unwrap();
+        thread::sleep(Duration::from_millis(5));
+    });
+    let copied = Failpoint::LogCopied.name();
+    site.arm(&format!("{copied} = slow 300ms @ 1..4\n{copied} = kill @ 5"));
+    let mut daemon = site.replicate();
+    daemon.wait();
+    writer.finish();
+    assert!(daemon.says("generation begins"), "{}", daemon.log());
+    site.disarm();
+    site.replicate().stop();
+    site.check();
+}
