@@ -153,12 +153,12 @@ pub(super) struct DatabasesArguments {
     pub(super) json: bool,
 }
 
+/// Which replicas a command is about.
 #[derive(Args, Debug)]
-#[command(after_help = LISTING_HELP)]
-pub(super) struct ListingArguments {
+pub(super) struct SourceArguments {
     /// A database of the configuration, or the URL of a replica: s3://BUCKET/PATH, file:///PATH
     #[arg(value_name = "DB_PATH|REPLICA_URL")]
-    pub(super) source: Option<String>,
+    pub(super) name: Option<String>,
     #[command(flatten)]
     pub(super) config: ConfigArguments,
     /// Only this replica of the database
@@ -167,6 +167,13 @@ pub(super) struct ListingArguments {
     /// This fork of the replica: the history of a database that did not continue it
     #[arg(long, value_name = "NAME")]
     pub(super) fork: Option<Generation>,
+}
+
+#[derive(Args, Debug)]
+#[command(after_help = LISTING_HELP)]
+pub(super) struct ListingArguments {
+    #[command(flatten)]
+    pub(super) source: SourceArguments,
     /// Print JSON
     #[arg(long)]
     pub(super) json: bool,
@@ -204,18 +211,15 @@ pub(super) struct ReplicateArguments {
 #[derive(Args, Debug)]
 #[expect(clippy::struct_excessive_bools, reason = "the flags of a command line")]
 #[command(after_help = RESTORE_HELP)]
+#[command(mut_arg("replica", |option| option.help(
+    "Only from this replica of the database [default: the newest]"
+)))]
 pub(super) struct RestoreArguments {
-    /// A database of the configuration, or the URL of a replica: s3://BUCKET/PATH, file:///PATH
-    #[arg(value_name = "DB_PATH|REPLICA_URL")]
-    pub(super) source: Option<String>,
     #[command(flatten)]
-    pub(super) config: ConfigArguments,
+    pub(super) source: SourceArguments,
     /// The file to restore to [default: DB_PATH]
     #[arg(short, value_name = "PATH")]
     pub(super) output: Option<String>,
-    /// Only from this replica of the database [default: the newest]
-    #[arg(long, value_name = "NAME")]
-    pub(super) replica: Option<String>,
     /// Only from this generation [default: the newest]
     #[arg(long, value_name = "NAME")]
     pub(super) generation: Option<Generation>,
@@ -228,9 +232,6 @@ pub(super) struct RestoreArguments {
     /// The last state that `validation-interval` has proven to be whole and undamaged
     #[arg(long, conflicts_with_all = ["index", "timestamp", "generation"])]
     pub(super) last_verified: bool,
-    /// Only from this fork of the replica: the history of a database that did not continue it
-    #[arg(long, value_name = "NAME")]
-    pub(super) fork: Option<Generation>,
     /// Requests at a time, each for up to 2 MiB, which are read ahead into memory
     #[arg(long, value_name = "N", default_value_t = 8)]
     pub(super) parallelism: u16,
@@ -247,19 +248,13 @@ pub(super) struct RestoreArguments {
 
 #[derive(Args, Debug)]
 #[command(after_help = VERIFY_HELP)]
+#[command(mut_arg("name", |argument| argument.help(
+    "A database of the configuration, or the URL of a replica: s3://BUCKET/PATH, file:///PATH \
+     [default: all databases of the configuration]"
+)))]
 pub(super) struct VerifyArguments {
-    /// A database of the configuration, or the URL of a replica: s3://BUCKET/PATH, file:///PATH
-    /// [default: all databases of the configuration]
-    #[arg(value_name = "DB_PATH|REPLICA_URL")]
-    pub(super) source: Option<String>,
     #[command(flatten)]
-    pub(super) config: ConfigArguments,
-    /// Only replicas of that name
-    #[arg(long, value_name = "NAME")]
-    pub(super) replica: Option<String>,
-    /// This fork of the replica: the history of a database that did not continue it
-    #[arg(long, value_name = "NAME")]
-    pub(super) fork: Option<Generation>,
+    pub(super) source: SourceArguments,
     /// Only this generation
     #[arg(long, value_name = "NAME")]
     pub(super) generation: Option<Generation>,

@@ -12,9 +12,7 @@ use crate::store::Store;
 pub(super) fn source(arguments: &ListingArguments) -> anyhow::Result<Source> {
     // Standard output is for what was asked for.
     logging::start_for_listing();
-    let replica = arguments.replica.as_deref();
-    let source = Source::find(arguments.source.as_deref(), &arguments.config, replica)?;
-    Ok(source.fork(arguments.fork))
+    Source::find(&arguments.source)
 }
 
 /// Prints what `list` finds on each replica. When one of them fails, the others are still printed.

@@ -17,9 +17,7 @@ use crate::utc;
 
 pub(super) async fn run(arguments: &RestoreArguments) -> anyhow::Result<u8> {
     let target = target(arguments)?;
-    let replica = arguments.replica.as_deref();
-    let source = Source::find(arguments.source.as_deref(), &arguments.config, replica)?;
-    let source = source.fork(arguments.fork);
+    let source = Source::find(&arguments.source)?;
     logging::start(source.logging);
     let mut options = RestoreOptions {
         output: output(arguments, &source)?,

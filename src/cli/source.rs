@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 
-use super::arguments::ConfigArguments;
+use super::arguments::{ConfigArguments, SourceArguments};
 use super::forks;
 use crate::config::{self, Config, LoggingOptions};
 use crate::format::{Generation, Key};
@@ -23,15 +23,21 @@ pub(super) struct Source {
 }
 
 impl Source {
-    /// Finds out what `text` names. `replica` leaves only the one with that name.
-    pub(super) fn find(
-        text: Option<&str>,
-        config: &ConfigArguments,
-        replica: Option<&str>,
-    ) -> anyhow::Result<Self> {
-        let Some(text) = text.filter(|text| !text.is_empty()) else {
+    /// Finds out what the arguments name.
+    pub(super) fn find(arguments: &SourceArguments) -> anyhow::Result<Self> {
+        let SourceArguments { name, config, replica, fork } = arguments;
+        let Some(text) = name.as_deref().filter(|text| !text.is_empty()) else {
             bail!("database path or replica URL required");
         };
+        let source = Self::at(text, config, replica.as_deref())?;
+        Ok(match fork {
+            Some(fork) => source.fork(*fork),
+            None => source,
+        })
+    }
+
+    /// What `text` names. `replica` leaves only the one with that name.
+    fn at(text: &str, config: &ConfigArguments, replica: Option<&str>) -> anyhow::Result<Self> {
         if is_url(text) {
             if config.config.is_some() {
                 bail!("cannot specify a replica URL and the -config flag");
@@ -101,13 +107,10 @@ impl Source {
         })
     }
 
-    /// Goes on to a fork of each replica, if one is asked for.
-    #[must_use]
-    pub(super) fn fork(mut self, fork: Option<Generation>) -> Self {
-        if let Some(fork) = fork {
-            for (_, location) in &mut self.replicas {
-                *location = location.below(&Key::fork_root(fork));
-            }
+    /// Goes on to a fork of each replica.
+    fn fork(mut self, fork: Generation) -> Self {
+        for (_, location) in &mut self.replicas {
+            *location = location.below(&Key::fork_root(fork));
         }
         self
     }

@@ -47,13 +47,11 @@ pub(super) async fn run(arguments: &VerifyArguments) -> anyhow::Result<u8> {
 }
 
 fn sources(arguments: &VerifyArguments) -> anyhow::Result<Vec<Source>> {
-    let replica = arguments.replica.as_deref();
-    match arguments.source.as_deref() {
-        None => Source::all(&arguments.config, replica),
-        source => {
-            let source = Source::find(source, &arguments.config, replica)?;
-            Ok(vec![source.fork(arguments.fork)])
-        }
+    let named = &arguments.source;
+    match (&named.name, named.fork) {
+        (Some(_), _) => Ok(vec![Source::find(named)?]),
+        (None, None) => Source::all(&named.config, named.replica.as_deref()),
+        (None, Some(_)) => bail!("-fork is about one database: name it, or the URL of its replica"),
     }
 }
 
@@ -70,7 +68,7 @@ async fn verify_replica(
     };
     // Before it is looked: more may be there by then, and never less.
     let acknowledged = match &source.state_directory {
-        Some(directory) => acknowledged(directory, name, arguments.fork)?,
+        Some(directory) => acknowledged(directory, name, arguments.source.fork)?,
         None => None,
     };
     let store = source::open(name, location).await?;

@@ -97,6 +97,7 @@ fn wrong_command_lines_are_errors_on_one_line() {
             "cannot specify a replica URL and the -config flag",
         ),
         (&["restore", "file:///r"], "output path required"),
+        (&["verify", "-fork", "0123456789abcdef"], "-fork is about one database: name it"),
         (&["replicate", "/db"], "must specify at least one replica URL for /db"),
         (&["replicate", "/db", "/r"], "replica url scheme required: /r"),
         (&["replicate", "/db", "sftp://h/r"], "sftp replicas are not supported here"),
