@@ -11,13 +11,13 @@
 //! Between the two are the staging directories, and messages that no later process needs. The tail
 //! decides when everything is done.
 
+mod application;
 mod backoff;
 mod bell;
 mod cancellation;
 mod capture;
 mod changes;
 mod checkpoint;
-mod child;
 mod continuity;
 mod cursor;
 mod descent;
@@ -63,7 +63,7 @@ use tracing::{info, warn};
 
 use crate::format::{Generation, ProofRecord, WalPos};
 
-use child::Application;
+use application::Application;
 use directories::Directories;
 pub use directory::{DirectoryOptions, Followed, Look};
 pub use engine::Companions;

@@ -7,8 +7,8 @@ mod backlog;
 mod checkpoints;
 mod divergence;
 mod ending;
-mod hearing;
 mod recovery;
+mod reports;
 mod sameness;
 mod schedule;
 mod slot;
@@ -38,6 +38,7 @@ use crate::provenance::Provenance;
 use crate::sqlite::{Database, OpenError, SqliteError};
 use sameness::Sameness;
 use schedule::Schedule;
+use slot::Purpose;
 pub(super) use slot::{Slot, Standing};
 pub(super) use step::follow;
 
@@ -137,10 +138,8 @@ impl Tail {
             }
             slot.standing = Standing::Outside;
             slot.storing = false;
-            if slot.wants_another {
-                // It asks again, and says what it holds: there the next generation may not belong.
-                slot.wants_snapshot = None;
-            }
+            // It asks again, and says what it holds: there the next generation may not belong.
+            slot.request.take_if(|request| request.purpose == Purpose::Renewal);
         }
         self.publish();
     }

@@ -26,8 +26,8 @@ impl Tail {
     /// log is restarted before we have read it.
     pub(super) fn adopt(&mut self) -> anyhow::Result<bool> {
         let mut tips = Vec::new();
-        for slot in self.slots.iter().filter(|slot| slot.wants_snapshot.is_some()) {
-            let Some(tip) = slot.tip else { continue };
+        for slot in &self.slots {
+            let Some(tip) = slot.request.and_then(|request| request.tip()) else { continue };
             // What is known to be behind it has the names that would be used next.
             if !tips.contains(&tip)
                 && !slot.staging.sent()?.is_some_and(|sent| is_ahead(&sent, &tip))
@@ -73,7 +73,12 @@ impl Tail {
             // A checkpoint of somebody else has gone on meanwhile.
             return Ok(false);
         }
-        let staging: Vec<Staging> = self.slots_at(tip).map(|slot| slot.staging.clone()).collect();
+        let staging: Vec<Staging> = self
+            .slots
+            .iter()
+            .filter(|slot| is_at(slot, tip))
+            .map(|slot| slot.staging.clone())
+            .collect();
         for staging in &staging {
             staging.discard(generation)?;
             // Before it counts as ours: from here on whatever else is found there is not.
@@ -86,36 +91,32 @@ impl Tail {
         capture.fence(&self.state, &staging, &first)?;
         self.capture = Some(capture);
         self.sameness = Sameness::Given;
-        self.join(tip);
         self.schedule.changed = true;
         self.schedule.fresh = log_end.is_some();
         info!(
             db = %self.path().display(), %generation, position = %seal.end,
             "the database is what its replica holds: the generation goes on"
         );
-        self.publish();
-        for slot in self.slots_at(tip) {
-            // Its replica has ended if this fails, and so will we.
-            let _ = slot.grants.send(Grant::Continuation);
-        }
-        Ok(true)
-    }
-
-    /// The replicas that end just there.
-    fn slots_at(&self, tip: &Tip) -> impl Iterator<Item = &Slot> {
-        self.slots.iter().filter(|slot| slot.tip == Some(*tip))
-    }
-
-    /// Counts those replicas in that end just there.
-    fn join(&mut self, tip: &Tip) {
-        for slot in self.slots.iter_mut().filter(|slot| slot.tip == Some(*tip)) {
+        let mut joined = Vec::new();
+        for slot in self.slots.iter_mut().filter(|slot| is_at(slot, tip)) {
             slot.standing = Standing::Inside;
-            slot.wants_snapshot = None;
-            slot.destination = None;
+            slot.request = None;
+            joined.push(slot.grants.clone());
         }
         // The others need a snapshot, and have to wait for a WAL to end.
         self.schedule.next_snapshot = Instant::now();
+        self.publish();
+        for grants in joined {
+            // Its replica has ended if this fails, and so will we.
+            let _ = grants.send(Grant::Continuation);
+        }
+        Ok(true)
     }
+}
+
+/// Whether a replica that waits for a snapshot ends just there.
+fn is_at(slot: &Slot, tip: &Tip) -> bool {
+    slot.request.and_then(|request| request.tip()) == Some(*tip)
 }
 
 /// Whether more was acknowledged than the replica shows: its newest objects are gone, or not listed

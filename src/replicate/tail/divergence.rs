@@ -4,6 +4,7 @@ use tracing::{error, warn};
 
 use super::Tail;
 use super::sameness::Sameness;
+use super::slot::Request;
 use crate::format::{Key, Link};
 use crate::provenance::Provenance;
 use crate::replicate::descent::{Evidence, descends};
@@ -66,15 +67,14 @@ impl Tail {
     /// what it holds. Must come before the log is emptied, which is part of the evidence.
     pub(super) fn choose_destinations(&mut self) -> anyhow::Result<()> {
         for at in 0..self.slots.len() {
-            let slot = &self.slots[at];
-            if slot.wants_snapshot.is_none() || slot.destination.is_some() {
+            let Some(request @ Request { destination: None, .. }) = self.slots[at].request else {
                 continue;
-            }
-            let destination = match slot.tip {
+            };
+            let destination = match request.tip() {
                 Some(tip) if !descends(&tip, &self.evidence(at, &tip)?) => self.diverge(at, tip)?,
                 _ => Destination::Replica,
             };
-            self.slots[at].destination = Some(destination);
+            self.slots[at].request = Some(Request { destination: Some(destination), ..request });
         }
         Ok(())
     }

@@ -2,6 +2,7 @@ use std::time::Instant;
 
 use anyhow::bail;
 
+use super::slot::Purpose;
 use super::{Slot, Standing, Tail};
 use crate::replicate::message::{Message, Report, SnapshotFailure};
 
@@ -31,10 +32,7 @@ impl Tail {
         slot.reached |= report.shows_use();
         match report {
             Report::WantsSnapshot(tip) => {
-                slot.wants_snapshot.get_or_insert_with(Instant::now);
-                slot.wants_another = false;
-                slot.tip = tip.map(|tip| *tip);
-                slot.destination = None;
+                slot.ask(Purpose::Beginning(tip.map(|tip| *tip)));
                 if slot.standing == Standing::Unknown {
                     slot.standing = Standing::Outside;
                     if let Some(generation) = current {
@@ -43,10 +41,7 @@ impl Tail {
                 }
             }
             Report::WantsAnother(generation) if current == Some(generation) => {
-                slot.wants_snapshot.get_or_insert_with(Instant::now);
-                slot.wants_another = true;
-                slot.tip = None;
-                slot.destination = None;
+                slot.ask(Purpose::Renewal);
             }
             Report::Holds(generation)
                 if current == Some(generation) && slot.standing != Standing::Outside =>
@@ -57,7 +52,7 @@ impl Tail {
                 slot.storing = false;
                 slot.standing = Standing::Inside;
                 // It cannot have asked for another one yet.
-                slot.wants_snapshot = None;
+                slot.request = None;
                 self.schedule.snapshot_failures = 0;
                 if self.slots.iter().all(|slot| slot.standing == Standing::Inside) {
                     // Until then it tells what the others have.
@@ -81,7 +76,7 @@ impl Tail {
             Report::Diverged(generation, reason) => {
                 // What was asked for before is not to take the place of what was found. It asks
                 // again, and says what that is.
-                (slot.wants_snapshot, slot.destination) = (None, None);
+                slot.request = None;
                 if current == Some(generation) {
                     self.abandon(&format!("replica {}: {reason}", self.slots[replica].name));
                 }

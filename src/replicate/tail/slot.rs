@@ -16,14 +16,8 @@ pub(in crate::replicate) struct Slot {
     pub(in crate::replicate) staging: Staging,
     pub(in crate::replicate) grants: mpsc::UnboundedSender<Grant>,
     pub(in crate::replicate) standing: Standing,
-    /// Since when it has been waiting for a snapshot.
-    pub(in crate::replicate) wants_snapshot: Option<Instant>,
-    /// It waits for another snapshot of the current generation, and not for one to begin with.
-    pub(in crate::replicate) wants_another: bool,
-    /// The newest object that it held when it asked for the snapshot.
-    pub(in crate::replicate) tip: Option<Tip>,
-    /// Where the snapshot is to go, once that was found out.
-    pub(in crate::replicate) destination: Option<Destination>,
+    /// The snapshot that it waits for.
+    pub(super) request: Option<Request>,
     /// A snapshot is being stored, from a database file that must stay as it is meanwhile.
     pub(in crate::replicate) storing: bool,
     /// It was found to hold, or has stored, something of ours.
@@ -32,6 +26,35 @@ pub(in crate::replicate) struct Slot {
     pub(in crate::replicate) settled: Option<Link>,
     /// Why its store refuses us.
     pub(in crate::replicate) rejected: Option<String>,
+}
+
+/// A snapshot that a replica waits for.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Request {
+    pub(super) purpose: Purpose,
+    /// When it was asked for first.
+    pub(super) since: Instant,
+    /// Where it is to go, once that was found out.
+    pub(super) destination: Option<Destination>,
+}
+
+/// What a snapshot is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// To begin with. The newest object that the replica held when it asked.
+    Beginning(Option<Tip>),
+    /// To be another one of the generation that the replica has.
+    Renewal,
+}
+
+impl Request {
+    /// What the replica held when it asked, if it had to look.
+    pub(super) fn tip(&self) -> Option<Tip> {
+        match self.purpose {
+            Purpose::Beginning(tip) => tip,
+            Purpose::Renewal => None,
+        }
+    }
 }
 
 /// What a replica has of the current generation.
@@ -58,15 +81,18 @@ impl Slot {
             staging,
             grants,
             standing: Standing::Unknown,
-            wants_snapshot: None,
-            wants_another: false,
-            tip: None,
-            destination: None,
+            request: None,
             storing: false,
             reached: false,
             settled: None,
             rejected: None,
         }
+    }
+
+    /// Notes that it waits for a snapshot, for as long as it does already.
+    pub(super) fn ask(&mut self, purpose: Purpose) {
+        let since = self.request.map_or_else(Instant::now, |request| request.since);
+        self.request = Some(Request { purpose, since, destination: None });
     }
 
     /// Forgets what waits for it. What cannot be removed now will be found not to fit.

@@ -7,6 +7,7 @@ use super::checkpoints::REST;
 use super::divergence::Destination;
 use super::recovery::Frozen;
 use super::sameness::Sameness;
+use super::slot::Purpose;
 use super::{Standing, Tail};
 use crate::format::{Generation, LogPlace, Seal, WalPos};
 use crate::replicate::capture::Capture;
@@ -33,7 +34,7 @@ const TRIES: u32 = 20;
 impl Tail {
     /// Whether some replica waits for a snapshot that can be taken now.
     pub(super) fn snapshot_is_due(&self, now: Instant) -> bool {
-        let waiting = || self.slots.iter().filter_map(|slot| slot.wants_snapshot);
+        let waiting = || self.slots.iter().filter_map(|slot| Some(slot.request?.since));
         let Some(longest) = waiting().min() else { return false };
         let storing = self.slots.iter().any(|slot| slot.storing);
         let gathered = self.capture.is_some()
@@ -47,7 +48,7 @@ impl Tail {
         if self.slots.iter().all(|slot| slot.standing == Standing::Outside) {
             // A generation that nobody has is no easier to join than to begin anew.
             self.abandon("no replica has it");
-            if self.slots.iter().all(|slot| slot.wants_snapshot.is_none()) {
+            if self.slots.iter().all(|slot| slot.request.is_none()) {
                 return Ok(());
             }
         }
@@ -70,13 +71,13 @@ impl Tail {
         };
         // Before the snapshot is sent: a replica takes none of a generation that it never heard of.
         self.publish();
-        for slot in self.slots.iter_mut().filter(|slot| slot.wants_snapshot.is_some()) {
-            slot.wants_snapshot = None;
+        for slot in &mut self.slots {
+            let Some(request) = slot.request.take() else { continue };
             slot.storing = true;
             if slot.standing == Standing::Outside {
                 slot.standing = Standing::Joining;
             }
-            let grant = match slot.destination.take() {
+            let grant = match request.destination {
                 Some(Destination::Fork) => Grant::Fork(Box::new(snapshot.clone())),
                 _ => Grant::Snapshot(Box::new(snapshot.clone())),
             };
@@ -163,9 +164,8 @@ impl Tail {
 
     /// Begins a new generation if a replica cannot join the current one for too long.
     fn give_up_on_index(&mut self) {
-        let outside = |slot: &super::Slot| {
-            slot.standing == Standing::Outside && slot.wants_snapshot.is_some()
-        };
+        let outside =
+            |slot: &super::Slot| slot.standing == Standing::Outside && slot.request.is_some();
         if self.schedule.snapshot_failures < TRIES || self.capture.is_none() {
             return;
         }
@@ -174,8 +174,10 @@ impl Tail {
                 self.slots.iter().map(|slot| slot.standing != Standing::Outside).collect();
             self.abandon("another process has been reading from the log for too long");
             // All at once. One after the other they would end each other's generations for ever.
-            for (slot, _) in self.slots.iter_mut().zip(joined).filter(|(_, joined)| *joined) {
-                slot.wants_snapshot.get_or_insert_with(Instant::now);
+            for (slot, joined) in self.slots.iter_mut().zip(joined) {
+                if joined && slot.request.is_none() {
+                    slot.ask(Purpose::Beginning(None));
+                }
             }
         } else if self.schedule.snapshot_failures.is_multiple_of(TRIES) {
             warn!(

@@ -124,7 +124,7 @@ impl Tail {
     /// How long there is nothing to do, unless something changes. `told`: that would be noticed.
     fn pause(&self, told: bool, now: Instant) -> Duration {
         let interval = self.options.monitor_interval;
-        let waiting = self.slots.iter().any(|slot| slot.wants_snapshot.is_some() && !slot.storing);
+        let waiting = self.slots.iter().any(|slot| slot.request.is_some() && !slot.storing);
         if self.stopping.is_some() {
             Duration::from_millis(20)
         } else if self.schedule.changed && self.capture.is_some() && self.database.is_some() {
