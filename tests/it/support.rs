@@ -10,6 +10,7 @@ mod nobody;
 mod peer;
 mod process;
 mod served;
+mod sharing;
 mod site;
 mod workload;
 
@@ -28,6 +29,10 @@ pub(crate) use litestream::litestream;
 pub(crate) use nobody::{as_nobody, set_mode};
 pub(crate) use peer::Peer;
 pub(crate) use process::Process;
+pub(crate) use sharing::{
+    all_is_sent, begin, check_all, copy_of, copy_with_log, insert, restored, restored_from, rows,
+    share_replica,
+};
 pub(crate) use site::Site;
 pub(crate) use workload::{Workload, open};
 

@@ -5,8 +5,8 @@ use std::fs;
 
 use rusqlite::Connection;
 
-use super::fencing::{all_is_sent, insert, sent_by};
-use crate::support::{Process, Site, eventually, open};
+use super::fencing::sent_by;
+use crate::support::{Process, Site, all_is_sent, copy_with_log, eventually, insert, open};
 
 /// Its log is restarted whenever nobody reads from it.
 pub(super) fn often_checkpointed() -> Site {
@@ -56,5 +56,23 @@ impl AboutToRestart {
         }
         daemon.pause();
         Self { one, connection, daemon, sent }
+    }
+}
+
+/// A copy of a site that is in use. Its log goes on, where that of the site is restarted.
+pub(super) struct Copied {
+    pub(super) site: Site,
+    pub(super) connection: Connection,
+    /// Keeps the log.
+    pub(super) reader: Connection,
+}
+
+impl Copied {
+    pub(super) fn of(one: &Site) -> Self {
+        let site = copy_with_log(one);
+        site.configure_also("logging: {level: debug}");
+        let [connection, reader] = [(); 2].map(|()| open(&site.database()));
+        reader.execute_batch("BEGIN; SELECT count(*) FROM t").unwrap();
+        Self { site, connection, reader }
     }
 }

@@ -9,10 +9,14 @@ use std::time::{Duration, SystemTime};
 use rusqlite::Connection;
 use rustix::process::Signal;
 
-use super::about_to_restart::{AboutToRestart, often_checkpointed, often_checkpointed_with};
-use super::fencing::{all_is_sent, copy_with_log, insert, rows};
+use super::about_to_restart::{
+    AboutToRestart, Copied, often_checkpointed, often_checkpointed_with,
+};
 use super::stray::{check_index, check_stray, dies_after_storing, segments};
-use crate::support::{Process, Site, assert_same, eventually, open, settle, timestamp};
+use crate::support::{
+    Process, Site, all_is_sent, assert_same, eventually, insert, rows, settle, share_replica,
+    timestamp,
+};
 
 /// A daemon that is stopped, and whose log is restarted by the next write, and another one whose log
 /// goes on from the same state.
@@ -31,14 +35,9 @@ impl Rivals {
     /// `one` has to be often checkpointed. With these settings of the other one's replica.
     fn new(one: Site, settings: &str) -> Self {
         let AboutToRestart { one, connection, daemon, .. } = AboutToRestart::of(one);
-        let other = copy_with_log(&one);
-        let path = one.replica();
-        let replica = format!("path: {}, sync-interval: 20ms, {settings}", path.display());
-        other.configure("monitor-interval: 20ms", &[&replica]);
+        let Copied { site: other, connection: copy, reader } = Copied::of(&one);
+        share_replica(&other, &one, settings);
         other.configure_also("logging: {level: debug}");
-        let reader = open(&other.database());
-        reader.execute_batch("BEGIN; SELECT count(*) FROM t").unwrap();
-        let copy = open(&other.database());
         let mut copied = other.replicate();
         copied.wait_for("replica goes on");
         Self { one, connection, daemon, other, reader, copy, copied }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 
-use crate::support::{Listing, Site, eventually, open, settle};
+use crate::support::{Listing, Site, eventually, open, settle, share_replica};
 
 pub(super) fn side_files(database: &Path) -> [PathBuf; 2] {
     ["-wal", "-shm"].map(|suffix| PathBuf::from(format!("{}{suffix}", database.display())))
@@ -78,9 +78,7 @@ fn retention_in_a_fork_leaves_the_real_one_alone() {
     let (site, lost) = lost_volume();
     let objects = files(&site.replica());
     let retention = "retention: 1s, retention-check-interval: 100ms, snapshot-interval: 200ms";
-    let path = site.replica();
-    let replica = format!("path: {}, sync-interval: 20ms, {retention}", path.display());
-    site.configure("monitor-interval: 20ms", &[&replica]);
+    share_replica(&site, &site, retention);
     site.write(2, 3);
     for _ in 0..2 {
         let daemon = site.replicate();
@@ -253,16 +251,11 @@ fn an_older_copy_of_everything_is_a_fork() {
     site.check_restore(&[], &newer);
 }
 
-#[test]
-fn another_file_under_the_same_name_is_a_fork() {
-    let site = Site::new();
-    site.write(1, 20);
+/// Puts another database in the place of a site's, and says where that is now.
+fn take_place(site: &Site) -> PathBuf {
     let other = Site::new();
     other.write(2, 30);
     settle(&other.database());
-
-    let daemon = site.replicate();
-    eventually("a snapshot", || site.listing().snapshots() == 1);
     let before = site.path("before.db");
     for (from, to) in side_files(&site.database()).iter().zip(side_files(&before)) {
         fs::rename(from, to).unwrap();
@@ -270,6 +263,16 @@ fn another_file_under_the_same_name_is_a_fork() {
     fs::rename(site.database(), &before).unwrap();
     fs::copy(other.database(), site.path("new.db")).unwrap();
     fs::rename(site.path("new.db"), site.database()).unwrap();
+    before
+}
+
+#[test]
+fn another_file_under_the_same_name_is_a_fork() {
+    let site = Site::new();
+    site.write(1, 20);
+    let daemon = site.replicate();
+    eventually("a snapshot", || site.listing().snapshots() == 1);
+    let before = take_place(&site);
     eventually("a fork", || !site.forks().is_empty());
     site.write(3, 10);
     daemon.stop();
@@ -295,16 +298,7 @@ fn another_file_while_a_snapshot_is_waited_for_is_a_fork() {
     // By then it is due. If not, the test proves less.
     thread::sleep(Duration::from_millis(500));
 
-    let other = Site::new();
-    other.write(3, 30);
-    settle(&other.database());
-    let before = site.path("before.db");
-    for (from, to) in side_files(&site.database()).iter().zip(side_files(&before)) {
-        fs::rename(from, to).unwrap();
-    }
-    fs::rename(site.database(), &before).unwrap();
-    fs::copy(other.database(), site.path("new.db")).unwrap();
-    fs::rename(site.path("new.db"), site.database()).unwrap();
+    let before = take_place(&site);
     eventually("a new generation", || {
         !site.forks().is_empty() || site.listing().generations.len() > 1
     });

@@ -2,92 +2,16 @@
 //! comes second says so.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use litestream::failpoint::Failpoint;
-use rusqlite::Connection;
 use rustix::process::Signal;
 
-use super::about_to_restart::{AboutToRestart, often_checkpointed};
-use crate::cli::litestream;
-use crate::support::{PATIENCE, Process, Site, assert_same, eventually, open, settle};
-
-/// Lets a site replicate to the replica of another one.
-fn share_replica(site: &Site, owner: &Site) {
-    let replica = format!("path: {}, sync-interval: 20ms", owner.replica().display());
-    site.configure("monitor-interval: 20ms", &[&replica]);
-}
-
-/// A replica and all of its forks.
-fn histories(owner: &Site) -> Vec<PathBuf> {
-    let mut histories = owner.forks();
-    histories.push(owner.replica());
-    histories
-}
-
-pub(super) fn restored(site: &Site, replica: &Path) -> PathBuf {
-    let output = site.fresh("restored");
-    let url = format!("file://{}", replica.display());
-    let arguments = ["restore", "-o", output.to_str().unwrap(), &url];
-    site.start(litestream(site.home()).args(arguments)).finish();
-    output
-}
-
-/// Expects that each database is what one of the histories leads to.
-pub(super) fn check_all(owner: &Site, sites: &[&Site]) {
-    let restored: Vec<PathBuf> =
-        histories(owner).iter().map(|replica| restored(owner, replica)).collect();
-    for site in sites {
-        settle(&site.database());
-        let database = fs::read(site.database()).unwrap();
-        let found = restored.iter().any(|restored| fs::read(restored).unwrap() == database);
-        assert!(found, "{} is in no history", site.database().display());
-    }
-    for replica in histories(owner) {
-        let url = format!("file://{}", replica.display());
-        let arguments = ["verify", "-full", &url];
-        owner.start(litestream(owner.home()).args(arguments)).finish();
-    }
-}
-
-/// A copy of a volume, whose daemon has the same replica.
-pub(super) fn copy_of(owner: &Site) -> Site {
-    let copy = Site::new();
-    share_replica(&copy, owner);
-    settle(&owner.database());
-    fs::copy(owner.database(), copy.database()).unwrap();
-    copy_state(owner, &copy);
-    copy
-}
-
-/// The same while the database is in use, and nobody writes.
-pub(super) fn copy_with_log(owner: &Site) -> Site {
-    let copy = Site::new();
-    share_replica(&copy, owner);
-    for suffix in ["", "-wal"] {
-        let [from, to] =
-            [owner, &copy].map(|site| format!("{}{suffix}", site.database().display()));
-        fs::copy(from, to).unwrap();
-    }
-    copy_state(owner, &copy);
-    copy
-}
-
-/// Another machine, which goes on with what the replica holds.
-pub(super) fn restored_from(owner: &Site) -> Site {
-    let other = Site::new();
-    share_replica(&other, owner);
-    let database = other.database();
-    let arguments = ["restore", database.to_str().unwrap()];
-    other.start(&mut other.command(&arguments)).finish();
-    other
-}
-
-fn copy_state(from: &Site, to: &Site) {
-    let mut copy = std::process::Command::new("cp");
-    let status = copy.arg("-r").args([from.state(), to.state()]).status().unwrap();
-    assert!(status.success());
-}
+use super::about_to_restart::{AboutToRestart, Copied, often_checkpointed};
+use crate::support::{
+    PATIENCE, Process, Site, all_is_sent, assert_same, begin, check_all, copy_of, copy_with_log,
+    eventually, insert, open, restored, restored_from, settle, share_replica,
+};
 
 fn stop_all(daemons: Vec<Process>) -> String {
     daemons.into_iter().map(Process::stop).collect()
@@ -183,24 +107,6 @@ enum Order {
     Both,
 }
 
-/// Writes one more row.
-pub(super) fn insert(connection: &Connection, number: u32) {
-    connection.execute("INSERT INTO t (number) VALUES (?)", [number]).unwrap();
-}
-
-/// Replicates a database whose replica is empty, until there is a snapshot. What is written from then
-/// on is not in that: once a restore has it, nothing more is to come.
-pub(super) fn begin(site: &Site) -> Process {
-    let daemon = site.replicate();
-    eventually("a snapshot", || site.listing().snapshots() > 0);
-    daemon
-}
-
-/// Waits until all of a database is what the replica of the owner leads to.
-pub(super) fn all_is_sent(owner: &Site, site: &Site) {
-    eventually("all is sent", || restored_rows(owner) == rows(&site.database()));
-}
-
 /// A daemon whose log was about to be restarted, and another one that began with a copy of its state
 /// of that very moment, used different names: nothing behind the first of them could be restored. The
 /// same when the copy had a segment to send first that was stored before: with that it had looked, and
@@ -210,12 +116,7 @@ fn of_one_that_runs_and_its_copy_the_second_one_goes_elsewhere() {
     let second = [Order::CopySecond, Order::CopySecondWithRest];
     for order in [Order::CopyFirst, Order::Both].into_iter().chain(second) {
         let AboutToRestart { one, connection, daemon, sent } = AboutToRestart::new();
-        let other = copy_with_log(&one);
-        other.configure_also("logging: {level: debug}");
-        // Its log goes on.
-        let reader = open(&other.database());
-        reader.execute_batch("BEGIN; SELECT count(*) FROM t").unwrap();
-        let copy = open(&other.database());
+        let Copied { site: other, connection: copy, reader } = Copied::of(&one);
         if order == Order::CopySecondWithRest {
             go_back_one_segment(&other, &one, &sent);
         }
@@ -265,12 +166,7 @@ fn of_one_that_runs_and_its_copy_the_second_one_goes_elsewhere() {
 #[test]
 fn who_comes_second_takes_its_segment_back_though_a_look_failed() {
     let AboutToRestart { one, connection, daemon, sent } = AboutToRestart::new();
-    let other = copy_with_log(&one);
-    other.configure_also("logging: {level: debug}");
-    // Its log goes on.
-    let reader = open(&other.database());
-    reader.execute_batch("BEGIN; SELECT count(*) FROM t").unwrap();
-    let copy = open(&other.database());
+    let Copied { site: other, connection: copy, reader } = Copied::of(&one);
     go_back_one_segment(&other, &one, &sent);
     let mut copied = other.replicate();
     // With that it has looked for a successor, and reads nothing any more but what is looked for.
@@ -300,7 +196,7 @@ fn who_has_forgotten_what_it_sent_meets_nobody() {
     daemon.wait_for("snapshot written");
     let send = |number: u32| {
         connection.execute("INSERT INTO t (number) VALUES (?)", [number]).unwrap();
-        eventually("all is sent", || restored_rows(&site) == rows(&site.database()));
+        all_is_sent(&site, &site);
     };
     send(1);
     reader.execute_batch("BEGIN; SELECT count(*) FROM t").unwrap();
@@ -333,7 +229,7 @@ fn who_has_forgotten_what_it_sent_meets_nobody() {
 fn of_two_that_begin_at_the_same_time_none_hides_the_other() {
     for round in 0..5 {
         let [one, other] = [Site::new(), Site::new()];
-        share_replica(&other, &one);
+        share_replica(&other, &one, "");
         one.write(round, 20);
         other.write(100 + round, 30);
         let daemons = vec![one.replicate(), other.replicate()];
@@ -355,14 +251,14 @@ fn who_was_stopped_for_long_does_not_spoil_what_others_wrote() {
         let connection = open(&one.database());
         let sleeper = begin(&one);
         connection.execute_batch("INSERT INTO t DEFAULT VALUES").unwrap();
-        eventually("all is sent", || restored_rows(&one) == rows(&one.database()));
+        all_is_sent(&one, &one);
         sleeper.pause();
 
         let other = restored_from(&one);
         let mut successor = other.replicate();
         successor.wait_for("the generation goes on");
         other.write(2, 5);
-        eventually("all is sent", || restored_rows(&one) == rows(&other.database()));
+        all_is_sent(&one, &other);
 
         sleeper.signal(Signal::CONT);
         connection.busy_timeout(PATIENCE).unwrap();
@@ -381,16 +277,4 @@ fn who_was_stopped_for_long_does_not_spoil_what_others_wrote() {
         assert_same(&other.database(), &restored(&one, &one.replica()));
         check_all(&one, &[&one, &other]);
     }
-}
-
-pub(super) fn rows(database: &Path) -> i64 {
-    open(database).query_one("SELECT count(*) FROM t", [], |row| row.get(0)).unwrap()
-}
-
-pub(super) fn restored_rows(owner: &Site) -> i64 {
-    let output = owner.fresh("restored");
-    let url = format!("file://{}", owner.replica().display());
-    let arguments = ["restore", "-o", output.to_str().unwrap(), &url];
-    let mut restore = owner.start(litestream(owner.home()).args(arguments));
-    if restore.wait() == 0 { rows(&output) } else { -1 }
 }

@@ -6,8 +6,8 @@ use litestream::format::{Seal, WalIndex};
 use twox_hash::XxHash3_64;
 
 use super::about_to_restart::often_checkpointed;
-use super::fencing::{all_is_sent, insert, sent_by};
-use crate::support::{Site, eventually, open};
+use super::fencing::sent_by;
+use crate::support::{Site, all_is_sent, eventually, insert, open};
 
 /// Moves a generation that consists of a snapshot to another index, as if it had gone on for years.
 fn advance(site: &Site, index: WalIndex) {

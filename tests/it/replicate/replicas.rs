@@ -8,8 +8,10 @@ use litestream::failpoint::Failpoint;
 use rustix::process::Signal;
 
 use super::about_to_restart::often_checkpointed;
-use super::fencing::{all_is_sent, insert, restored};
-use crate::support::{Process, Site, Workload, assert_same, eventually, exchange, open, settle};
+use crate::support::{
+    Process, Site, Workload, all_is_sent, assert_same, eventually, exchange, insert, open,
+    restored, settle,
+};
 
 /// Two replicas. The second is in `far/replica`, and cannot be reached while `far` is a file.
 fn site(shutdown_timeout: &str) -> Site {

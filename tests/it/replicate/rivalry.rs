@@ -3,8 +3,7 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::fencing::{check_all, copy_of};
-use crate::support::{Background, Site, eventually, open};
+use crate::support::{Background, Process, Site, check_all, copy_of, eventually, open};
 
 /// What is promised, however often others run meanwhile.
 const SECONDS: Duration = Duration::from_secs(10);
@@ -45,7 +44,7 @@ fn of_two_that_write_all_the_time_one_is_elsewhere_within_seconds() {
     for writer in writers {
         writer.finish();
     }
-    let logs = daemons.map(crate::support::Process::stop);
+    let logs = daemons.map(Process::stop);
     let diverged = logs.iter().filter(|log| log.contains("DIVERGED")).count();
     assert_eq!(diverged, 1, "{logs:?}");
     assert!(elapsed < SECONDS, "{elapsed:?} {logs:?}");

@@ -5,12 +5,11 @@ use std::path::PathBuf;
 use litestream::failpoint::Failpoint;
 use rustix::process::Signal;
 
-use super::about_to_restart::AboutToRestart;
-use super::fencing::{
-    all_is_sent, copy_with_log, go_back_one_segment, insert, restored, rows, sent_by,
+use super::about_to_restart::{AboutToRestart, Copied};
+use super::fencing::{go_back_one_segment, sent_by};
+use crate::support::{
+    Site, all_is_sent, assert_same, eventually, insert, litestream, restored, rows, settle,
 };
-use crate::cli::litestream;
-use crate::support::{Site, assert_same, eventually, open, settle};
 
 /// Whoever is armed with it stores a segment, and dies before it looks for another daemon.
 pub(super) fn dies_after_storing() -> String {
@@ -72,12 +71,7 @@ fn what_a_dead_daemon_did_not_take_back_is_left_out() {
     let same_log = [true, false].map(|gone_on| Winner::SameLog { gone_on });
     for winner in [Winner::NextLog].into_iter().chain(same_log) {
         let AboutToRestart { one, connection, mut daemon, sent } = AboutToRestart::new();
-        let other = copy_with_log(&one);
-        other.configure_also("logging: {level: debug}");
-        // Its log goes on.
-        let reader = open(&other.database());
-        reader.execute_batch("BEGIN; SELECT count(*) FROM t").unwrap();
-        let copy = open(&other.database());
+        let Copied { site: other, connection: copy, reader } = Copied::of(&one);
         // It looks for others before it sends what both have, and not again so soon.
         go_back_one_segment(&other, &one, &sent);
         let mut copied = other.replicate();
@@ -131,10 +125,7 @@ fn what_a_dead_daemon_did_not_take_back_is_left_out() {
 #[test]
 fn who_has_lost_its_note_finds_the_other_one_all_the_same() {
     let AboutToRestart { one, connection, mut daemon, .. } = AboutToRestart::new();
-    let other = copy_with_log(&one);
-    let reader = open(&other.database());
-    reader.execute_batch("BEGIN; SELECT count(*) FROM t").unwrap();
-    let copy = open(&other.database());
+    let Copied { site: other, connection: copy, reader } = Copied::of(&one);
     let copied = other.replicate();
     for number in 0..2 {
         insert(&copy, number);

@@ -6,8 +6,10 @@ use std::path::Path;
 use rusqlite::Connection;
 use rustix::process::Signal;
 
-use super::fencing::{begin, check_all, insert, restored, restored_from, restored_rows, rows};
-use crate::support::{Process, Site, assert_same, eventually, open, settle};
+use crate::support::{
+    Process, Site, all_is_sent, assert_same, begin, check_all, eventually, insert, open, restored,
+    restored_from, settle, share_replica,
+};
 
 /// A daemon, and another one that has just begun a generation in its replica.
 struct Succession {
@@ -25,7 +27,7 @@ fn succession() -> Succession {
     let connection = open(&one.database());
     let former = begin(&one);
     connection.execute_batch("INSERT INTO t DEFAULT VALUES").unwrap();
-    eventually("all is sent", || restored_rows(&one) == rows(&one.database()));
+    all_is_sent(&one, &one);
 
     let other = restored_from(&one);
     // After that it is not what was restored, and has to begin a generation.
@@ -79,19 +81,17 @@ fn who_was_succeeded_goes_elsewhere_before_it_ends() {
 #[test]
 fn who_waits_for_a_snapshot_when_it_was_succeeded_goes_elsewhere() {
     let one = Site::new();
-    let path = one.replica();
-    let replica = format!("path: {}, sync-interval: 20ms, snapshot-interval: 50ms", path.display());
-    one.configure("monitor-interval: 20ms", &[&replica]);
+    share_replica(&one, &one, "snapshot-interval: 50ms");
     one.write(1, 50);
     let connection = open(&one.database());
     let former = begin(&one);
     connection.execute_batch("INSERT INTO t DEFAULT VALUES").unwrap();
-    eventually("all is sent", || restored_rows(&one) == rows(&one.database()));
+    all_is_sent(&one, &one);
     // The log does not end any more, and the next snapshot has to wait for that.
     let reader = open(&one.database());
     reader.execute_batch("BEGIN; SELECT count(*) FROM t").unwrap();
     connection.execute_batch("INSERT INTO t DEFAULT VALUES").unwrap();
-    eventually("all is sent", || restored_rows(&one) == rows(&one.database()));
+    all_is_sent(&one, &one);
 
     let other = restored_from(&one);
     other.write(2, 5);
@@ -120,14 +120,11 @@ fn who_was_succeeded_deletes_nothing_of_the_successor() {
     let one = Site::with("monitor-interval: 50ms", settings);
     one.write(1, 50);
     let former = begin(&one);
-    eventually("all is sent", || restored_rows(&one) == rows(&one.database()));
+    all_is_sent(&one, &one);
 
     let ours = one.listing().only().name.clone();
     let other = restored_from(&one);
-    let path = one.replica();
-    let replica =
-        format!("path: {}, sync-interval: 20ms, snapshot-interval: 100ms", path.display());
-    other.configure("monitor-interval: 20ms", &[&replica]);
+    share_replica(&other, &one, "snapshot-interval: 100ms");
     // After that it is not what was restored, and has to begin a generation.
     other.write(2, 5);
     settle(&other.database());
@@ -168,15 +165,13 @@ fn who_wakes_up_when_its_history_has_expired_goes_elsewhere() {
     let connection = open(&one.database());
     let former = begin(&one);
     insert(&connection, 1);
-    eventually("all is sent", || restored_rows(&one) == rows(&one.database()));
+    all_is_sent(&one, &one);
     let expired = one.listing().only().name.clone();
     former.pause();
 
     let other = restored_from(&one);
     let settings = "retention: 1s, retention-check-interval: 100ms, snapshot-interval: 300ms";
-    let path = one.replica();
-    let replica = format!("path: {}, sync-interval: 20ms, {settings}", path.display());
-    other.configure("monitor-interval: 20ms", &[&replica]);
+    share_replica(&other, &one, settings);
     // After that it is not what was restored, and has to begin a generation.
     other.write(2, 5);
     settle(&other.database());
@@ -217,7 +212,7 @@ fn a_snapshot_that_was_deleted_is_made_up_for() {
         let connection = open(&one.database());
         let daemon = begin(&one);
         insert(&connection, 1);
-        eventually("all is sent", || restored_rows(&one) == rows(&one.database()));
+        all_is_sent(&one, &one);
         let generation = one.listing().only().name.clone();
         remove_snapshots(&one.replica().join("generations").join(generation));
         insert(&connection, 2);
