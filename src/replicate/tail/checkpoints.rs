@@ -266,8 +266,8 @@ fn rest_max(effort: Effort, failures: u32) -> u64 {
     (REST << failures.min(32)).min(longest)
 }
 
-/// Whether the application writes so fast that to copy its log once more leads nowhere, and takes the
-/// disk from it: `before` bytes were left to be copied, and now `left` are.
+/// Whether the application writes so fast that to copy its log once more leads nowhere, and takes
+/// the disk from it: `before` bytes were left to be copied, and now `left` are.
 pub(super) fn is_outpaced(before: u64, left: u64) -> bool {
     left > before / 2
 }
