@@ -1,7 +1,7 @@
 //! A database that was restored since it was replicated last.
 
 use std::fmt;
-use std::fs::File;
+use std::fs;
 use std::path::Path;
 
 use tracing::info;
@@ -61,6 +61,6 @@ pub(super) fn expect_taken_up(database: &Path, state: &StateDirectory) -> anyhow
 /// From what the database was restored, and the note of that, unless it was taken already.
 fn untaken(database: &Path, state: &StateDirectory) -> anyhow::Result<Option<(Key, String)>> {
     let Some(Provenance(restored)) = Provenance::of(database) else { return Ok(None) };
-    let note = format!("{restored} {}", identity(&File::open(database)?)?);
+    let note = format!("{restored} {}", identity(&fs::metadata(database)?));
     Ok((state.taken_up()?.as_ref() != Some(&note)).then_some((restored, note)))
 }

@@ -5,6 +5,8 @@ use rusqlite::config::DbConfig;
 use rusqlite::wal::CheckpointMode as Mode;
 use rusqlite::{ErrorCode, OpenFlags, Result};
 
+use crate::wal::{PageSize, WalHeader};
+
 /// How long we wait for a lock of somebody else, where waiting harms nobody.
 pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -49,6 +51,12 @@ impl Outcome {
     /// The whole log is in the database file. Not known (-1) while somebody begins a new one.
     pub(super) fn complete(self) -> bool {
         !self.busy && 0 <= self.frames && self.frames == self.backfilled
+    }
+
+    /// Where in the log those frames end that are in the database file. `None`: not known.
+    pub(super) fn copied_bytes(self, page_size: PageSize) -> Option<u64> {
+        let frames = u64::try_from(self.backfilled).ok()?;
+        Some(WalHeader::SIZE as u64 + frames * page_size.frame_bytes())
     }
 }
 

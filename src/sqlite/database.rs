@@ -235,7 +235,7 @@ impl Database {
 
     /// Which file it is, over restarts too: see [`identity`].
     pub fn identity(&self) -> io::Result<String> {
-        identity(&self.file)
+        Ok(identity(&self.file.metadata()?))
     }
 
     /// Whether another process has the database open: each connection in WAL mode has a shared lock
@@ -305,17 +305,17 @@ impl Database {
         Ok(self.spare()?.rollback()?)
     }
 
-    /// Copies what it can of the log into the database file, while the application goes on writing:
-    /// what is up to our read transaction.
+    /// Copies the log up to our read transaction into the database file, while the application goes
+    /// on writing. Says how many bytes of the log are there, unless somebody else was copying.
     ///
     /// All of it is on the disk then. SQLite leaves that to the checkpoint that copies the last
     /// frame (`walCheckpoint` in wal.c), which is made while nobody can write.
-    pub fn backfill(&mut self) -> anyhow::Result<()> {
-        self.spare()?.checkpoint(CheckpointMode::Passive)?;
+    pub fn backfill(&mut self) -> anyhow::Result<Option<u64>> {
+        let outcome = self.spare()?.checkpoint(CheckpointMode::Passive)?;
         Failpoint::LogCopied.reach();
         // An error is met again by that checkpoint.
         let _ = self.file.sync_data();
-        Ok(())
+        Ok(outcome.copied_bytes(self.page_size))
     }
 
     /// Brings the log to the disk. The next checkpoint does that before it copies anything, and

@@ -1,5 +1,4 @@
-use std::fs::{File, Metadata};
-use std::io;
+use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
 use std::time::UNIX_EPOCH;
 
@@ -19,9 +18,11 @@ impl FileId {
 /// Which file it is among those of its file system, over restarts too: its number, which is soon
 /// given to another file when it is removed, and when it was made, where that is known. The number
 /// of the file system itself may be another one after each boot.
-pub fn identity(file: &File) -> io::Result<String> {
-    let metadata = file.metadata()?;
+///
+/// From what is known without opening it: to close it again would end all locks that this process
+/// has on it, see [`crate::sqlite`].
+pub fn identity(metadata: &Metadata) -> String {
     let created = metadata.created().ok();
     let since = created.and_then(|created| created.duration_since(UNIX_EPOCH).ok());
-    Ok(format!("{}@{}", metadata.ino(), since.unwrap_or_default().as_nanos()))
+    format!("{}@{}", metadata.ino(), since.unwrap_or_default().as_nanos())
 }

@@ -189,10 +189,9 @@ impl Tail {
             if database.advance(patience, |_| Ok(()))?.is_none() {
                 return Ok(None);
             }
-            database.backfill()?;
-            let (copied, before) = (bytes(end), rest);
+            let copied = database.backfill()?.unwrap_or(bytes(end));
             end = find_end(database, end)?;
-            rest = bytes(end).saturating_sub(copied);
+            let before = std::mem::replace(&mut rest, bytes(end).saturating_sub(copied));
             if rest <= rest_max || is_outpaced(before, rest) {
                 break;
             }

@@ -3,7 +3,7 @@
 use std::fs;
 
 use super::divergence::{lost_volume, restore_in_place, side_files};
-use crate::support::{Site, eventually};
+use crate::support::{Site, all_is_sent, eventually, insert, open};
 
 fn remove(site: &Site) {
     fs::remove_file(site.database()).unwrap();
@@ -48,4 +48,33 @@ fn a_restore_under_a_daemon_that_waits_from_the_start_goes_on() {
     site.check();
     assert_eq!(site.listing().only().name, generation);
     assert!(site.forks().is_empty());
+}
+
+/// To see which file was restored it was opened and closed, and with that the daemon had lost its
+/// locks: an application that closed the database last took the log away with what it had committed,
+/// and the daemon never saw it, and ended with 0.
+#[test]
+fn what_is_committed_and_closed_after_a_restore_is_replicated() {
+    for found_at_the_start in [true, false] {
+        let (site, _) = lost_volume();
+        if found_at_the_start {
+            restore_in_place(&site);
+        }
+        let mut daemon = site.replicate();
+        if !found_at_the_start {
+            daemon.wait_for("waiting for the database");
+            restore_in_place(&site);
+        }
+        daemon.wait_for("the generation goes on");
+        let [log, _] = side_files(&site.database());
+        for number in 0..3 {
+            let connection = open(&site.database());
+            insert(&connection, number);
+            drop(connection);
+            assert!(log.exists(), "who closes it last takes the log away\n{}", daemon.log());
+            all_is_sent(&site, &site);
+        }
+        daemon.stop();
+        site.check();
+    }
 }
