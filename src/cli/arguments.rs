@@ -252,6 +252,7 @@ pub(super) struct RestoreArguments {
     "A database of the configuration, or the URL of a replica: s3://BUCKET/PATH, file:///PATH \
      [default: all databases of the configuration]"
 )))]
+#[command(mut_arg("replica", |option| option.help("Only replicas of that name")))]
 pub(super) struct VerifyArguments {
     #[command(flatten)]
     pub(super) source: SourceArguments,

@@ -237,6 +237,10 @@ impl Connected {
         let tip = Some((generation, captured.link));
         if captured.generation == Some(generation) && nothing_staged && self.tip != tip {
             self.tip = None;
+            if matches!(self.asked, Some(Asked::Another(_))) {
+                // That was to come after what is lost, and would be stored without a look.
+                self.asked = None;
+            }
             self.ask_for_snapshot().await;
         } else {
             self.replica.metrics.set_oldest_unreplicated(None);

@@ -170,8 +170,10 @@ impl Tail {
             return;
         }
         if self.slots.iter().any(outside) {
-            let joined: Vec<bool> =
-                self.slots.iter().map(|slot| slot.standing != Standing::Outside).collect();
+            // Of the others it is not known yet what they hold.
+            let has_joined =
+                |slot: &super::Slot| matches!(slot.standing, Standing::Joining | Standing::Inside);
+            let joined: Vec<bool> = self.slots.iter().map(has_joined).collect();
             self.abandon("another process has been reading from the log for too long");
             // All at once. One after the other they would end each other's generations for ever.
             for (slot, joined) in self.slots.iter_mut().zip(joined) {
