@@ -5,7 +5,7 @@ use rusqlite::config::DbConfig;
 use rusqlite::wal::CheckpointMode as Mode;
 use rusqlite::{ErrorCode, OpenFlags, Result};
 
-use crate::wal::{PageSize, WalHeader};
+use crate::wal::PageSize;
 
 /// How long we wait for a lock of somebody else, where waiting harms nobody.
 pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(1);
@@ -55,8 +55,7 @@ impl Outcome {
 
     /// Where in the log those frames end that are in the database file. `None`: not known.
     pub(super) fn copied_bytes(self, page_size: PageSize) -> Option<u64> {
-        let frames = u64::try_from(self.backfilled).ok()?;
-        Some(WalHeader::SIZE as u64 + frames * page_size.frame_bytes())
+        u64::try_from(self.backfilled).ok().map(|frames| page_size.wal_bytes(frames))
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::PathBuf;
+use std::thread;
 use std::time::Duration;
 
 use litestream::failpoint::Failpoint;
@@ -15,13 +16,18 @@ use crate::support::{
 
 /// Two replicas. The second is in `far/replica`, and cannot be reached while `far` is a file.
 fn site(shutdown_timeout: &str) -> Site {
+    site_with(shutdown_timeout, "")
+}
+
+/// With these settings of the second one.
+fn site_with(shutdown_timeout: &str, far: &str) -> Site {
     let site = Site::new();
     let replica = |name: &str, path: &str| {
         format!("name: {name}, path: {}, sync-interval: 20ms", site.path(path).display())
     };
     site.configure(
         "monitor-interval: 20ms, min-checkpoint-page-count: 20",
-        &[&replica("near", "replica"), &replica("far", "far/replica")],
+        &[&replica("near", "replica"), &format!("{}, {far}", replica("far", "far/replica"))],
     );
     site.configure_also(&format!("shutdown-timeout: {shutdown_timeout}"));
     site
@@ -243,13 +249,30 @@ fn drop_backlog(site: &Site, replica: &str) {
 /// this one wrote from then on was in no restore.
 #[test]
 fn a_replica_that_rejoins_after_another_daemon_has_gone_on_with_it_gets_a_fork() {
-    let site = site("20s");
+    check_rejoining("");
+}
+
+/// It had asked for its next snapshot, and got that.
+#[test]
+fn a_replica_that_waits_for_its_next_snapshot_and_rejoins_gets_a_fork() {
+    check_rejoining("snapshot-interval: 100ms");
+}
+
+/// With these settings of the replica that is away meanwhile.
+fn check_rejoining(settings: &str) {
+    let site = site_with("20s", settings);
     site.write(1, 50);
     let mut daemon = site.replicate();
     eventually("a snapshot on both", || daemon.log().matches("snapshot written").count() == 2);
-    cut_off(&site);
-    let connection = open(&site.database());
+    // From here on the log does not end, and the next snapshot has to wait for that.
+    let [connection, reader] = [(); 2].map(|()| open(&site.database()));
+    insert(&connection, 0);
+    reader.execute_batch("BEGIN; SELECT count(*) FROM t").unwrap();
     insert(&connection, 1);
+    // By then it is due. If not, the test proves less.
+    thread::sleep(Duration::from_millis(500));
+    cut_off(&site);
+    insert(&connection, 2);
     all_is_sent(&site, &site);
     drop_backlog(&site, "far.replica");
 
@@ -265,8 +288,9 @@ fn a_replica_that_rejoins_after_another_daemon_has_gone_on_with_it_gets_a_fork()
     successor.stop();
 
     reconnect(&site);
+    drop(reader);
     daemon.wait_for("DIVERGED");
-    insert(&connection, 2);
+    insert(&connection, 3);
     drop(connection);
     daemon.stop();
     settle(&other.database());
