@@ -35,7 +35,7 @@ use super::state_directory::StateDirectory;
 use super::watcher::Watch;
 use crate::format::Link;
 use crate::provenance::Provenance;
-use crate::sqlite::{Database, OpenError, SqliteError};
+use crate::sqlite::{Database, Naming, OpenError, SqliteError};
 use sameness::Sameness;
 use schedule::Schedule;
 use slot::Purpose;
@@ -185,16 +185,20 @@ impl Tail {
     /// Makes sure that the database is open, and is still the one under that name.
     fn open(&mut self, now: Instant) -> anyhow::Result<bool> {
         if let Some(database) = &mut self.database {
-            if !database.is_in_place()? {
-                self.abandon("the database file was replaced by another one, or removed");
-                self.end_lineage();
-            } else if database.was_overwritten()? {
-                self.estrange();
-                self.abandon("the database file was overwritten in place");
-            } else {
-                return Ok(true);
+            match database.naming()? {
+                Naming::Same if !database.was_overwritten()? => return Ok(true),
+                Naming::Same => {
+                    self.estrange();
+                    self.abandon("the database file was overwritten in place");
+                    self.database = None;
+                }
+                Naming::DatabaseLost => {
+                    self.abandon("the database file was replaced by another one, or removed");
+                    self.end_lineage();
+                    self.database = None;
+                }
+                Naming::LogLost => self.lose_log(),
             }
-            self.database = None;
         }
         let context = || format!("open database {}", self.options.path.display());
         match Database::open(&self.options.path, self.file.upgrade()) {
@@ -255,10 +259,25 @@ impl Tail {
     /// it is opened anew, and the log is compared with the cursor as after a stop.
     fn release_if_unsure(&mut self, error: &anyhow::Error) {
         if error.downcast_ref::<SqliteError>().is_some() {
-            self.database = None;
-            if let Some(capture) = &mut self.capture {
-                capture.released();
-            }
+            self.release();
+        }
+    }
+
+    /// What we hold is a log that nobody writes to any more: the one that goes on is another.
+    fn lose_log(&mut self) {
+        warn!(
+            db = %self.path().display(),
+            "the database's -wal or -shm file was removed or replaced while it was in use: it is \
+             compared with its replicas now. If an application still has the database open, \
+             restart it: what it commits is lost with the file that was removed"
+        );
+        self.release();
+    }
+
+    fn release(&mut self) {
+        self.database = None;
+        if let Some(capture) = &mut self.capture {
+            capture.released();
         }
     }
 

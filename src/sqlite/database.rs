@@ -1,7 +1,7 @@
 use std::cell::OnceCell;
 use std::fs::{self, File};
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -10,8 +10,9 @@ use rusqlite::ErrorCode;
 use rustix::process::{Flock, FlockOffsetType, FlockType, fcntl_getlk};
 
 use super::connection::{BUSY_TIMEOUT, CheckpointMode, Connection};
+use super::files::{Files, Naming};
 use super::fingerprint::Fingerprint;
-use super::{FileId, LogFile, LogState, LogView, OpenError, identity, sidecar};
+use super::{FileId, LogFile, LogState, LogView, OpenError, identity};
 use crate::failpoint::Failpoint;
 use crate::wal::{Checksum, PageSize};
 
@@ -48,10 +49,7 @@ pub struct Database {
     /// In a write transaction while a checkpoint needs writers to wait.
     writer: OnceCell<Connection>,
     file: Arc<File>,
-    path: PathBuf,
-    /// The same without links.
-    target: PathBuf,
-    id: FileId,
+    files: Files,
     page_size: PageSize,
     stalls: Vec<Duration>,
     /// The file as it was when all of the log had been copied into it. SQLite writes nothing to it
@@ -106,10 +104,9 @@ impl Database {
         let reader = Connection::open(path, BUSY_TIMEOUT)?;
         reader.begin_read()?;
         let (spare, writer) = (OnceCell::new(), OnceCell::from(writer));
-        let id = FileId::of(&file.metadata()?);
-        let (target, path) = (path.canonicalize()?, path.to_owned());
+        let files = Files::of(path, FileId::of(&file.metadata()?))?;
         let (stalls, frozen) = (Vec::new(), None);
-        Ok(Some(Self { reader, spare, writer, file, path, target, id, page_size, stalls, frozen }))
+        Ok(Some(Self { reader, spare, writer, file, files, page_size, stalls, frozen }))
     }
 
     /// For how long nobody could write because of us, each time since this was asked last.
@@ -150,7 +147,7 @@ impl Database {
         if let Some(connection) = cell.get() {
             return Ok(connection);
         }
-        let connection = match Connection::open_reading(&self.path, busy_timeout) {
+        let connection = match Connection::open_reading(self.files.path(), busy_timeout) {
             // Too many files are open, or there is none by that name. No error of SQLite for those
             // who want to know whether our read transaction can be relied on: it can.
             Err(error) if error.sqlite_error_code() == Some(ErrorCode::CannotOpen) => {
@@ -159,7 +156,7 @@ impl Database {
             opened => opened?,
         };
         // Of another file, it would tell of another log.
-        self.expect_in_place()?;
+        self.files.expect_same()?;
         Ok(cell.get_or_init(|| connection))
     }
 
@@ -170,7 +167,7 @@ impl Database {
     /// The names of its tables, as they are now.
     pub fn tables(&self) -> rusqlite::Result<Vec<String>> {
         // A connection that reads the schema keeps it in memory.
-        Connection::open(&self.path, BUSY_TIMEOUT)?.tables()
+        Connection::open(self.files.path(), BUSY_TIMEOUT)?.tables()
     }
 
     /// The database file. It must be read with `read_at` only.
@@ -189,12 +186,11 @@ impl Database {
         self.reader.number("page_count")
     }
 
-    /// The log, if there is one. An error if the database's name belongs to another file by now:
-    /// then the log may be that of the other one.
+    /// The log, if there is one. An error if the name of the database or of the log belongs to
+    /// another file by now: then the log may be that of another database.
     pub fn log(&self) -> io::Result<Option<LogFile>> {
-        // Of a link, SQLite keeps the log beside what the link leads to.
-        let log = LogFile::open(&sidecar(&self.target, "-wal"))?;
-        self.expect_in_place()?;
+        let log = LogFile::open(self.files.log())?;
+        self.files.expect_same()?;
         Ok(log)
     }
 
@@ -225,7 +221,7 @@ impl Database {
 
     /// What the log is like from outside.
     pub fn log_state(&self) -> io::Result<LogState> {
-        LogState::of(&sidecar(&self.target, "-wal"))
+        LogState::of(self.files.log())
     }
 
     /// Bytes of the log, left-overs of earlier logs included.
@@ -252,20 +248,9 @@ impl Database {
         Ok(fcntl_getlk(&self.file, &lock)?.is_some())
     }
 
-    /// Whether the database's name still belongs to the file that we hold.
-    pub fn is_in_place(&self) -> io::Result<bool> {
-        match fs::metadata(&self.path) {
-            Ok(metadata) => Ok(FileId::of(&metadata) == self.id),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-            Err(error) => Err(error),
-        }
-    }
-
-    fn expect_in_place(&self) -> io::Result<()> {
-        if self.is_in_place()? {
-            return Ok(());
-        }
-        Err(io::Error::other("the database file was replaced or removed"))
+    /// What the names of its files belong to by now.
+    pub fn naming(&self) -> io::Result<Naming> {
+        self.files.naming()
     }
 
     /// Whether something else than SQLite has written to the file, as `cp` does. That is certain,

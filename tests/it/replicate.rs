@@ -13,6 +13,7 @@ mod fencing;
 mod health;
 mod history;
 mod indexes;
+mod lost_log;
 mod overwriting;
 mod pages_once;
 mod power_loss;

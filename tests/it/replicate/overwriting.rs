@@ -82,12 +82,12 @@ fn a_file_that_is_overwritten_under_a_daemon_goes_on_in_a_fork_at_once() {
 }
 
 /// Whose log is copied into its file soon.
-fn checkpointing(replica: &str) -> Site {
+pub(super) fn checkpointing(replica: &str) -> Site {
     Site::with("monitor-interval: 50ms, min-checkpoint-page-count: 1", replica)
 }
 
 /// Waits until the log was copied, and all of it replicated. The database as it is then.
-fn settle_under(site: &Site) -> PathBuf {
+pub(super) fn settle_under(site: &Site) -> PathBuf {
     let connection = open(&site.database());
     eventually("a complete checkpoint", || {
         let frames = |row: &Row| Ok((row.get::<_, i64>(1)?, row.get::<_, i64>(2)?));

@@ -1,0 +1,80 @@
+use std::path::{Path, PathBuf};
+use std::{fs, io};
+
+use super::{FileId, sidecar};
+
+/// The files of a database that is open, and the names that they had when it was opened.
+///
+/// SQLite keeps them open and never asks again what their names belong to. We read the log by its
+/// name, and whoever opens the database next goes by the names as well.
+#[derive(Debug)]
+pub(super) struct Files {
+    /// As it was given.
+    path: PathBuf,
+    log: PathBuf,
+    index: PathBuf,
+    database: FileId,
+    log_id: Option<FileId>,
+    index_id: Option<FileId>,
+}
+
+/// What the names of a database's files belong to by now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Naming {
+    Same,
+    /// The database was replaced by another file, or removed.
+    DatabaseLost,
+    /// The log or its index was. Both stay while anybody has the database open: then they were
+    /// removed by something else than SQLite, or by somebody who did not see our locks.
+    LogLost,
+}
+
+impl Files {
+    /// Of a database on which a read transaction was begun: that makes the log and its index.
+    /// `database` is the file that is open under that name.
+    pub(super) fn of(path: &Path, database: FileId) -> io::Result<Self> {
+        // Of a link, SQLite keeps them beside what the link leads to.
+        let target = path.canonicalize()?;
+        let (log, index) = (sidecar(&target, "-wal"), sidecar(&target, "-shm"));
+        let (log_id, index_id) = (id(&log)?, id(&index)?);
+        Ok(Self { path: path.to_owned(), log, index, database, log_id, index_id })
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(super) fn log(&self) -> &Path {
+        &self.log
+    }
+
+    pub(super) fn naming(&self) -> io::Result<Naming> {
+        Ok(if id(&self.path)? != Some(self.database) {
+            Naming::DatabaseLost
+        } else if id(&self.log)? != self.log_id || id(&self.index)? != self.index_id {
+            Naming::LogLost
+        } else {
+            Naming::Same
+        })
+    }
+
+    /// Fails unless all names belong to the files that are open. Asked after something was read by
+    /// one of them: otherwise it may be of another database, or of another log.
+    pub(super) fn expect_same(&self) -> io::Result<()> {
+        match self.naming()? {
+            Naming::Same => Ok(()),
+            Naming::DatabaseLost => {
+                Err(io::Error::other("the database file was replaced or removed"))
+            }
+            Naming::LogLost => Err(io::Error::other("the log was replaced or removed")),
+        }
+    }
+}
+
+fn id(path: &Path) -> io::Result<Option<FileId>> {
+    match fs::metadata(path) {
+        Ok(metadata) => Ok(Some(FileId::of(&metadata))),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
