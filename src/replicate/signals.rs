@@ -1,5 +1,11 @@
+use std::time::{Duration, Instant};
+
 use rustix::process::Signal;
 use tokio::signal::unix::{SignalKind, signal};
+
+/// What comes so soon after the first signal is the same one: `timeout` sends it to the process and
+/// to its group, and a terminal to all who have it.
+const ECHO: Duration = Duration::from_millis(50);
 
 /// The signals that ask us to end. From when they are listened to, none is lost, and none ends the
 /// process by itself.
@@ -7,7 +13,14 @@ use tokio::signal::unix::{SignalKind, signal};
 pub struct Signals {
     interrupt: tokio::signal::unix::Signal,
     terminate: tokio::signal::unix::Signal,
-    count: u32,
+    arrivals: Arrivals,
+}
+
+/// When signals have come.
+#[derive(Debug, Default)]
+struct Arrivals {
+    first: Option<Instant>,
+    repeated: bool,
 }
 
 impl Signals {
@@ -15,7 +28,7 @@ impl Signals {
         Ok(Self {
             interrupt: signal(SignalKind::interrupt())?,
             terminate: signal(SignalKind::terminate())?,
-            count: 0,
+            arrivals: Arrivals::default(),
         })
     }
 
@@ -25,12 +38,36 @@ impl Signals {
             _ = self.interrupt.recv() => Signal::INT,
             _ = self.terminate.recv() => Signal::TERM,
         };
-        self.count += 1;
+        self.arrivals.add(Instant::now());
         signal
     }
 
     /// Whether the last one was not the first: somebody is tired of waiting.
     pub(super) fn is_repeated(&self) -> bool {
-        self.count > 1
+        self.arrivals.repeated
+    }
+}
+
+impl Arrivals {
+    fn add(&mut self, now: Instant) {
+        let first = *self.first.get_or_insert(now);
+        self.repeated = now.duration_since(first) > ECHO;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_echo_of_the_first_signal_is_no_second_one() {
+        let began = Instant::now();
+        let mut arrivals = Arrivals::default();
+        for (milliseconds, repeated) in
+            [(0, false), (1, false), (50, false), (51, true), (52, true)]
+        {
+            arrivals.add(began + Duration::from_millis(milliseconds));
+            assert_eq!(arrivals.repeated, repeated, "{milliseconds} ms");
+        }
     }
 }

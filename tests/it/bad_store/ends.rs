@@ -93,7 +93,7 @@ const AT_ONCE: Duration = Duration::from_secs(5);
 
 /// Tells a daemon a second time to end, which it does at once. Gives the one line that it says.
 fn end_at_once(daemon: &mut Process) -> String {
-    daemon.signal(Signal::TERM);
+    daemon.signal_again();
     assert_eq!(daemon.wait_within(AT_ONCE), Some(130), "{}", daemon.log());
     // The application may have said something as well.
     let log = daemon.log();

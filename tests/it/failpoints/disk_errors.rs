@@ -188,7 +188,7 @@ fn a_large_transaction_and_a_slow_disk_keep_nobody_from_ending_it() {
     eventually("a segment that is being cut", || segment.exists());
     daemon.signal(Signal::TERM);
     eventually("the signal is heard", || daemon.says("signal received"));
-    daemon.signal(Signal::TERM);
+    daemon.signal_again();
     assert_eq!(daemon.wait(), 130, "{}", daemon.log());
     assert!(!daemon.says("interrupted"), "{}", daemon.log());
     site.disarm();

@@ -132,7 +132,7 @@ fn a_second_signal_ends_it_whatever_the_application_does() {
     daemon.wait_for("at work");
     daemon.signal(Signal::TERM);
     daemon.wait_for("passed on to the application");
-    daemon.signal(Signal::TERM);
+    daemon.signal_again();
     assert_eq!(daemon.wait_within(Duration::from_secs(4)), Some(130), "{}", daemon.log());
     assert!(daemon.says("the application is still running"), "{}", daemon.log());
 }

@@ -186,6 +186,7 @@ fn a_second_signal_ends_it_at_once() {
     eventually("a snapshot", || site.listing().snapshots() == 1);
     daemon.signal(Signal::TERM);
     daemon.wait_for("signal received");
+    thread::sleep(Duration::from_millis(60));
     let (status, said) = end(daemon);
     assert_eq!(status, 130, "{said:?}");
     assert_eq!(said.len(), 1, "{said:?}");
@@ -208,7 +209,7 @@ fn a_second_signal_ends_it_while_a_directory_hangs() {
     });
     daemon.signal(Signal::TERM);
     daemon.wait_for("signal received");
-    daemon.signal(Signal::TERM);
+    daemon.signal_again();
     assert_eq!(daemon.wait_within(Duration::from_secs(10)), Some(130), "{}", daemon.log());
 }
 

@@ -32,6 +32,13 @@ impl Process {
         kill_process(Pid::from_child(&self.child), signal).unwrap();
     }
 
+    /// Sends a second signal that is to end it, as somebody who is tired of waiting: what comes
+    /// within 50 ms of the first is the echo of that.
+    pub(crate) fn signal_again(&self) {
+        thread::sleep(Duration::from_millis(60));
+        self.signal(Signal::TERM);
+    }
+
     /// Stops it, and waits until none of its threads runs. [`Signal::CONT`] lets it go on.
     pub(crate) fn pause(&self) {
         self.signal(Signal::STOP);
