@@ -44,6 +44,8 @@ pub(super) struct Directories {
     refused: BTreeMap<PathBuf, String>,
     /// What cannot be looked into, and why, which is said once.
     unreadable: BTreeMap<PathBuf, String>,
+    /// What the patterns name and is no database, which is said once.
+    others: BTreeSet<PathBuf>,
     /// Not all that was found last is followed, or known to be none.
     unsettled: bool,
     /// At most one look in this time.
@@ -65,6 +67,7 @@ impl Directories {
             missing: BTreeSet::new(),
             refused: BTreeMap::new(),
             unreadable: BTreeMap::new(),
+            others: BTreeSet::new(),
             unsettled: false,
             pace: PACE,
             pause: SAFETY_INTERVAL,
@@ -90,6 +93,7 @@ impl Directories {
             );
         }
         self.note_unreadable(look.unreadable);
+        self.note_others(look.others);
         engine.start(look.databases.clone())?;
         for DatabaseOptions { path, .. } in &look.databases {
             let file = fs::metadata(path).ok().map(|found| (path.clone(), FileId::of(&found)));
@@ -147,6 +151,19 @@ impl Directories {
         self.unreadable = unreadable;
     }
 
+    /// Says what is left out although its name is that of a database.
+    fn note_others(&mut self, others: BTreeSet<PathBuf>) {
+        let mut new = others.difference(&self.others);
+        if let Some(first) = new.next() {
+            warn!(
+                path = %first.display(), others = new.count(),
+                "not replicated: it matches the pattern, but is not a SQLite database, or is an \
+                 encrypted one"
+            );
+        }
+        self.others = others;
+    }
+
     /// The databases that cannot be followed, and where there may be others.
     pub(super) fn unreplicated(&self) -> Vec<Unreplicated> {
         let left_out = self.refused.iter().chain(&self.unreadable);
@@ -168,6 +185,7 @@ impl Directories {
         self.missing = missing.intersection(&self.found).cloned().collect();
         self.refused.retain(|path, _| there.contains(path));
         self.note_unreadable(look.unreadable);
+        self.note_others(look.others);
         let interval = look.databases.iter().map(|database| database.monitor_interval).min();
         let (followed, told) = (self.followed(engine), self.listen(&look.directories));
         let directories = look.directories.into_iter().collect();

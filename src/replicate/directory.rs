@@ -1,4 +1,4 @@
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Read};
@@ -38,6 +38,8 @@ pub struct Scan {
     pub directories: Vec<PathBuf>,
     /// What could not be looked into, and why: directories, and files that may be databases.
     pub unreadable: BTreeMap<PathBuf, String>,
+    /// Files that the pattern names, and that are no databases of SQLite, or encrypted ones.
+    pub others: BTreeSet<PathBuf>,
     /// Some file may become a database.
     pub unsettled: bool,
 }
@@ -50,6 +52,8 @@ pub struct Look {
     pub directories: Vec<PathBuf>,
     /// What could not be looked into, and why: directories, and files that may be databases.
     pub unreadable: BTreeMap<PathBuf, String>,
+    /// Files that the pattern names, and that are no databases of SQLite, or encrypted ones.
+    pub others: BTreeSet<PathBuf>,
     /// Some file may become a database.
     pub unsettled: bool,
 }
@@ -151,6 +155,7 @@ impl Look {
             look.databases.extend(databases.filter(|database| seen.insert(database.path.clone())));
             look.directories.extend(scan.directories);
             look.unreadable.extend(scan.unreadable);
+            look.others.extend(scan.others);
             look.unsettled |= scan.unsettled;
         }
         look
@@ -182,7 +187,7 @@ impl Scan {
                 self.databases.push(path);
             }
             Ok(Kind::Unsettled) => self.unsettled = true,
-            Ok(Kind::Other) => (),
+            Ok(Kind::Other) => drop(self.others.insert(path)),
             Err(error) if error.kind() == ErrorKind::NotFound => (),
             Err(error) => {
                 self.unreadable.insert(path, error.to_string());
@@ -311,6 +316,7 @@ mod tests {
         let deep = scan(true);
         assert_eq!(deep.databases.len(), 2, "one of two names: {deep:?}");
         assert!(deep.databases.contains(&path("below/b.db")) && !deep.unsettled);
+        assert_eq!(deep.others, BTreeSet::from([path("text.db")]));
         assert_eq!(deep.directories, [directory.path().to_owned(), path("below")]);
         assert_eq!(scan(false).databases.len(), 1);
         fs::write(path("new.db"), "").unwrap();

@@ -31,6 +31,8 @@ pub(super) struct Signs {
     pub(super) unacknowledged: Option<Duration>,
     /// Since when the database, or its log, has changed without being looked at.
     pub(super) unseen: Option<Duration>,
+    /// For how long there has been no database file.
+    pub(super) absent: Option<Duration>,
     /// A snapshot is being stored, which takes as long as it takes.
     pub(super) joining: bool,
     /// The database is replicated to a fork.
@@ -42,6 +44,10 @@ pub(super) struct Signs {
 /// Commits are late after so many sync intervals, and not before so much time.
 const LATE: (u32, Duration) = (5, Duration::from_secs(5));
 const FAILING: (u32, Duration) = (60, Duration::from_mins(1));
+
+/// How long a database may be awaited. It is never failing for that: its application may have no
+/// need of it yet.
+const ABSENT_MAX: Duration = Duration::from_mins(1);
 
 /// Judges a replica whose commits are to be sent in `interval`, and says why.
 pub(super) fn diagnose(signs: &Signs, interval: Duration) -> (Health, &'static str) {
@@ -55,12 +61,17 @@ pub(super) fn diagnose(signs: &Signs, interval: Duration) -> (Health, &'static s
         health => health,
     };
     let flag = |failing| if failing { Health::Failing } else { Health::Good };
+    let absence = match signs.absent {
+        Some(age) if age > ABSENT_MAX => Health::Late,
+        _ => Health::Good,
+    };
     let findings = [
         (flag(signs.invalid), "the last validation failed: see the log"),
         (
             flag(signs.diverged),
             "it holds another history, and the database is in a fork: see the log",
         ),
+        (absence, "there is no database file: check its path, if its application runs"),
         (lateness(signs.unseen), "the database is not captured: see the log"),
         (sending, "it does not have commits that are to be sent to it"),
     ];
@@ -94,6 +105,15 @@ mod tests {
             check(Signs { unseen: age, ..Signs::default() }, expected);
         }
         check(Signs::default(), Health::Good);
+    }
+
+    #[test]
+    fn a_database_that_does_not_come_is_late_at_worst() {
+        for (seconds, expected) in [(60, Health::Good), (61, Health::Late), (86_400, Health::Late)]
+        {
+            let absent = Some(Duration::from_secs(seconds));
+            check(Signs { absent, ..Signs::default() }, expected);
+        }
     }
 
     #[test]

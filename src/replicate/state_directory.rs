@@ -37,6 +37,13 @@ pub(super) struct StateDirectory {
 impl StateDirectory {
     /// Makes the directory if needed, and locks it and the database.
     pub(super) fn lock(path: &Path, database: &Path) -> anyhow::Result<Self> {
+        if database.parent().is_some_and(|directory| !directory.is_dir()) {
+            warn!(
+                db = %database.display(),
+                "the directory of the database does not exist: check the path, unless its \
+                 application is still to put it there"
+            );
+        }
         let make = || format!("make the state directory {}", path.display());
         create_like(path, database.parent()).with_context(make)?;
         let mut locks = vec![lock(path, database, "another litestream process")?];

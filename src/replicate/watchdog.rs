@@ -2,6 +2,7 @@
 //! should say so.
 
 use std::collections::BTreeMap;
+use std::io::ErrorKind;
 use std::ops::Bound;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -38,6 +39,8 @@ struct Watched {
     health: Health,
     /// Since when it is watched.
     since: SystemTime,
+    /// Since when there has been no database file.
+    absent_since: Option<SystemTime>,
 }
 
 /// When the files of a database were written to last, as far as they are there.
@@ -45,6 +48,8 @@ struct Watched {
 struct Written {
     database: Option<SystemTime>,
     log: Option<SystemTime>,
+    /// There is no database file, for certain.
+    absent: bool,
 }
 
 impl Watchdog {
@@ -57,6 +62,7 @@ impl Watchdog {
             metrics: database_metrics.replica(&replica.name),
             health: Health::Good,
             since: SystemTime::now(),
+            absent_since: None,
         };
         let watched = database.replicas.iter().map(watched).collect();
         self.locked().insert(database.path.clone(), watched);
@@ -121,30 +127,34 @@ impl Times {
 
 impl Written {
     fn of(database: &Path) -> Self {
-        let modified = |path: &Path| std::fs::metadata(path).and_then(|file| file.modified()).ok();
-        Self { database: modified(database), log: modified(&sidecar(database, "-wal")) }
+        let modified = |path: &Path| std::fs::metadata(path).and_then(|file| file.modified());
+        let (file, log) = (modified(database), modified(&sidecar(database, "-wal")));
+        let absent = file.as_ref().is_err_and(|error| error.kind() == ErrorKind::NotFound);
+        Self { database: file.ok(), log: log.ok(), absent }
     }
 }
 
 impl Watched {
     fn look(&mut self, written: Written, now: SystemTime) {
         let age = |since: SystemTime| now.duration_since(since).unwrap_or_default();
+        self.absent_since = written.absent.then(|| self.absent_since.unwrap_or(now));
         let signs = Signs {
             unacknowledged: self.metrics.oldest_unreplicated().map(age),
             unseen: self.unseen_since(written).map(age),
+            absent: self.absent_since.map(age),
             ..self.metrics.signs()
         };
         let (health, reason) = diagnose(&signs, self.interval);
         self.metrics.set_health(health, reason);
         if health != self.health {
-            self.say(health, reason, signs.unacknowledged.max(signs.unseen));
+            self.say(health, reason, signs.unacknowledged.max(signs.unseen).max(signs.absent));
             self.health = health;
         }
     }
 
     /// Since when there is something that was not looked at. A database that never was may be in no
     /// state to be replicated.
-    fn unseen_since(&self, Written { database, log }: Written) -> Option<SystemTime> {
+    fn unseen_since(&self, Written { database, log, .. }: Written) -> Option<SystemTime> {
         match self.database_metrics.looked_at() {
             Some(looked_at) => log.filter(|written| looked_at < *written),
             None => log.or(database).map(|written| written.max(self.since)),

@@ -49,13 +49,13 @@ impl Replica {
 
     pub(super) fn root_of_fork(&self, generation: Generation) -> String {
         self.metrics.set_diverged(true);
-        let root = Key::fork_root(generation);
         error!(
-            db = %self.database.display(), name = self.options.name, fork = root,
-            "DIVERGED: replicating to a fork, because the replica holds another history. What is \
-             restored by default is that, and not this database. Restore the one or the other, or \
-             start once with -on-divergence continue"
+            db = %self.database.display(), name = self.options.name, fork = %generation,
+            "DIVERGED: replicating to a fork, because the replica holds another history, which is \
+             left as it is. `restore` gives that one, `restore -fork {generation}` this database. \
+             If that one is right, stop and run `restore -force`; if this one is, start once with \
+             `replicate -on-divergence continue`"
         );
-        root
+        Key::fork_root(generation)
     }
 }

@@ -89,8 +89,7 @@ impl Tail {
                     %db, name, %newest,
                     "DIVERGED: this database does not continue what the replica holds. That is \
                      left as it is, and what is restored by default; the database is replicated to \
-                     a fork below it. Restore the one or the other, or start once with \
-                     -on-divergence continue"
+                     a fork below it"
                 );
                 Ok(Destination::Fork)
             }

@@ -53,10 +53,13 @@ fn each_database_is_replicated_to_a_place_of_its_own() {
     for (rows, database) in (10..).zip(&databases) {
         make(database, rows);
     }
-    fs::write(directory.join("notes.db"), "no database").unwrap();
+    for name in ["notes.db", "encrypted.db"] {
+        fs::write(directory.join(name), "no database").unwrap();
+    }
     fs::hard_link(&databases[0], directory.join("z.db")).unwrap();
     let mut daemon = start(&site);
     daemon.wait_for("snapshot written");
+    assert!(daemon.says("encrypted.db others=1") && daemon.says("is not a SQLite database"));
     for database in &databases {
         make(database, 5);
     }

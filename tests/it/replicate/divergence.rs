@@ -217,12 +217,18 @@ fn who_restores_an_earlier_moment_knows_what_comes_after_it() {
     fs::remove_dir_all(site.state()).unwrap();
     let database = site.database();
     let arguments = ["restore", "-index", "00000000", database.to_str().unwrap()];
-    site.start(&mut site.command(&arguments)).finish();
+    let log = site.start(&mut site.command(&arguments)).finish();
+    assert!(!log.contains("there is no WAL of that index"), "{log}");
     site.write(3, 3);
     let log = site.replicate().stop();
     assert!(!log.contains("DIVERGED"), "{log}");
     site.check();
     site.check_restore(&["-generation", &generation], &latest);
+    let beyond = site.fresh("beyond");
+    let [to, from] = [&beyond, &database].map(|path| path.to_str().unwrap());
+    let arguments = ["restore", "-index", "10", "-o", to, from];
+    let log = site.start(&mut site.command(&arguments)).finish();
+    assert!(log.contains("there is no WAL of that index"), "as Litestream, which is silent\n{log}");
 }
 
 /// A volume was restored to what it had been days before, and what was replicated from then on hid

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::support::{Site, exchange};
+use crate::support::{Site, exchange, open};
 
 /// The store could not be reached, and nobody knew until the database was needed.
 #[test]
@@ -34,6 +34,25 @@ fn a_fork_is_failing_until_somebody_acts() {
     let mut daemon = site.replicate();
     daemon.wait_for("replica is failing");
     assert!(daemon.says("it holds another history"), "{}", daemon.log());
+    daemon.stop();
+}
+
+/// A path that was mistyped was good for ever.
+#[test]
+fn a_database_whose_directory_is_not_there_is_warned_of() {
+    let site = Site::new();
+    let database = site.path("missing/app.db");
+    let [path, replica] = [&database, &site.replica()].map(|path| path.display().to_string());
+    let replica = format!("{{path: {replica}, sync-interval: 50ms}}");
+    let text = format!("dbs: [{{path: {path}, monitor-interval: 50ms, replicas: [{replica}]}}]\n");
+    fs::write(site.config(), text).unwrap();
+    let mut daemon = site.start(&mut site.command(&["replicate"]));
+    daemon.wait_for("the directory of the database does not exist: check the path");
+    daemon.wait_for("waiting for the database");
+    // Its application makes it, as one under -exec may.
+    fs::create_dir_all(database.parent().unwrap()).unwrap();
+    open(&database).execute_batch("CREATE TABLE t (x)").unwrap();
+    daemon.wait_for("snapshot written");
     daemon.stop();
 }
 
