@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::SystemTime;
 
-use clap::{Args, CommandFactory, Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand, value_parser};
 
 use super::{clock, normalize};
 use crate::config;
@@ -233,7 +233,7 @@ pub(super) struct RestoreArguments {
     #[arg(long, conflicts_with_all = ["index", "timestamp", "generation"])]
     pub(super) last_verified: bool,
     /// Requests at a time, each for up to 2 MiB, which are read ahead into memory
-    #[arg(long, value_name = "N", default_value_t = 8)]
+    #[arg(long, value_name = "N", default_value_t = 8, value_parser = value_parser!(u16).range(1..))]
     pub(super) parallelism: u16,
     /// Do nothing, with exit code 0, if the file to restore to exists
     #[arg(long)]
@@ -242,7 +242,7 @@ pub(super) struct RestoreArguments {
     #[arg(long)]
     pub(super) if_replica_exists: bool,
     /// Replace an existing database, once the new one is complete. Nothing may have it open
-    #[arg(long)]
+    #[arg(long, conflicts_with = "if_db_not_exists")]
     pub(super) force: bool,
 }
 

@@ -7,9 +7,13 @@ use time::format_description::well_known::Rfc3339;
 
 /// Reads a time such as `2026-01-02T15:04:05.678+01:00`.
 pub(super) fn parse(text: &str) -> Result<SystemTime, String> {
-    OffsetDateTime::parse(text, &Rfc3339)
-        .map(SystemTime::from)
-        .map_err(|_| "must specify in ISO 8601 format (e.g. 2000-01-01T00:00:00Z)".to_owned())
+    OffsetDateTime::parse(text, &Rfc3339).map(SystemTime::from).map_err(|_| {
+        let hint = match OffsetDateTime::parse(&format!("{text}Z"), &Rfc3339) {
+            Ok(_) => ": its time zone is missing, as in Z or +01:00",
+            Err(_) => "",
+        };
+        format!("must specify in ISO 8601 format (e.g. 2000-01-01T00:00:00Z){hint}")
+    })
 }
 
 /// How much later `end` is than `start`, as Go writes it, to as many digits as matter to people.

@@ -21,7 +21,7 @@ struct GenerationRow {
 }
 
 pub(super) async fn run(arguments: &ListingArguments) -> anyhow::Result<u8> {
-    let source = listing::source(arguments)?;
+    let source = listing::source(arguments).await?;
     let changed = source.database.as_deref().and_then(last_change);
     let changed = changed.unwrap_or_else(SystemTime::now);
     let list = async |name: &str, store: &Store| list(name, store, changed).await;

@@ -9,10 +9,10 @@ use super::{DONE, forks, logging};
 use crate::store::Store;
 
 /// Finds the replicas that the arguments name.
-pub(super) fn source(arguments: &ListingArguments) -> anyhow::Result<Source> {
+pub(super) async fn source(arguments: &ListingArguments) -> anyhow::Result<Source> {
     // Standard output is for what was asked for.
     logging::start_for_listing();
-    Source::find(&arguments.source)
+    Source::find(&arguments.source).await
 }
 
 /// Prints what `list` finds on each replica. When one of them fails, the others are still printed.

@@ -17,14 +17,14 @@ use crate::utc;
 
 pub(super) async fn run(arguments: &RestoreArguments) -> anyhow::Result<u8> {
     let target = target(arguments)?;
-    let source = Source::find(&arguments.source)?;
+    let source = Source::find(&arguments.source).await?;
     logging::start(source.logging);
     let mut options = RestoreOptions {
         output: output(arguments, &source)?,
         replace: arguments.force,
         target,
         generation: arguments.generation,
-        parallelism: usize::from(arguments.parallelism.max(1)),
+        parallelism: usize::from(arguments.parallelism),
     };
     if arguments.if_db_not_exists && exists(&options.output)? {
         info!(path = %options.output.display(), "database already exists, skipping");

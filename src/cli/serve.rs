@@ -23,7 +23,9 @@ pub(super) async fn listen(address: &str) -> anyhow::Result<TcpListener> {
         },
         None => TcpListener::bind(address).await,
     };
-    listener.with_context(|| format!("cannot serve metrics on {address:?}"))
+    listener.with_context(|| {
+        format!("cannot serve metrics on {address:?}; is another litestream running?")
+    })
 }
 
 /// Serves `/metrics` and `/health` until dropped.
@@ -110,6 +112,8 @@ mod tests {
         let listener = listen("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let error = listen(&address).await.unwrap_err();
-        assert_eq!(error.to_string(), format!("cannot serve metrics on {address:?}"));
+        let expected =
+            format!("cannot serve metrics on {address:?}; is another litestream running?");
+        assert_eq!(error.to_string(), expected);
     }
 }

@@ -15,7 +15,7 @@ struct SnapshotRow {
 }
 
 pub(super) async fn run(arguments: &ListingArguments) -> anyhow::Result<u8> {
-    let source = listing::source(arguments)?;
+    let source = listing::source(arguments).await?;
     listing::print(&source, arguments.json, list).await
 }
 

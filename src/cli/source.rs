@@ -1,11 +1,13 @@
 //! The replicas that a command is about.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 
 use super::arguments::{ConfigArguments, SourceArguments};
 use super::forks;
+use crate::catalog;
 use crate::config::{self, Config, LoggingOptions};
 use crate::format::{Generation, Key};
 use crate::replicate::{DatabaseOptions, Sources};
@@ -24,16 +26,16 @@ pub(super) struct Source {
 
 impl Source {
     /// Finds out what the arguments name.
-    pub(super) fn find(arguments: &SourceArguments) -> anyhow::Result<Self> {
+    pub(super) async fn find(arguments: &SourceArguments) -> anyhow::Result<Self> {
         let SourceArguments { name, config, replica, fork } = arguments;
         let Some(text) = name.as_deref().filter(|text| !text.is_empty()) else {
             bail!("database path or replica URL required");
         };
         let source = Self::at(text, config, replica.as_deref())?;
-        Ok(match fork {
-            Some(fork) => source.fork(*fork),
-            None => source,
-        })
+        match fork {
+            Some(fork) => source.fork(*fork).await,
+            None => Ok(source),
+        }
     }
 
     /// What `text` names. `replica` leaves only the one with that name.
@@ -107,12 +109,26 @@ impl Source {
         })
     }
 
-    /// Goes on to a fork of each replica.
-    fn fork(mut self, fork: Generation) -> Self {
-        for (_, location) in &mut self.replicas {
-            *location = location.below(&Key::fork_root(fork));
+    /// Goes on to a fork of each replica that has it. One that cannot be asked may.
+    async fn fork(mut self, fork: Generation) -> anyhow::Result<Self> {
+        let (mut replicas, mut others) = (Vec::new(), BTreeSet::new());
+        for (name, location) in self.replicas {
+            let found = match Store::open(&location).await {
+                Ok(store) => catalog::forks(&store).await.ok(),
+                Err(_) => None,
+            };
+            match found {
+                Some(forks) if !forks.contains(&fork) => others.extend(forks),
+                _ => replicas.push((name, location.below(&Key::fork_root(fork)))),
+            }
         }
-        self
+        if replicas.is_empty() {
+            let others: Vec<String> = others.iter().map(Generation::to_string).collect();
+            let others = if others.is_empty() { "none".to_owned() } else { others.join(", ") };
+            bail!("there is no fork {fork}; forks that there are: {others}");
+        }
+        self.replicas = replicas;
+        Ok(self)
     }
 
     /// Says which forks there are.

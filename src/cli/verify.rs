@@ -28,7 +28,7 @@ struct VerifiedRow {
 pub(super) async fn run(arguments: &VerifyArguments) -> anyhow::Result<u8> {
     // Standard output is for what was asked for.
     logging::start_for_listing();
-    let sources = sources(arguments)?;
+    let sources = sources(arguments).await?;
     let mut rows = Vec::new();
     let mut failures = Vec::new();
     for source in &sources {
@@ -46,10 +46,10 @@ pub(super) async fn run(arguments: &VerifyArguments) -> anyhow::Result<u8> {
     conclude(&rows, failures, arguments)
 }
 
-fn sources(arguments: &VerifyArguments) -> anyhow::Result<Vec<Source>> {
+async fn sources(arguments: &VerifyArguments) -> anyhow::Result<Vec<Source>> {
     let named = &arguments.source;
     match (&named.name, named.fork) {
-        (Some(_), _) => Ok(vec![Source::find(named)?]),
+        (Some(_), _) => Ok(vec![Source::find(named).await?]),
         (None, None) => Source::all(&named.config, named.replica.as_deref()),
         (None, Some(_)) => bail!("-fork is about one database: name it, or the URL of its replica"),
     }

@@ -1,9 +1,15 @@
 use std::time::Duration;
 
+/// What nobody means who writes a number without a unit, but who takes it for seconds.
+const NANOSECONDS_MIN: u64 = 1_000_000;
+
 /// Reads a duration as Go writes it, `1h30m`, or as a number of nanoseconds. Days are ours: `7d`.
 pub(super) fn parse(text: &str) -> Result<Duration, String> {
     if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
         let nanoseconds = text.parse().map_err(|_| format!("{text} nanoseconds are too many"))?;
+        if (1..NANOSECONDS_MIN).contains(&nanoseconds) {
+            return Err(format!("{text} stands for nanoseconds; write its unit, as in {text}s"));
+        }
         return Ok(Duration::from_nanos(nanoseconds));
     }
     // The library knows more units than Go, `M` for a month among them.
@@ -37,6 +43,7 @@ mod tests {
             ("250us", 0.000_25),
             ("250µs", 0.000_25),
             ("1000000000", 1.0),
+            ("1000000", 0.001),
             ("7d", 604_800.0),
         ] {
             assert_eq!(parse(text), Ok(Duration::from_secs_f64(seconds)), "{text}");
@@ -45,9 +52,24 @@ mod tests {
 
     #[test]
     fn refuses_everything_else() {
-        for text in ["", "s", "1M", "1 h", "-1s", "1x", "1hour", "1y", "h1", "99999999999999999999"]
-        {
+        for text in [
+            "",
+            "s",
+            "1",
+            "86400",
+            "999999",
+            "1M",
+            "1 h",
+            "-1s",
+            "1x",
+            "1hour",
+            "1y",
+            "h1",
+            "99999999999999999999",
+        ] {
             assert!(parse(text).is_err(), "{text}");
         }
+        let refused = parse("86400").unwrap_err();
+        assert!(refused.contains("86400s"), "{refused}");
     }
 }

@@ -41,8 +41,9 @@ pub use progress::{Progress, Reporting};
 pub use stray::{Stray, Unlinked, are_rivals, strays};
 pub use temporary::TemporaryDirectory;
 
-use crate::format::{Generation, History, WalPos};
+use crate::format::{Generation, History, WalIndex, WalPos};
 use crate::provenance::Provenance;
+use crate::sqlite::is_open;
 use crate::store::ObjectStore;
 use crate::utc;
 use assemble::{Destination, Failure, assemble};
@@ -103,6 +104,11 @@ pub async fn restore_reporting<S: ObjectStore + 'static>(
         output::exists(path).with_context(|| format!("cannot look at {}", path.display()))?;
     if exists && options.replace {
         output::check_replaceable(path)?;
+        // That it can be claimed is what counts, once it is to be replaced. To learn this only
+        // after a restore of hours would be late.
+        if is_open(path).unwrap_or(false) {
+            return Err(output::in_use(path).into());
+        }
     } else if exists {
         return Err(RestoreError::OutputExists(path.clone()));
     }
@@ -250,12 +256,23 @@ impl Drop for StopOnDrop {
 fn log_plan<S>(replica: &Replica<S>, plan: &Plan, options: &RestoreOptions) {
     let Plan { generation, snapshot, segments } = plan;
     let path = options.output.display();
-    let (replica, index) = (&replica.name, snapshot.index);
+    let (replica, index) = (&replica.name, &snapshot.index);
     info!(replica, %generation, %index, %path, "restoring snapshot");
     if let (Some(first), Some(last)) = (segments.first(), segments.last()) {
         let (index_min, index_max) = (first.pos.index, last.pos.index);
         let segments = segments.len();
         info!(replica, %generation, %index_min, %index_max, segments, "restoring wal files");
+    }
+    let last = segments.last().map_or(*index, |last| last.pos.index);
+    if let Target::Index(wanted) = options.target
+        && last < wanted
+        && wanted != WalIndex::MAX
+    {
+        warn!(
+            replica, %generation, %wanted, %last,
+            "there is no WAL of that index, restoring up to the last one. Indexes are hexadecimal \
+             here, and decimal in lists"
+        );
     }
 }
 

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use anyhow::{Context, anyhow, ensure};
-use tracing::warn;
+use tracing::{info, warn};
 
 use crate::exclusive::{create_locked, rename_to_new};
 use crate::failpoint::Failpoint;
@@ -21,7 +21,10 @@ const MODE: u32 = 0o640;
 const MODE_PARTIAL: u32 = 0o600;
 
 /// What SQLite keeps beside a database, and would apply to whatever file has its name.
-const SIDE_FILES: [&str; 3] = ["-wal", "-shm", "-journal"];
+const SIDE_FILES: [&str; 3] = ["-wal", INDEX, "-journal"];
+
+/// Of the log. It has nothing in it that SQLite does not make anew.
+const INDEX: &str = "-shm";
 
 /// Whether there is anything under that name, even a link to nothing.
 pub(super) fn exists(path: &Path) -> io::Result<bool> {
@@ -39,6 +42,10 @@ pub(super) fn check_replaceable(path: &Path) -> anyhow::Result<()> {
     ensure!(!kind.is_symlink(), "{} is a link: name the file that it leads to", path.display());
     ensure!(kind.is_file(), "{} is not a file", path.display());
     Ok(())
+}
+
+pub(super) fn in_use(path: &Path) -> anyhow::Error {
+    anyhow!("cannot replace {}: it is in use, end what uses it first", path.display())
 }
 
 /// A database that is not complete yet, under a hidden name beside the one that it will get.
@@ -147,7 +154,7 @@ impl Output {
                 None
             }
             Err(ClaimError::Busy) => {
-                return Err(anyhow!("cannot replace {path}: it is in use, end what uses it first"));
+                return Err(in_use(&self.path));
             }
             Err(ClaimError::Other(error)) => {
                 return Err(error.context(format!("cannot replace {path}")));
@@ -227,8 +234,13 @@ fn set_aside_side_files(path: &Path) -> anyhow::Result<()> {
                 Ok(()) => break kept,
             }
         };
+        let (path, kept) = (side_file.display(), kept.display());
+        if suffix == INDEX {
+            info!(%path, %kept, "set aside a file of an earlier database");
+            continue;
+        }
         warn!(
-            path = %side_file.display(), kept = %kept.display(),
+            %path, %kept,
             "set aside a file of an earlier database, which SQLite would have applied to the \
              restored one"
         );

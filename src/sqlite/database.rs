@@ -7,18 +7,14 @@ use std::time::{Duration, Instant};
 
 use anyhow::bail;
 use rusqlite::ErrorCode;
-use rustix::process::{Flock, FlockOffsetType, FlockType, fcntl_getlk};
 
 use super::connection::{BUSY_TIMEOUT, CheckpointMode, Connection};
 use super::files::{Files, Naming};
 use super::fingerprint::Fingerprint;
+use super::shared_lock::is_shared_elsewhere;
 use super::{FileId, LogFile, LogState, LogView, OpenError, identity};
 use crate::failpoint::Failpoint;
 use crate::wal::{Checksum, PageSize};
-
-/// The bytes of the shared lock, as `os.h` of SQLite has them.
-const SHARED_FIRST: u64 = 0x4000_0002;
-const SHARED_SIZE: u64 = 510;
 
 /// How often it is looked how much of the log is committed, while that is being changed.
 const LOOKS_MAX: u32 = 100;
@@ -234,18 +230,9 @@ impl Database {
         Ok(identity(&self.file.metadata()?))
     }
 
-    /// Whether another process has the database open: each connection in WAL mode has a shared lock
-    /// on the file for as long as it lives (`pager_unlock` in pager.c).
+    /// Whether another process has the database open.
     pub fn is_open_elsewhere(&self) -> io::Result<bool> {
-        // Only asked for: a lock of ours would be in the way of others.
-        let lock = Flock {
-            start: SHARED_FIRST,
-            length: SHARED_SIZE,
-            pid: None,
-            typ: FlockType::WriteLock,
-            offset_type: FlockOffsetType::Set,
-        };
-        Ok(fcntl_getlk(&self.file, &lock)?.is_some())
+        is_shared_elsewhere(&self.file)
     }
 
     /// What the names of its files belong to by now.

@@ -11,7 +11,8 @@
 //! opened and closed freely.
 //!
 //! The exceptions are [`quick_check`] and [`integrity_check`], for a database that was just
-//! restored and is nobody's yet, and [`Claimed`], for one that is about to be replaced.
+//! restored and is nobody's yet, and [`Claimed`] and [`is_open`], for one that is about to be
+//! replaced.
 
 mod claimed;
 mod connection;
@@ -26,6 +27,7 @@ mod log_state;
 mod open_error;
 mod paths;
 mod readers;
+mod shared_lock;
 mod watches;
 
 pub use claimed::{ClaimError, Claimed};
@@ -40,4 +42,5 @@ pub use open_error::OpenError;
 pub use paths::{is_sidecar, sidecar, state_directory};
 pub use readers::{Reader, readers};
 pub use rusqlite::Error as SqliteError;
+pub use shared_lock::is_open;
 pub use watches::{Changes, Watches};

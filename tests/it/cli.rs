@@ -85,6 +85,16 @@ fn wrong_command_lines_are_errors_on_one_line() {
              (e.g. 2000-01-01T00:00:00Z)",
         ),
         (
+            &["restore", "-timestamp", "2026-01-01T00:00:00", "a"],
+            "invalid value '2026-01-01T00:00:00' for '--timestamp <TIME>': must specify in ISO 8601 \
+             format (e.g. 2000-01-01T00:00:00Z): its time zone is missing, as in Z or +01:00",
+        ),
+        (&["restore", "-parallelism", "0", "a"], "invalid value '0' for '--parallelism <N>': "),
+        (
+            &["restore", "-force", "-if-db-not-exists", "a"],
+            "the argument '--force' cannot be used ",
+        ),
+        (
             &["restore", "-generation", "xyz", "a"],
             "invalid value 'xyz' for '--generation <NAME>': ",
         ),
@@ -130,6 +140,14 @@ fn what_the_configuration_lacks_is_named() {
         (
             &["restore", "-config", "c.yml", "-if-replica-exists", "-replica", "x", "/no/db"],
             "replica \"x\" not found for database \"/no/db\"",
+        ),
+        (
+            &["wal", "-config", "c.yml", "-generation", "0123456789abcdef", "/no/db"],
+            "there are no WAL segments of a generation 0123456789abcdef: see `generations`",
+        ),
+        (
+            &["restore", "-config", "c.yml", "-fork", "0123456789abcdef", "/no/db"],
+            "there is no fork 0123456789abcdef; forks that there are: none",
         ),
     ] {
         assert_eq!(error(home.path(), arguments), expected);

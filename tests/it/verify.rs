@@ -431,6 +431,17 @@ fn a_database_that_is_in_use_is_not_replaced() {
     assert!(count(&database, "old").is_err());
 }
 
+/// It was said only once all was restored.
+#[test]
+fn that_a_database_is_in_use_is_said_before_anything_is_read() {
+    let (home, _, database) = old_database();
+    let _connection = open(&database);
+    let empty = home.path().join("empty");
+    let verdict = restore_over(&empty, &database, &["-force"]);
+    assert_eq!(verdict.status, 1);
+    assert!(verdict.stderr.contains("it is in use"), "{}", verdict.stderr);
+}
+
 #[test]
 fn what_is_no_database_is_replaced_and_its_log_kept() {
     for content in [&b""[..], &[b'?'; 5000]] {
