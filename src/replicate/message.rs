@@ -74,8 +74,9 @@ impl Report {
 /// What a replica that wants a snapshot gets.
 #[derive(Debug)]
 pub(super) enum Grant {
-    /// One to be stored in the replica.
-    Snapshot(Box<Snapshot>),
+    /// One to be stored in the replica, whose newest object was that, as far as the tail knows: for
+    /// one that holds something else it was not decided.
+    Snapshot { snapshot: Box<Snapshot>, tip: Option<Tip> },
     /// One to be stored in a fork, because the database does not continue what the replica holds.
     Fork(Box<Snapshot>),
     /// None: the database goes on where the replica ends.

@@ -1,5 +1,6 @@
 //! One replica: sends what is staged for it, in order, and keeps its history in bounds.
 
+mod asked;
 mod before;
 mod company;
 mod conditions;
@@ -30,6 +31,7 @@ use super::staging::Staging;
 use super::tip::Tip;
 use crate::format::{Generation, Link};
 use crate::store::Connections;
+use asked::{Asked, is_outdated};
 use before::Before;
 use company::Company;
 use counted_store::CountedStore;
@@ -91,15 +93,6 @@ struct Connected {
     /// Between looks at what is staged that failed.
     staging_pause: Backoff,
     maintenance: Maintenance,
-}
-
-/// Which snapshot a replica asked for.
-#[derive(Clone, Copy, Debug)]
-enum Asked {
-    /// One to begin with, of whatever generation.
-    First,
-    /// Another one of a generation that it holds.
-    Another(Generation),
 }
 
 impl Replica {
@@ -285,7 +278,7 @@ impl Connected {
     fn decline_snapshots(&mut self) {
         while let Ok(grant) = self.grants.try_recv() {
             self.asked = None;
-            if let Grant::Snapshot(snapshot) | Grant::Fork(snapshot) = grant {
+            if let Grant::Snapshot { snapshot, .. } | Grant::Fork(snapshot) = grant {
                 self.snapshot_failed(snapshot.seal.generation, NotTaken);
             }
         }
@@ -300,7 +293,7 @@ impl Connected {
             metrics.set_oldest_unreplicated(Some(since));
             let newest = self.probe_newest().await;
             self.recognize(newest);
-            self.asked = Some(Asked::First);
+            self.asked = Some(Asked::First(newest));
             self.replica.report(Report::WantsSnapshot(newest.map(Box::new)));
         }
     }
@@ -337,10 +330,14 @@ impl Connected {
 
     async fn take(&mut self, grant: Grant) {
         match grant {
-            Grant::Snapshot(snapshot) if self.holds(snapshot.seal.generation) => {
+            Grant::Snapshot { snapshot, .. } if self.holds(snapshot.seal.generation) => {
                 self.store_unless_stopping(*snapshot).await;
             }
-            Grant::Snapshot(snapshot) => self.store_snapshot(*snapshot).await,
+            // What was asked for since is still to come.
+            Grant::Snapshot { snapshot, tip } if is_outdated(self.asked, tip) => {
+                self.snapshot_failed(snapshot.seal.generation, NotTaken);
+            }
+            Grant::Snapshot { snapshot, .. } => self.store_snapshot(*snapshot).await,
             Grant::Fork(snapshot) => {
                 let generation = snapshot.seal.generation;
                 if let Err(error) = self.replica.staging.note_fork(generation) {

@@ -79,7 +79,7 @@ impl Tail {
             }
             let grant = match request.destination {
                 Some(Destination::Fork) => Grant::Fork(Box::new(snapshot.clone())),
-                _ => Grant::Snapshot(Box::new(snapshot.clone())),
+                _ => Grant::Snapshot { snapshot: Box::new(snapshot.clone()), tip: request.tip() },
             };
             // Its replica has ended if this fails, and so will we.
             let _ = slot.grants.send(grant);

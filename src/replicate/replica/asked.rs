@@ -1,0 +1,41 @@
+use crate::format::Generation;
+use crate::replicate::tip::Tip;
+
+/// Which snapshot a replica asked for.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Asked {
+    /// One to begin with, of whatever generation, in a replica whose newest object is that.
+    First(Option<Tip>),
+    /// Another one of a generation that it holds.
+    Another(Generation),
+}
+
+/// Whether the tail had not heard yet what a replica found when it asked, and granted a snapshot
+/// for another reason: what was found may be just what that must not hide.
+pub(super) fn is_outdated(asked: Option<Asked>, granted_for: Option<Tip>) -> bool {
+    matches!(asked, Some(Asked::First(found)) if found != granted_for)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::format::{Key, WalIndex};
+
+    #[test]
+    fn what_was_granted_without_a_look_is_not_stored_over_what_was_found() {
+        let generation = Generation::from_bits(7);
+        let key = Key::Snapshot { generation, index: WalIndex::default() };
+        let found = Some(Tip { key, seal: None });
+        for (asked, granted_for, expected) in [
+            (Some(Asked::First(found)), found, false),
+            (Some(Asked::First(found)), None, true),
+            (Some(Asked::First(None)), None, false),
+            (Some(Asked::First(None)), found, true),
+            // On its behalf: it has what was sent to it, as far as anybody knows.
+            (None, None, false),
+            (Some(Asked::Another(generation)), None, false),
+        ] {
+            assert_eq!(is_outdated(asked, granted_for), expected, "{asked:?} {granted_for:?}");
+        }
+    }
+}
