@@ -269,7 +269,7 @@ impl Tail {
             db = %self.path().display(),
             "the database's -wal or -shm file was removed or replaced while it was in use: it is \
              compared with its replicas now. If an application still has the database open, \
-             restart it: what it commits is lost with the file that was removed"
+             restart it: what it commits may be lost with the file that was removed"
         );
         self.release();
     }

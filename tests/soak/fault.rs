@@ -30,6 +30,7 @@ pub(crate) enum Fault {
     LastClose,
     RollBack,
     Replace,
+    Restore,
     Failpoint,
     Disk,
     PowerLoss,
@@ -42,7 +43,7 @@ pub(crate) enum Fault {
 
 impl Fault {
     /// Those that are to happen more often are here more often.
-    const CHOICE: [Self; 27] = [
+    const CHOICE: [Self; 28] = [
         Self::KillDaemon,
         Self::KillDaemon,
         Self::KillDaemon,
@@ -58,6 +59,7 @@ impl Fault {
         Self::LastClose,
         Self::RollBack,
         Self::Replace,
+        Self::Restore,
         Self::Failpoint,
         Self::Failpoint,
         Self::Disk,
@@ -94,6 +96,7 @@ impl Fault {
             Self::LastClose => "last-close",
             Self::RollBack => "roll-back",
             Self::Replace => "replace",
+            Self::Restore => "restore",
             Self::Failpoint => "failpoint",
             Self::Disk => "disk",
             Self::PowerLoss => "power-loss",
@@ -155,6 +158,7 @@ impl Case {
             Fault::LastClose => self.last_close(),
             Fault::RollBack => self.roll_back(),
             Fault::Replace => self.replace(),
+            Fault::Restore => self.restore_in_place(),
             Fault::Failpoint => self.die_at_failpoint(),
             Fault::Disk => self.disk(),
             Fault::PowerLoss => self.lose_power(),

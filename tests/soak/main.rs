@@ -23,6 +23,7 @@ mod process;
 mod proofs;
 mod reader;
 mod record;
+mod restoration;
 mod rival;
 #[path = "../rogue/mod.rs"]
 mod rogue;
