@@ -70,6 +70,8 @@ pub(super) struct Tail {
     identity: String,
     /// When it was last seen that there is no file. That was said.
     absent: Option<Instant>,
+    /// The log was removed or replaced while we had it open.
+    log_lost: bool,
     /// The database could be opened once, and what an earlier process left was taken up.
     opened: bool,
     /// The system tells us of changes.
@@ -112,6 +114,7 @@ impl Tail {
             told: false,
             rested: false,
             absent: None,
+            log_lost: false,
             opened: false,
             failing: None,
             stopping: None,
@@ -197,9 +200,14 @@ impl Tail {
                     self.end_lineage();
                     self.database = None;
                 }
-                Naming::LogLost => self.lose_log(),
+                Naming::IndexLost => self.lose_log(),
+                Naming::LogLost => {
+                    self.lose_log();
+                    self.log_lost = true;
+                }
             }
         }
+        self.expect_old_log_closed()?;
         let context = || format!("open database {}", self.options.path.display());
         match Database::open(&self.options.path, self.file.upgrade()) {
             Ok(None) => return Ok(self.wait_for_file(now)),
@@ -261,17 +269,6 @@ impl Tail {
         if error.downcast_ref::<SqliteError>().is_some() {
             self.release();
         }
-    }
-
-    /// What we hold is a log that nobody writes to any more: the one that goes on is another.
-    fn lose_log(&mut self) {
-        warn!(
-            db = %self.path().display(),
-            "the database's -wal or -shm file was removed or replaced while it was in use: it is \
-             compared with its replicas now. If an application still has the database open, \
-             restart it: what it commits may be lost with the file that was removed"
-        );
-        self.release();
     }
 
     fn release(&mut self) {

@@ -11,7 +11,7 @@ use rusqlite::ErrorCode;
 use super::connection::{BUSY_TIMEOUT, CheckpointMode, Connection};
 use super::files::{Files, Naming};
 use super::fingerprint::Fingerprint;
-use super::shared_lock::is_shared_elsewhere;
+use super::shared_lock::{is_index_lost, is_shared_elsewhere};
 use super::{FileId, LogFile, LogState, LogView, OpenError, identity};
 use crate::failpoint::Failpoint;
 use crate::wal::{Checksum, PageSize};
@@ -81,6 +81,9 @@ impl Database {
             Some(held) if FileId::of(&held.metadata()?) == FileId::of(&metadata) => held,
             _ => Arc::new(File::open(path)?),
         };
+        if is_index_lost(&file, path)? {
+            return Err(OpenError::LogLost);
+        }
         // These questions need the schema, which a connection keeps: not ours that stays.
         let writer = Connection::open(path, BUSY_TIMEOUT)?;
         if writer.is_read_only()? {

@@ -24,8 +24,11 @@ pub enum Naming {
     Same,
     /// The database was replaced by another file, or removed.
     DatabaseLost,
-    /// The log or its index was. Both stay while anybody has the database open: then they were
-    /// removed by something else than SQLite, or by somebody who did not see our locks.
+    /// The index of the log was, perhaps with the log. Both stay while anybody has the database
+    /// open: they were removed by something else than SQLite, or by somebody who did not see our
+    /// locks.
+    IndexLost,
+    /// The log was, and not its index.
     LogLost,
 }
 
@@ -51,7 +54,9 @@ impl Files {
     pub(super) fn naming(&self) -> io::Result<Naming> {
         Ok(if id(&self.path)? != Some(self.database) {
             Naming::DatabaseLost
-        } else if id(&self.log)? != self.log_id || id(&self.index)? != self.index_id {
+        } else if id(&self.index)? != self.index_id {
+            Naming::IndexLost
+        } else if id(&self.log)? != self.log_id {
             Naming::LogLost
         } else {
             Naming::Same
@@ -66,7 +71,9 @@ impl Files {
             Naming::DatabaseLost => {
                 Err(io::Error::other("the database file was replaced or removed"))
             }
-            Naming::LogLost => Err(io::Error::other("the log was replaced or removed")),
+            Naming::IndexLost | Naming::LogLost => {
+                Err(io::Error::other("the log was replaced or removed"))
+            }
         }
     }
 }

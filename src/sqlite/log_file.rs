@@ -135,6 +135,11 @@ impl LogFile {
         }
         let last = self.frame_header(committed - self.header.page_size.frame_bytes())?;
         let Some(last) = last.filter(|last| last.salt == self.header.salt) else {
+            if self.has_its_header()? {
+                return Err(io::Error::other(
+                    "the log lacks what is committed: it is not the one that the application has",
+                ));
+            }
             // The log was restarted since its header was read.
             return Ok(nothing);
         };
@@ -142,6 +147,17 @@ impl LogFile {
             return Err(io::Error::other("the last committed frame of the log was altered"));
         }
         Ok(LogView { end: committed, checksum: last.checksum, pages: last.commit, more })
+    }
+
+    /// Whether it was not restarted or emptied since its header was read. The first frame of a log
+    /// is written after its header, and committed after that.
+    fn has_its_header(&self) -> io::Result<bool> {
+        let mut bytes = [0; WalHeader::SIZE];
+        match self.file.read_exact_at(&mut bytes, 0) {
+            Ok(()) => Ok(WalHeader::parse(&bytes).is_ok_and(|header| header == self.header)),
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     /// Brings all that was written to the disk.

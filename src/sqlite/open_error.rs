@@ -9,6 +9,8 @@ use rustix::io::Errno;
 pub enum OpenError {
     /// Somebody has locked it. That may pass.
     Locked,
+    /// Who has it open has a log, or the index of it, that was removed or replaced.
+    LogLost,
     /// Trying again will not help: what it is, and what to do about it.
     Unusable(String),
     Io(io::Error),
@@ -33,6 +35,11 @@ impl fmt::Display for OpenError {
             Self::Locked => f.write_str(
                 "the database is locked by another process: is it in exclusive locking mode, or in \
                  a long transaction? Replication needs `PRAGMA locking_mode = normal`",
+            ),
+            Self::LogLost => f.write_str(
+                "the -wal or -shm file of the database was removed or replaced while an application \
+                 has it open, which goes on with the old one: end the application, so that SQLite \
+                 brings what was committed into the database file",
             ),
             Self::Unusable(reason) => f.write_str(reason),
             Self::Io(error) => write!(f, "{error}"),

@@ -10,10 +10,11 @@ pub(super) enum Asked {
     Another(Generation),
 }
 
-/// Whether the tail had not heard yet what a replica found when it asked, and granted a snapshot
-/// for another reason: what was found may be just what that must not hide.
+/// Whether a snapshot was granted without what the replica holds by now: the tail had not heard yet
+/// what it found when it asked, or asked on its behalf while it did something else. What it holds
+/// may be just what the snapshot must not hide.
 pub(super) fn is_outdated(asked: Option<Asked>, granted_for: Option<Tip>) -> bool {
-    matches!(asked, Some(Asked::First(found)) if found != granted_for)
+    !matches!(asked, Some(Asked::First(found)) if found == granted_for)
 }
 
 #[cfg(test)]
@@ -31,9 +32,9 @@ mod tests {
             (Some(Asked::First(found)), None, true),
             (Some(Asked::First(None)), None, false),
             (Some(Asked::First(None)), found, true),
-            // On its behalf: it has what was sent to it, as far as anybody knows.
-            (None, None, false),
-            (Some(Asked::Another(generation)), None, false),
+            // On its behalf.
+            (None, None, true),
+            (Some(Asked::Another(generation)), None, true),
         ] {
             assert_eq!(is_outdated(asked, granted_for), expected, "{asked:?} {granted_for:?}");
         }
