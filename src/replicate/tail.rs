@@ -70,8 +70,8 @@ pub(super) struct Tail {
     identity: String,
     /// When it was last seen that there is no file. That was said.
     absent: Option<Instant>,
-    /// The log was removed or replaced while we had it open.
-    log_lost: bool,
+    /// What the names of its files belonged to when we had to close it last.
+    naming: Naming,
     /// The database could be opened once, and what an earlier process left was taken up.
     opened: bool,
     /// The system tells us of changes.
@@ -114,7 +114,7 @@ impl Tail {
             told: false,
             rested: false,
             absent: None,
-            log_lost: false,
+            naming: Naming::Same,
             opened: false,
             failing: None,
             stopping: None,
@@ -188,7 +188,8 @@ impl Tail {
     /// Makes sure that the database is open, and is still the one under that name.
     fn open(&mut self, now: Instant) -> anyhow::Result<bool> {
         if let Some(database) = &mut self.database {
-            match database.naming()? {
+            let naming = database.naming()?;
+            match naming {
                 Naming::Same if !database.was_overwritten()? => return Ok(true),
                 Naming::Same => {
                     self.estrange();
@@ -200,12 +201,9 @@ impl Tail {
                     self.end_lineage();
                     self.database = None;
                 }
-                Naming::IndexLost => self.lose_log(),
-                Naming::LogLost => {
-                    self.lose_log();
-                    self.log_lost = true;
-                }
+                Naming::IndexLost | Naming::LogLost => self.lose_log(),
             }
+            self.naming = naming;
         }
         self.expect_old_log_closed()?;
         let context = || format!("open database {}", self.options.path.display());

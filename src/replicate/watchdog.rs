@@ -41,6 +41,8 @@ struct Watched {
     since: SystemTime,
     /// Since when there has been no database file.
     absent_since: Option<SystemTime>,
+    /// Since when there has been no log of a database that was followed, which has one.
+    bare_since: Option<SystemTime>,
 }
 
 /// When the files of a database were written to last, as far as they are there.
@@ -63,6 +65,7 @@ impl Watchdog {
             health: Health::Good,
             since: SystemTime::now(),
             absent_since: None,
+            bare_since: None,
         };
         let watched = database.replicas.iter().map(watched).collect();
         self.locked().insert(database.path.clone(), watched);
@@ -128,7 +131,9 @@ impl Times {
 impl Written {
     fn of(database: &Path) -> Self {
         let modified = |path: &Path| std::fs::metadata(path).and_then(|file| file.modified());
-        let (file, log) = (modified(database), modified(&sidecar(database, "-wal")));
+        // Of a link, SQLite keeps the log beside what the link leads to.
+        let target = database.canonicalize().unwrap_or_else(|_| database.to_owned());
+        let (file, log) = (modified(database), modified(&sidecar(&target, "-wal")));
         let absent = file.as_ref().is_err_and(|error| error.kind() == ErrorKind::NotFound);
         Self { database: file.ok(), log: log.ok(), absent }
     }
@@ -138,9 +143,12 @@ impl Watched {
     fn look(&mut self, written: Written, now: SystemTime) {
         let age = |since: SystemTime| now.duration_since(since).unwrap_or_default();
         self.absent_since = written.absent.then(|| self.absent_since.unwrap_or(now));
+        let followed = self.database_metrics.looked_at().is_some();
+        let bare = followed && written.database.is_some() && written.log.is_none();
+        self.bare_since = bare.then(|| self.bare_since.unwrap_or(now));
         let signs = Signs {
             unacknowledged: self.metrics.oldest_unreplicated().map(age),
-            unseen: self.unseen_since(written).map(age),
+            unseen: self.unseen_since(written).or(self.bare_since).map(age),
             absent: self.absent_since.map(age),
             ..self.metrics.signs()
         };

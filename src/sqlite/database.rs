@@ -81,7 +81,8 @@ impl Database {
             Some(held) if FileId::of(&held.metadata()?) == FileId::of(&metadata) => held,
             _ => Arc::new(File::open(path)?),
         };
-        if is_index_lost(&file, path)? {
+        // Where it cannot be asked, SQLite says what is wrong.
+        if is_index_lost(&file, path).unwrap_or(false) {
             return Err(OpenError::LogLost);
         }
         // These questions need the schema, which a connection keeps: not ours that stays.

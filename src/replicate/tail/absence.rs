@@ -6,7 +6,7 @@ use anyhow::Context;
 use tracing::{info, warn};
 
 use super::{Standing, Tail};
-use crate::sqlite::{OpenError, is_open};
+use crate::sqlite::{Naming, OpenError, is_open};
 
 /// How long a database may be locked by others before replication gives up at its start.
 const LOCKED_MAX: Duration = Duration::from_secs(15);
@@ -49,11 +49,11 @@ impl Tail {
     /// If there were a connection of ours, that would not be the last one to close it, and SQLite
     /// would not bring what was committed to it into the database file.
     pub(super) fn expect_old_log_closed(&mut self) -> anyhow::Result<()> {
-        if self.log_lost && is_open(self.path())? {
+        if self.naming == Naming::LogLost && is_open(self.path())? {
             let context = format!("open database {}", self.path().display());
             return Err(OpenError::LogLost).context(context);
         }
-        self.log_lost = false;
+        self.naming = Naming::Same;
         Ok(())
     }
 
