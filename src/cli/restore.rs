@@ -45,6 +45,10 @@ pub(super) async fn run(arguments: &RestoreArguments) -> anyhow::Result<u8> {
         None => restore(stores, &options).await,
     };
     source.mention_forks().await;
+    if matches!(outcome, Err(RestoreError::NoBackup)) {
+        // A start script would go on with an empty database.
+        source.expect_no_later_format().await?;
+    }
     match outcome {
         Ok(_) => Ok(DONE),
         Err(RestoreError::NoBackup) if arguments.if_replica_exists => {

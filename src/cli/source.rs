@@ -11,7 +11,10 @@ use crate::catalog;
 use crate::config::{self, Config, LoggingOptions};
 use crate::format::{Generation, Key};
 use crate::replicate::{DatabaseOptions, Sources};
-use crate::store::{Location, Retrying, Store};
+use crate::store::{Location, ObjectStore, Retrying, Store};
+
+/// Where Litestream 0.5 keeps its objects, by their levels.
+const LATER_FORMAT: &str = "ltx/";
 
 /// A database or a replica, as it was named on the command line.
 pub(super) struct Source {
@@ -138,6 +141,20 @@ impl Source {
                 forks::mention(name, &store).await;
             }
         }
+    }
+
+    /// Fails if a replica that seems empty holds what Litestream 0.5 keeps there, in a format that
+    /// is not read here.
+    pub(super) async fn expect_no_later_format(&self) -> anyhow::Result<()> {
+        for (name, store) in self.stores().await? {
+            if !store.list_directories(LATER_FORMAT).await?.is_empty() {
+                bail!(
+                    "replica {name:?} holds a backup of Litestream 0.5, in {LATER_FORMAT}, which \
+                     cannot be read here: restore it with Litestream 0.5"
+                );
+            }
+        }
+        Ok(())
     }
 
     /// Opens all replicas, to be read with patience.

@@ -43,6 +43,11 @@ struct Watched {
     absent_since: Option<SystemTime>,
     /// Since when there has been no log of a database that was followed, which has one.
     bare_since: Option<SystemTime>,
+    /// When it was looked at last, and how many attempts had failed by then.
+    looked_at: Option<SystemTime>,
+    errors: u64,
+    /// Since when there is something that was not looked at.
+    unseen_since: Option<SystemTime>,
 }
 
 /// When the files of a database were written to last, as far as they are there.
@@ -66,6 +71,9 @@ impl Watchdog {
             since: SystemTime::now(),
             absent_since: None,
             bare_since: None,
+            looked_at: None,
+            errors: database_metrics.sync_error_count.get(),
+            unseen_since: None,
         };
         let watched = database.replicas.iter().map(watched).collect();
         self.locked().insert(database.path.clone(), watched);
@@ -162,11 +170,21 @@ impl Watched {
 
     /// Since when there is something that was not looked at. A database that never was may be in no
     /// state to be replicated.
-    fn unseen_since(&self, Written { database, log, .. }: Written) -> Option<SystemTime> {
-        match self.database_metrics.looked_at() {
+    ///
+    /// While every attempt fails, what is written later is no reason to wait longer.
+    fn unseen_since(&mut self, Written { database, log, .. }: Written) -> Option<SystemTime> {
+        let looked_at = self.database_metrics.looked_at();
+        let errors = self.database_metrics.sync_error_count.get();
+        if looked_at != self.looked_at {
+            (self.looked_at, self.errors) = (looked_at, errors);
+        }
+        let found = match looked_at {
             Some(looked_at) => log.filter(|written| looked_at < *written),
             None => log.or(database).map(|written| written.max(self.since)),
-        }
+        };
+        let before = self.unseen_since.filter(|_| self.errors < errors);
+        self.unseen_since = found.map(|found| before.map_or(found, |before| before.min(found)));
+        self.unseen_since
     }
 
     fn say(&self, health: Health, reason: &str, behind: Option<Duration>) {

@@ -1,8 +1,10 @@
 //! What is said while something is wrong, and for how long.
 
 use std::fs;
+use std::thread;
+use std::time::Duration;
 
-use crate::support::{Site, exchange, open};
+use crate::support::{Background, Site, exchange, insert, open};
 
 /// The store could not be reached, and nobody knew until the database was needed.
 #[test]
@@ -54,6 +56,25 @@ fn a_database_whose_directory_is_not_there_is_warned_of() {
     open(&database).execute_batch("CREATE TABLE t (x)").unwrap();
     daemon.wait_for("snapshot written");
     daemon.stop();
+}
+
+/// Each commit began the time anew, and the replica was good for as long as somebody wrote.
+#[test]
+fn a_database_that_is_not_captured_is_late_though_it_is_written_to() {
+    let site = Site::new();
+    site.write(1, 20);
+    let mut daemon = site.replicate();
+    daemon.wait_for("snapshot written");
+    fs::remove_dir_all(site.state()).unwrap();
+    let path = site.database();
+    let writer = Background::start(move |number| {
+        insert(&open(&path), u32::try_from(number).unwrap());
+        thread::sleep(Duration::from_millis(200));
+    });
+    daemon.wait_for("replica is late");
+    writer.finish();
+    assert!(daemon.says("the database is not captured"), "{}", daemon.log());
+    daemon.kill();
 }
 
 /// Nothing had been captured yet, and so nothing was missed.

@@ -179,3 +179,16 @@ fn a_replica_that_is_a_file_is_refused() {
     check_replicate(&site, &["replica file of ", "app.db", "Not a directory"]);
     assert_eq!(fs::read_to_string(site.replica()).unwrap(), "mine");
 }
+
+/// It was taken for an empty replica, and a start script went on with a new database.
+#[test]
+fn a_backup_of_litestream_0_5_is_not_taken_for_none() {
+    let site = Site::new();
+    let level = site.replica().join("ltx/0");
+    fs::create_dir_all(&level).unwrap();
+    fs::write(level.join("0000000000000001-0000000000000001.ltx"), "of another format").unwrap();
+    let url = format!("file://{}", site.replica().display());
+    for arguments in [&[url.as_str()][..], &["-if-replica-exists", &url]] {
+        check_restore(&site, arguments, &["Litestream 0.5", "cannot be read here"]);
+    }
+}
