@@ -1,3 +1,5 @@
+mod earlier;
+mod resumption;
 mod segment;
 
 use std::io;
@@ -15,7 +17,8 @@ use super::staging::Staging;
 use super::state_directory::StateDirectory;
 use crate::format::{Content, LogPlace, Seal, WalIndex, WalPos};
 use crate::sqlite::{Database, LogState};
-use crate::wal::{Checksum, PageSize, Salt, WalHeader};
+use crate::wal::{Checksum, Salt, WalHeader};
+use earlier::EarlierPages;
 pub(super) use segment::{Cut, Look};
 
 /// The capture of one generation: reads the log of a database and cuts it into segments.
@@ -36,6 +39,8 @@ pub(super) struct Capture {
     held_end: Option<(Salt, u64)>,
     /// Nothing of the log up to the cursor is missing in the database file.
     drained: bool,
+    /// What is in the database file if the log up to the cursor was never copied into it.
+    earlier: EarlierPages,
     /// The page table may be ahead of the cursor: a cut of the log with that salt was begun and not
     /// finished. What it saw is seen again only there.
     ahead: Option<Salt>,
@@ -79,6 +84,7 @@ impl Capture {
             held: true,
             held_end: log_end,
             drained: false,
+            earlier: EarlierPages::default(),
             ahead: None,
             altered: None,
             evidence: Evidence::Seen,
@@ -87,54 +93,6 @@ impl Capture {
             boot: boot(),
             cancellation: Cancellation::default(),
         }
-    }
-
-    /// Takes up the generation that an earlier process left. `None` if there is none.
-    ///
-    /// `staged` is what waits for each replica. What cannot be trusted is removed: segments that
-    /// were cut but not counted, and after a power loss all of them.
-    pub(super) fn resume(
-        state: &StateDirectory,
-        page_size: PageSize,
-        file: String,
-        staged: &[Staging],
-    ) -> anyhow::Result<Option<Self>> {
-        let (saved, boot) = (Saved::load(&state.cursor())?, boot());
-        for staging in staged {
-            discard_doubtful(staging, saved.as_ref(), &boot)?;
-        }
-        let Some(Saved { mut cursor, boot: written, file: before, .. }) = saved else {
-            return Ok(None);
-        };
-        if before != file || written != boot {
-            // A loss of power may have taken it back, and so may a restore.
-            cursor.marks = Marks::default();
-        }
-        if cursor.page_size != page_size {
-            return Ok(None);
-        }
-        let table = PageTable::open(&state.pages(), cursor.generation, page_size, cursor.pages)?;
-        let Some(pages) = table else { return Ok(None) };
-        let ahead = pages.digest() != cursor.digest;
-        let was_cutting = state.partial_segment().exists();
-        if ahead && (written != boot || !was_cutting) {
-            // What the table saw may be lost, and would not be seen again; or it is damaged.
-            return Ok(None);
-        }
-        Ok(Some(Self {
-            cursor,
-            pages,
-            held: false,
-            held_end: None,
-            drained: false,
-            ahead: ahead.then_some(UNKNOWN),
-            altered: None,
-            evidence: Evidence::Hearsay,
-            idle: None,
-            file,
-            boot,
-            cancellation: Cancellation::default(),
-        }))
     }
 
     /// Cuts segments until that is cancelled. One that is being cut then is not finished.
@@ -165,13 +123,22 @@ impl Capture {
         &self.cursor
     }
 
+    pub(super) fn is_held(&self) -> bool {
+        self.held
+    }
+
     pub(super) fn is_drained(&self) -> bool {
         self.drained
     }
 
     /// Pages of the log that may be missing in the database file.
     pub(super) fn undrained_pages(&self) -> u64 {
-        if self.drained { 0 } else { self.log_read().1 / self.cursor.page_size.frame_bytes() }
+        self.undrained_bytes() / self.cursor.page_size.frame_bytes()
+    }
+
+    /// How far, from its start, the log was read that may be missing there.
+    pub(super) fn undrained_bytes(&self) -> u64 {
+        if self.drained { 0 } else { self.log_read().1 }
     }
 
     /// How far which log was read: its index, and bytes from its start.
@@ -202,6 +169,7 @@ impl Capture {
     pub(super) fn drained(&mut self) {
         self.advanced();
         self.drained = true;
+        self.earlier.clear();
     }
 
     /// Whether the table of pages is that of the cursor, and what comes next may be anything.
@@ -221,6 +189,23 @@ impl Capture {
     /// That is certain, but not sure to be noticed.
     pub(super) fn was_overwritten(&self, first: &[u8]) -> bool {
         Marks::of(first).is_before(self.cursor.marks)
+    }
+
+    /// Whether the log was lost before all of it was in the database file: some page there is what
+    /// it was before it was captured from the log. `read` reads a page of what is there now.
+    pub(super) fn has_gone_back(
+        &mut self,
+        pages: u32,
+        read: impl Fn(u32, &mut [u8]) -> io::Result<()>,
+    ) -> io::Result<bool> {
+        let mut content = vec![0; self.cursor.page_size.bytes()];
+        for (page, before) in self.earlier.iter().filter(|&(page, _)| page <= pages) {
+            read(page, &mut content)?;
+            if self.pages.was(page, before, &content)? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Which of the pages from `first` on are not what the replicas have.
@@ -341,18 +326,6 @@ impl Capture {
         self.pages.sync()?;
         self.save(state, Durability::Power, true)
     }
-}
-
-/// Removes segments that were cut and not counted, and those that a loss of power may have damaged:
-/// whatever was staged since the last clean stop, or since nobody knows when.
-fn discard_doubtful(staging: &Staging, saved: Option<&Saved>, boot: &str) -> io::Result<()> {
-    let Some(Saved { cursor, boot: written, clean, .. }) = saved else {
-        return staging.discard_all_but(None);
-    };
-    if written != boot {
-        staging.discard_all_but(Some(cursor.generation).filter(|_| *clean))?;
-    }
-    staging.discard_from(cursor.generation, cursor.pos)
 }
 
 fn seal_at(cursor: &Cursor, start: WalPos) -> Seal {

@@ -38,6 +38,11 @@ impl Lineage {
             return Ok(());
         }
         self.generations.push(generation);
+        self.store()
+    }
+
+    /// Writes it anew: what was there was lost.
+    pub(super) fn store(&self) -> io::Result<()> {
         let mut text = String::new();
         for generation in &self.generations {
             let _ = writeln!(text, "{generation}");

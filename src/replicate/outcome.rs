@@ -38,6 +38,13 @@ enum Missing {
     Rest(String),
     /// What there is to be captured could not be seen.
     Unseen(String),
+    /// It was not captured, for a reason that has nothing to do with the replica.
+    Interrupted {
+        replica: String,
+        reason: String,
+    },
+    /// It is not known what the replica has.
+    Unreached(String),
     /// Nobody follows it, for that reason.
     Everything(String),
 }
@@ -52,7 +59,13 @@ pub(super) enum Uncaptured {
 }
 
 impl Unreplicated {
-    pub(super) fn of(database: &Path, slot: &Slot, uncaptured: Uncaptured) -> Option<Self> {
+    /// `interruption` is why nothing more could be captured, if that is so.
+    pub(super) fn of(
+        database: &Path,
+        slot: &Slot,
+        uncaptured: Uncaptured,
+        interruption: Option<&str>,
+    ) -> Option<Self> {
         let staged = slot.staging.all().unwrap_or_default();
         let replica = slot.name.clone();
         let what = match staged.iter().map(|staged| staged.since).min() {
@@ -65,7 +78,11 @@ impl Unreplicated {
                 bytes: staged.iter().map(|staged| staged.bytes).sum(),
                 since,
             },
+            None if let Some(reason) = interruption => {
+                Missing::Interrupted { replica, reason: reason.to_owned() }
+            }
             None if uncaptured == Uncaptured::Unknown => Missing::Unseen(replica),
+            None if slot.standing == Standing::Unknown => Missing::Unreached(replica),
             None if uncaptured == Uncaptured::Nothing && slot.standing == Standing::Inside => {
                 return None;
             }
@@ -106,6 +123,16 @@ impl fmt::Display for Unreplicated {
                 f,
                 "{database} could not be read at the end: what was committed last may not be on \
                  replica {replica}; it is in the database and sent once that can be read again"
+            ),
+            Missing::Interrupted { replica, reason } => write!(
+                f,
+                "{database} could not be captured to its end: {reason}; what was committed last \
+                 may not be on replica {replica}, and is sent once that is mended"
+            ),
+            Missing::Unreached(replica) => write!(
+                f,
+                "replica {replica} of {database} could not be reached: it is not known whether \
+                 it has everything"
             ),
             Missing::Everything(reason) => write!(f, "{database} is not replicated: {reason}"),
         }

@@ -104,19 +104,21 @@ impl PageTable {
         self.flush()
     }
 
-    /// Takes note of a page that was written.
-    pub fn update(&mut self, page: u32, content: &[u8]) -> io::Result<()> {
+    /// Takes note of a page that was written, and says what it was before, if there was one.
+    pub fn update(&mut self, page: u32, content: &[u8]) -> io::Result<Option<PageDigest>> {
         self.set(page, PageDigest::of(self.generation, page, content))
     }
 
-    /// Takes note of a page that was written, and has that digest.
-    pub fn set(&mut self, page: u32, entry: PageDigest) -> io::Result<()> {
+    /// The same of a page that has that digest.
+    pub fn set(&mut self, page: u32, entry: PageDigest) -> io::Result<Option<PageDigest>> {
         self.extend(page - 1)?;
-        if page <= self.pages {
-            self.digest = self.digest.without(self.entry(page)?).with(entry);
+        let before = if page <= self.pages { Some(self.entry(page)?) } else { None };
+        if let Some(before) = before {
+            self.digest = self.digest.without(before).with(entry);
         }
         self.extent = self.extent.max(page);
-        self.entries.set(page, entry.0.to_le_bytes())
+        self.entries.set(page, entry.0.to_le_bytes())?;
+        Ok(before)
     }
 
     /// Takes note of the size of the database at a commit.
@@ -142,6 +144,12 @@ impl PageTable {
     pub fn holds(&mut self, page: u32, content: &[u8]) -> io::Result<bool> {
         let digest = PageDigest::of(self.generation, page, content);
         Ok(page <= self.pages && self.entry(page)? == digest)
+    }
+
+    /// Whether `content` is what `page` was when it had that digest, and is not what it is now.
+    pub fn was(&mut self, page: u32, before: PageDigest, content: &[u8]) -> io::Result<bool> {
+        let found = PageDigest::of(self.generation, page, content);
+        Ok(found == before && !self.holds(page, content)?)
     }
 
     /// Which of the pages from `first` on the replicas have with another content.

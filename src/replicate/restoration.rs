@@ -37,6 +37,11 @@ pub(super) fn take_up_restoration(
     state.note_taken_up(&note)
 }
 
+/// Takes note of the restore of a database that is captured since, of which the note was lost.
+pub(super) fn note_again(database: &Path, state: &StateDirectory) -> anyhow::Result<()> {
+    untaken(database, state)?.map_or(Ok(()), |(_, note)| state.note_taken_up(&note))
+}
+
 /// The database was restored while it was followed, or waited for. What is known beside it is to be
 /// looked at before it is gone on with, as at the start: it is to be followed anew.
 #[derive(Debug)]

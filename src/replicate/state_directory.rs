@@ -9,7 +9,7 @@ use tracing::warn;
 
 use super::durable::{Durability, remove, replace_file};
 use crate::format::Generation;
-use crate::sqlite::state_directory;
+use crate::sqlite::{FileId, state_directory};
 
 /// The directory for our own state beside a database, held by one process at a time.
 ///
@@ -31,7 +31,8 @@ use crate::sqlite::state_directory;
 pub(super) struct StateDirectory {
     path: PathBuf,
     /// The locks end with the process, however it ends.
-    _locks: Vec<File>,
+    lock: File,
+    _lock_beside: Option<File>,
 }
 
 impl StateDirectory {
@@ -46,7 +47,8 @@ impl StateDirectory {
         }
         let make = || format!("make the state directory {}", path.display());
         create_like(path, database.parent()).with_context(make)?;
-        let mut locks = vec![lock(path, database, "another litestream process")?];
+        let own_lock = lock(path, database, ANOTHER)?;
+        let mut lock_beside = None;
         let beside = resolved(database).map(|database| state_directory(&database));
         if let Some(beside) =
             beside.filter(|beside| path.canonicalize().ok().as_ref() != Some(beside))
@@ -54,7 +56,7 @@ impl StateDirectory {
             let by = "another litestream process, or by this one under another name";
             let made = create_like(&beside, beside.parent()).map_err(anyhow::Error::from);
             match made.and_then(|()| lock(&beside, database, by)) {
-                Ok(lock) => locks.push(lock),
+                Ok(lock) => lock_beside = Some(lock),
                 Err(error) if error.is::<io::Error>() => warn!(
                     db = %database.display(), path = %beside.display(),
                     "cannot be locked there: another daemon that keeps its state elsewhere would \
@@ -63,7 +65,24 @@ impl StateDirectory {
                 Err(error) => return Err(error),
             }
         }
-        Ok(Self { path: path.to_owned(), _locks: locks })
+        Ok(Self { path: path.to_owned(), lock: own_lock, _lock_beside: lock_beside })
+    }
+
+    /// Makes the directory anew if it was removed under us, or replaced. Says whether it was: then
+    /// nothing of what it held can be relied on.
+    pub(super) fn renew(&mut self, database: &Path) -> anyhow::Result<bool> {
+        let held = FileId::of(&self.lock.metadata()?);
+        match fs::symlink_metadata(self.path.join(LOCK)) {
+            Ok(found) if FileId::of(&found) == held => return Ok(false),
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(error).with_context(|| format!("look into {}", self.path.display()));
+            }
+            _ => (),
+        }
+        let make = || format!("make the state directory {}", self.path.display());
+        create_like(&self.path, database.parent()).with_context(make)?;
+        self.lock = lock(&self.path, database, ANOTHER)?;
+        Ok(true)
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -122,6 +141,11 @@ impl StateDirectory {
     }
 }
 
+/// The name of the file in a state directory that is locked.
+const LOCK: &str = "lock";
+
+const ANOTHER: &str = "another litestream process";
+
 /// The name of a database file without links. `None` while there is not even its directory.
 fn resolved(database: &Path) -> Option<PathBuf> {
     let beside = || Some(database.parent()?.canonicalize().ok()?.join(database.file_name()?));
@@ -130,7 +154,7 @@ fn resolved(database: &Path) -> Option<PathBuf> {
 
 /// Takes the lock in a state directory, unless somebody has it.
 fn lock(directory: &Path, database: &Path, by: &str) -> anyhow::Result<File> {
-    let path = directory.join("lock");
+    let path = directory.join(LOCK);
     let mut lock = File::options()
         .create(true)
         .append(true)

@@ -7,6 +7,7 @@ mod backlog;
 mod checkpoints;
 mod divergence;
 mod ending;
+mod losses;
 mod recovery;
 mod reports;
 mod sameness;
@@ -78,10 +79,18 @@ pub(super) struct Tail {
     told: bool,
     /// Nothing was done since it takes as little memory as it can.
     rested: bool,
-    /// When it was logged that every attempt fails. `None`: the last one did not.
-    failing: Option<Instant>,
+    /// The last attempt failed.
+    interruption: Option<Interruption>,
     /// Since when it is to end.
     stopping: Option<Instant>,
+}
+
+/// Every attempt fails.
+#[derive(Debug)]
+struct Interruption {
+    /// When it was said so last.
+    said: Instant,
+    reason: String,
 }
 
 impl Tail {
@@ -116,7 +125,7 @@ impl Tail {
             absent: None,
             naming: Naming::Same,
             opened: false,
-            failing: None,
+            interruption: None,
             stopping: None,
         })
     }
@@ -164,6 +173,7 @@ impl Tail {
         if !self.open(now)? {
             return Ok(());
         }
+        self.expect_state()?;
         self.follow()?;
         if self.is_closing(now) {
             return Ok(());
@@ -188,7 +198,7 @@ impl Tail {
     /// Makes sure that the database is open, and is still the one under that name.
     fn open(&mut self, now: Instant) -> anyhow::Result<bool> {
         if let Some(database) = &mut self.database {
-            let naming = database.naming()?;
+            let mut naming = database.naming()?;
             match naming {
                 Naming::Same if !database.was_overwritten()? => return Ok(true),
                 Naming::Same => {
@@ -201,7 +211,7 @@ impl Tail {
                     self.end_lineage();
                     self.database = None;
                 }
-                Naming::IndexLost | Naming::LogLost => self.lose_log(),
+                Naming::IndexLost | Naming::LogLost => naming = self.lose_log(naming)?,
             }
             self.naming = naming;
         }
@@ -219,7 +229,9 @@ impl Tail {
             Err(OpenError::Locked) => return self.wait_for_lock(now),
             Err(error) => return Err(error).with_context(context),
         }
-        info!(path = %self.path().display(), "initialized db");
+        if self.interruption.is_none() {
+            info!(path = %self.path().display(), "initialized db");
+        }
         self.absent = None;
         self.schedule.locked_since = None;
         self.schedule.fresh = true;
@@ -313,6 +325,9 @@ impl Tail {
         let (Some(database), Some(capture)) = (&self.database, &mut self.capture) else {
             return Ok(());
         };
+        if self.told && capture.is_held() && capture.is_unwritten(database)? {
+            return Ok(());
+        }
         match capture.follow(database)? {
             Ok(()) => {
                 self.sameness = Sameness::Given;

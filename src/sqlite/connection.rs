@@ -134,6 +134,29 @@ impl Connection {
         }
     }
 
+    /// Keeps all others out of the database, whether they have a log in common with us or not.
+    /// `false` if somebody has it open for longer than `patience`. In no transaction, before and
+    /// after.
+    ///
+    /// In this mode `sqlite3PagerBegin` in pager.c locks the whole file, and a lock stays when its
+    /// transaction ends.
+    pub(super) fn keep_others_out(&self, patience: Duration) -> Result<bool> {
+        self.set_busy_timeout(patience)?;
+        self.0.pragma_update_and_check(None, "locking_mode", "exclusive", |_| Ok(()))?;
+        match self.0.execute_batch("BEGIN IMMEDIATE") {
+            Err(error) if is_busy(&error) => Ok(false),
+            outcome => outcome.and_then(|()| self.rollback()).map(|()| true),
+        }
+    }
+
+    /// Lets others in again.
+    pub(super) fn let_others_in(&self) -> Result<()> {
+        self.set_busy_timeout(BUSY_TIMEOUT)?;
+        self.0.pragma_update_and_check(None, "locking_mode", "normal", |_| Ok(()))?;
+        // The lock is given up at the end of the next transaction.
+        self.0.execute_batch("BEGIN IMMEDIATE; ROLLBACK")
+    }
+
     /// Ends the transaction.
     pub(super) fn rollback(&self) -> Result<()> {
         self.0.execute_batch("ROLLBACK")

@@ -1,8 +1,11 @@
+mod lost_log;
+
 use std::cell::OnceCell;
 use std::fs::{self, File};
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
+use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use anyhow::bail;
@@ -11,13 +14,19 @@ use rusqlite::ErrorCode;
 use super::connection::{BUSY_TIMEOUT, CheckpointMode, Connection};
 use super::files::{Files, Naming};
 use super::fingerprint::Fingerprint;
-use super::shared_lock::{is_index_lost, is_shared_elsewhere};
-use super::{FileId, LogFile, LogState, LogView, OpenError, identity};
+use super::shared_lock::{is_log_lost, is_shared_elsewhere};
+use super::{FileId, LacksCommits, LogFile, LogState, LogView, OpenError, identity};
 use crate::failpoint::Failpoint;
 use crate::wal::{Checksum, PageSize};
+pub use lost_log::LostLog;
 
 /// How often it is looked how much of the log is committed, while that is being changed.
 const LOOKS_MAX: u32 = 100;
+
+/// How often it is looked for a log in which something is committed, while it is being begun.
+const EMPTY_LOOKS_MAX: u32 = 10;
+
+const LOOK_INTERVAL: Duration = Duration::from_millis(1);
 
 /// What a checkpoint achieved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,7 +91,7 @@ impl Database {
             _ => Arc::new(File::open(path)?),
         };
         // Where it cannot be asked, SQLite says what is wrong.
-        if is_index_lost(&file, path).unwrap_or(false) {
+        if is_log_lost(&file, path).unwrap_or(false) {
             return Err(OpenError::LogLost);
         }
         // These questions need the schema, which a connection keeps: not ours that stays.
@@ -188,10 +197,20 @@ impl Database {
 
     /// The log, if there is one. An error if the name of the database or of the log belongs to
     /// another file by now: then the log may be that of another database.
-    pub fn log(&self) -> io::Result<Option<LogFile>> {
-        let log = LogFile::open(self.files.log())?;
-        self.files.expect_same()?;
-        Ok(log)
+    ///
+    /// [`LacksCommits`] if something is committed, and there is none.
+    pub fn log(&self) -> anyhow::Result<Option<LogFile>> {
+        for _ in 0..EMPTY_LOOKS_MAX {
+            let log = LogFile::open(self.files.log())?;
+            self.files.expect_same()?;
+            // Whoever empties a log says before that nothing in it is committed, and whoever begins
+            // one says afterwards what is.
+            if log.is_some() || self.committed_frames()? == 0 {
+                return Ok(log);
+            }
+            sleep(LOOK_INTERVAL);
+        }
+        Err(LacksCommits.into())
     }
 
     /// Looks for the last commit in its log behind `offset`, where `checksum` is that of the frame
@@ -199,7 +218,7 @@ impl Database {
     pub fn view(&self, log: &LogFile, offset: u64, checksum: Checksum) -> anyhow::Result<LogView> {
         // Asked after the header of the log was read, so that it cannot be of an earlier log.
         let committed = log.header.page_size.wal_bytes(self.committed_frames()?);
-        Ok(log.view(offset, checksum, committed)?)
+        log.view(offset, checksum, committed)
     }
 
     /// The frames of the log that SQLite takes for committed.
@@ -214,7 +233,7 @@ impl Database {
                 return Ok(frames);
             }
             // Somebody is saying so just now.
-            std::thread::sleep(Duration::from_millis(1));
+            sleep(LOOK_INTERVAL);
         }
         bail!("it cannot be told how much of the log is committed")
     }
@@ -225,8 +244,8 @@ impl Database {
     }
 
     /// Bytes of the log, left-overs of earlier logs included.
-    pub fn log_bytes(&self) -> io::Result<u64> {
-        self.log()?.map_or(Ok(0), |log| log.size())
+    pub fn log_bytes(&self) -> anyhow::Result<u64> {
+        Ok(self.log()?.map_or(Ok(0), |log| log.size())?)
     }
 
     /// Which file it is, over restarts too: see [`identity`].
@@ -296,8 +315,8 @@ impl Database {
 
     /// Brings the log to the disk. The next checkpoint does that before it copies anything, and
     /// finds little left to be done then.
-    pub fn sync_log(&self) -> io::Result<()> {
-        self.log()?.map_or(Ok(()), |log| log.sync())
+    pub fn sync_log(&self) -> anyhow::Result<()> {
+        Ok(self.log()?.map_or(Ok(()), |log| log.sync())?)
     }
 
     /// Checkpoints the log to its very end.

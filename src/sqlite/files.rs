@@ -1,7 +1,8 @@
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
-use super::{FileId, sidecar};
+use super::shared_lock::is_index_in_use;
+use super::{FileId, OpenError, sidecar};
 
 /// The files of a database that is open, and the names that they had when it was opened.
 ///
@@ -14,8 +15,8 @@ pub(super) struct Files {
     log: PathBuf,
     index: PathBuf,
     database: FileId,
-    log_id: Option<FileId>,
-    index_id: Option<FileId>,
+    log_id: FileId,
+    index_id: FileId,
 }
 
 /// What the names of a database's files belong to by now.
@@ -32,14 +33,25 @@ pub enum Naming {
     LogLost,
 }
 
+/// What the name of the log belongs to.
+pub(super) enum NamedLog {
+    Same,
+    /// Another one, to which somebody has written.
+    Other,
+    /// No log, or one to which nobody has written yet.
+    Nothing,
+}
+
 impl Files {
     /// Of a database on which a read transaction was begun: that makes the log and its index.
     /// `database` is the file that is open under that name.
-    pub(super) fn of(path: &Path, database: FileId) -> io::Result<Self> {
+    pub(super) fn of(path: &Path, database: FileId) -> Result<Self, OpenError> {
         // Of a link, SQLite keeps them beside what the link leads to.
         let target = path.canonicalize()?;
         let (log, index) = (sidecar(&target, "-wal"), sidecar(&target, "-shm"));
-        let (log_id, index_id) = (id(&log)?, id(&index)?);
+        let (Some(log_id), Some(index_id)) = (id(&log)?, id(&index)?) else {
+            return Err(OpenError::LogLost);
+        };
         Ok(Self { path: path.to_owned(), log, index, database, log_id, index_id })
     }
 
@@ -54,13 +66,31 @@ impl Files {
     pub(super) fn naming(&self) -> io::Result<Naming> {
         Ok(if id(&self.path)? != Some(self.database) {
             Naming::DatabaseLost
-        } else if id(&self.index)? != self.index_id {
+        } else if id(&self.index)? != Some(self.index_id) {
             Naming::IndexLost
-        } else if id(&self.log)? != self.log_id {
+        } else if id(&self.log)? != Some(self.log_id) {
             Naming::LogLost
         } else {
             Naming::Same
         })
+    }
+
+    /// What there is by the name of the log.
+    pub(super) fn named_log(&self) -> io::Result<NamedLog> {
+        Ok(match fs::metadata(&self.log) {
+            Ok(found) if FileId::of(&found) == self.log_id => NamedLog::Same,
+            Ok(found) if found.len() > 0 => NamedLog::Other,
+            Ok(_) => NamedLog::Nothing,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => NamedLog::Nothing,
+            Err(error) => return Err(error),
+        })
+    }
+
+    /// Whether somebody has the index open that took the place of ours, and so not our log.
+    pub(super) fn is_new_index_in_use(&self) -> io::Result<bool> {
+        // Of ours, we would lose our locks.
+        Ok(id(&self.index)?.is_some_and(|found| found != self.index_id)
+            && is_index_in_use(&self.index)?)
     }
 
     /// Fails unless all names belong to the files that are open. Asked after something was read by

@@ -1,8 +1,11 @@
+use std::fmt;
 use std::fs::File;
 use std::io::{self, BufReader, Read};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::time::SystemTime;
+
+use anyhow::bail;
 
 use super::FileFrom;
 use crate::wal::{Checksum, FrameHeader, FrameReader, WalHeader};
@@ -28,6 +31,22 @@ pub struct LogView {
     /// There are more frames, of a transaction that is not committed.
     pub more: bool,
 }
+
+/// A log that is not what SQLite has committed: it was cut off, or is not the one that those have
+/// who write to the database.
+#[derive(Debug)]
+pub struct LacksCommits;
+
+impl fmt::Display for LacksCommits {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(
+            "the log lacks what is committed: it was cut off, or is not the one that the \
+             application has",
+        )
+    }
+}
+
+impl std::error::Error for LacksCommits {}
 
 impl LogFile {
     /// Opens the log. `None` if there is none, or none with a valid header: SQLite makes the file
@@ -127,7 +146,7 @@ impl LogFile {
         offset: u64,
         checksum: Checksum,
         committed: u64,
-    ) -> io::Result<LogView> {
+    ) -> anyhow::Result<LogView> {
         let more = self.continues_at(offset.max(committed))?;
         let nothing = LogView { end: offset, checksum, pages: None, more };
         if committed <= offset {
@@ -136,15 +155,13 @@ impl LogFile {
         let last = self.frame_header(committed - self.header.page_size.frame_bytes())?;
         let Some(last) = last.filter(|last| last.salt == self.header.salt) else {
             if self.has_its_header()? {
-                return Err(io::Error::other(
-                    "the log lacks what is committed: it is not the one that the application has",
-                ));
+                return Err(LacksCommits.into());
             }
             // The log was restarted since its header was read.
             return Ok(nothing);
         };
         if last.commit.is_none() {
-            return Err(io::Error::other("the last committed frame of the log was altered"));
+            bail!("the last committed frame of the log was altered");
         }
         Ok(LogView { end: committed, checksum: last.checksum, pages: last.commit, more })
     }

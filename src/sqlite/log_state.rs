@@ -31,6 +31,11 @@ impl LogState {
         }
     }
 
+    /// In bytes. 0 if there is none.
+    pub fn size(&self) -> u64 {
+        self.0.map_or(0, |log| log.size)
+    }
+
     /// Whether nobody can write to the log without making this another state.
     pub fn is_settled(&self, now: SystemTime) -> bool {
         self.0.is_none_or(|log| now.duration_since(log.modified).is_ok_and(|age| age > SETTLED))

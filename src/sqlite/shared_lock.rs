@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use rustix::process::{Flock, FlockOffsetType, FlockType, fcntl_getlk};
 
+use super::log_index::committed_bytes;
 use super::sidecar;
 
 /// The bytes of the shared lock, as `os.h` of SQLite has them.
@@ -35,42 +36,58 @@ pub(super) fn is_shared_elsewhere(database: &File) -> io::Result<bool> {
 /// The same of a database that this process has not open: it would lose its locks. `false` if there
 /// is none.
 pub fn is_open(database: &Path) -> io::Result<bool> {
-    match File::open(database) {
-        Ok(file) => is_shared_elsewhere(&file),
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
-        Err(error) => Err(error),
-    }
+    found(File::open(database))?.map_or(Ok(false), |file| is_shared_elsewhere(&file))
 }
 
-/// Whether those who have the database open have an index of the log that was removed, or replaced.
+/// Whether those who have the database open have a log, or an index of it, that was removed,
+/// replaced or cut off.
 ///
-/// Whoever opens the database then makes another one, and no lock of theirs is seen by the others:
-/// a checkpoint of one side would destroy what the other one writes.
+/// Without a common index no lock of one side is seen by the other: a checkpoint of one would
+/// destroy what the other one writes. Without a common log nobody sees what the other one commits.
 ///
 /// To be asked before this process opens it: it would lose its locks on the index.
-pub(super) fn is_index_lost(database: &File, path: &Path) -> io::Result<bool> {
+pub(super) fn is_log_lost(database: &File, path: &Path) -> io::Result<bool> {
     let mut version = [0];
     database.read_exact_at(&mut version, READ_VERSION_AT)?;
     if version != [WAL] {
         return Ok(false);
     }
-    let index = sidecar(&path.canonicalize()?, "-shm");
+    let target = path.canonicalize()?;
+    let (log, index) = (sidecar(&target, "-wal"), sidecar(&target, "-shm"));
     for look in 0..LOOKS {
         if look > 0 {
             sleep(LOOK_INTERVAL);
         }
         // Who has locked all of it for itself has no index.
-        if holder(database, SHARED)? != Some(FlockType::ReadLock) {
+        if holder(database, SHARED)? != Some(FlockType::ReadLock) || is_in_use(&log, &index)? {
             return Ok(false);
-        }
-        match File::open(&index) {
-            Ok(index) if holder(&index, INDEX_OPEN)?.is_some() => return Ok(false),
-            Ok(_) => (),
-            Err(error) if error.kind() == ErrorKind::NotFound => (),
-            Err(error) => return Err(error),
         }
     }
     Ok(true)
+}
+
+/// Whether another process has this index of a log open. This one must not.
+pub(super) fn is_index_in_use(index: &Path) -> io::Result<bool> {
+    found(File::open(index))?.map_or(Ok(false), |index| Ok(holder(&index, INDEX_OPEN)?.is_some()))
+}
+
+/// Whether the files of these names are what those have who have the database open.
+fn is_in_use(log: &Path, index: &Path) -> io::Result<bool> {
+    let Some(index) = found(File::open(index))? else { return Ok(false) };
+    if holder(&index, INDEX_OPEN)?.is_none() {
+        return Ok(false);
+    }
+    // It is made before the index is opened, and the index is reset before it is emptied.
+    let Some(log) = found(std::fs::metadata(log))? else { return Ok(false) };
+    Ok(committed_bytes(&index)?.is_none_or(|committed| committed <= log.len()))
+}
+
+fn found<T>(outcome: io::Result<T>) -> io::Result<Option<T>> {
+    match outcome {
+        Ok(found) => Ok(Some(found)),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 /// How another process has locked some of these bytes.

@@ -25,6 +25,11 @@ fn is_of_restore(failpoint: Failpoint) -> bool {
     failpoint.name().starts_with("output-")
 }
 
+/// Where nobody comes by whose log was not removed (`replicate::lost_log`), or who does not restore.
+fn is_of_an_accident(failpoint: Failpoint) -> bool {
+    is_of_restore(failpoint) || failpoint == Failpoint::LostLogCopying
+}
+
 /// Runs many cases, a few at a time: they mostly wait.
 fn for_each<T: Debug + Send>(
     cases: impl IntoIterator<Item = T, IntoIter: Send>,

@@ -14,6 +14,7 @@ mod health;
 mod history;
 mod indexes;
 mod lost_log;
+mod lost_state;
 mod overwriting;
 mod pages_once;
 mod power_loss;

@@ -270,7 +270,10 @@ impl Capture {
         if number == 1 {
             self.cursor.marks = Marks::of(content);
         }
-        self.pages.update(number, content)
+        if let Some(before) = self.pages.update(number, content)? {
+            self.earlier.note(number, before);
+        }
+        Ok(())
     }
 
     /// Copies the selected frames of a span, and proves all of them: which are selected follows

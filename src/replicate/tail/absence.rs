@@ -6,7 +6,7 @@ use anyhow::Context;
 use tracing::{info, warn};
 
 use super::{Standing, Tail};
-use crate::sqlite::{Naming, OpenError, is_open};
+use crate::sqlite::OpenError;
 
 /// How long a database may be locked by others before replication gives up at its start.
 const LOCKED_MAX: Duration = Duration::from_secs(15);
@@ -31,30 +31,6 @@ impl Tail {
             self.slots.iter_mut().for_each(|slot| slot.standing = Standing::Outside);
             self.publish();
         }
-    }
-
-    /// What we hold is a log that has no name any more, and that nobody else will read.
-    pub(super) fn lose_log(&mut self) {
-        warn!(
-            db = %self.path().display(),
-            "the -wal or -shm file was removed or replaced while it was in use: nothing is \
-             replicated before the last application that has the old one has ended. Then the \
-             database is compared with its replicas"
-        );
-        self.release();
-    }
-
-    /// Fails as long as anybody may have the log that was removed.
-    ///
-    /// If there were a connection of ours, that would not be the last one to close it, and SQLite
-    /// would not bring what was committed to it into the database file.
-    pub(super) fn expect_old_log_closed(&mut self) -> anyhow::Result<()> {
-        if self.naming == Naming::LogLost && is_open(self.path())? {
-            let context = format!("open database {}", self.path().display());
-            return Err(OpenError::LogLost).context(context);
-        }
-        self.naming = Naming::Same;
-        Ok(())
     }
 
     pub(super) fn wait_for_lock(&mut self, now: Instant) -> anyhow::Result<bool> {

@@ -87,7 +87,8 @@ impl Tail {
         if self.is_complete() && uncaptured == Uncaptured::Nothing {
             return Vec::new();
         }
-        let missing = |slot| Unreplicated::of(self.path(), slot, uncaptured);
+        let reason = self.interruption.as_ref().map(|interruption| interruption.reason.as_str());
+        let missing = |slot| Unreplicated::of(self.path(), slot, uncaptured, reason);
         self.slots.iter().filter_map(missing).collect()
     }
 }

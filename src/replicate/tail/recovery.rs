@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use super::checkpoints::{LOG_BYTES_KEPT, is_outpaced};
 use super::sameness::Sameness;
@@ -12,7 +12,7 @@ use crate::replicate::cursor::Place;
 use crate::replicate::durable::Durability;
 use crate::replicate::image::Image;
 use crate::replicate::pages::PageTable;
-use crate::sqlite::Database;
+use crate::sqlite::{Database, LacksCommits};
 use crate::wal::{Checksum, Salt, WalHeader};
 
 /// How much of the log may be left to be copied while nobody can write, where all of the database
@@ -58,6 +58,7 @@ impl Tail {
                     self.database = None;
                     return Err(error);
                 }
+                Err(error) if error.is::<LacksCommits>() => return Err(error),
                 Err(error) => warn!(
                     db = %self.path().display(),
                     "cannot compare the database with its replicas: {error:#}"
@@ -124,6 +125,15 @@ impl Tail {
             self.estrange();
         }
         let Some(capture) = &mut self.capture else { return Ok(false) };
+        if capture.has_gone_back(image.pages(), |page, content| image.read_pages(page, content))? {
+            error!(
+                db = %self.options.path.display(), position = %capture.cursor().pos,
+                "the database has gone back to before what was captured from its log, which was \
+                 removed: restore it from a replica, which has all up to this position"
+            );
+            self.estrange();
+            return Ok(false);
+        }
         let changed = changes(capture, &image)?;
         if changed == Changes::Most {
             self.recognize_application();

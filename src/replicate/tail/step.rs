@@ -3,13 +3,13 @@ use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::Context;
 use tokio::sync::Semaphore;
-use tracing::{debug, error};
+use tracing::{debug, error, info};
 
-use super::Tail;
 use super::divergence::Diverged;
+use super::{Interruption, Tail};
 use crate::replicate::outcome::Unreplicated;
 use crate::replicate::restoration::RestoredMeanwhile;
-use crate::sqlite::{Database, OpenError};
+use crate::sqlite::{Database, LacksCommits, OpenError};
 
 /// How often a database is looked at where the system tells us of changes, in case it did not.
 const SAFETY_INTERVAL: Duration = Duration::from_secs(30);
@@ -64,7 +64,7 @@ impl Tail {
     fn step(&mut self) -> anyhow::Result<Next> {
         self.receive()?;
         let aborted = self.lines.cancellation.is_cancelled();
-        if aborted || (self.failing.is_none() && self.may_end(Instant::now())) {
+        if aborted || (self.interruption.is_none() && self.may_end(Instant::now())) {
             return Ok(Next::End(self.end()));
         }
         // Before the database is looked at: what changes in between would be missed.
@@ -73,7 +73,9 @@ impl Tail {
         let looked_at = SystemTime::now();
         let after = match self.tick(Instant::now()) {
             Ok(()) => {
-                self.failing = None;
+                if self.interruption.take().is_some() && self.database.is_some() {
+                    info!(db = %self.path().display(), "replication goes on");
+                }
                 if self.capture.is_some() {
                     self.metrics.set_looked_at(looked_at);
                 }
@@ -91,14 +93,24 @@ impl Tail {
                 self.metrics.sync_error_count.inc();
                 self.schedule.last_look_was_idle = false;
                 self.release_if_unsure(&error);
-                if self.failing.is_none_or(|since| since.elapsed() > LOG_INTERVAL) {
-                    error!(db = %self.path().display(), "replication is interrupted: {error:#}");
-                    self.failing = Some(Instant::now());
+                if error.is::<LacksCommits>() {
+                    self.give_up_log();
                 }
+                self.note_interruption(&error);
                 RETRY_INTERVAL
             }
         };
-        Ok(Next::Step { after, for_changes: !self.schedule.changed && self.failing.is_none() })
+        Ok(Next::Step { after, for_changes: !self.schedule.changed && self.interruption.is_none() })
+    }
+
+    fn note_interruption(&mut self, error: &anyhow::Error) {
+        let reason = format!("{error:#}");
+        let said = self.interruption.as_ref().map(|interruption| interruption.said);
+        let said = said.filter(|said| said.elapsed() <= LOG_INTERVAL).unwrap_or_else(|| {
+            error!(db = %self.path().display(), "replication is interrupted: {reason}");
+            Instant::now()
+        });
+        self.interruption = Some(Interruption { said, reason });
     }
 
     /// Frees caches, and the disk that a long log takes, once in each long pause.

@@ -3,7 +3,7 @@ use std::fs;
 use litestream::failpoint::Failpoint;
 use rustix::process::Signal;
 
-use super::{KILLED, application, for_each, is_of_restore, look};
+use super::{KILLED, application, for_each, is_of_an_accident, look};
 use crate::support::{Listing, Site, eventually, open, settle};
 
 const REPLICAS: [&str; 2] = ["one", "two"];
@@ -58,7 +58,7 @@ fn run_until_snapshot(site: &Site) {
 
 #[test]
 fn a_daemon_that_dies_at_any_step_loses_nothing() {
-    let failpoints = Failpoint::ALL.iter().filter(|failpoint| !is_of_restore(**failpoint));
+    let failpoints = Failpoint::ALL.iter().filter(|failpoint| !is_of_an_accident(**failpoint));
     for_each(failpoints, |&failpoint| {
         let site = site(failpoint);
         let application = application(&site);

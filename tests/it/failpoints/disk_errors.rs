@@ -3,7 +3,7 @@ use std::fs;
 use litestream::failpoint::Failpoint;
 use rustix::process::Signal;
 
-use super::{application, for_each, is_of_restore, look};
+use super::{application, for_each, is_of_an_accident, look};
 use crate::support::{Ledger, Process, Site, assert_same, eventually, open, settle};
 
 /// What a disk may say, and how the daemon passes it on.
@@ -39,7 +39,7 @@ fn is_met_while_running(failpoint: Failpoint) -> bool {
         | Failpoint::PagesBuilt
         | Failpoint::ObjectReading
         | Failpoint::StateSyncing => false,
-        _ => !is_of_restore(failpoint),
+        _ => !is_of_an_accident(failpoint),
     }
 }
 

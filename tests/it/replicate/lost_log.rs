@@ -2,13 +2,14 @@
 //! that does not see its locks.
 
 use std::fs;
+use std::path::Path;
 
 use rusqlite::Connection;
 use rustix::process::Signal;
 
 use super::divergence::side_files;
 use super::overwriting::{checkpointing, settle_under};
-use crate::support::{Process, Site, all_is_sent, insert, open};
+use crate::support::{Helper, Process, Role, Site, all_is_sent, eventually, insert, open};
 
 const LOST: &str = "was removed or replaced while it was in use";
 
@@ -121,6 +122,29 @@ fn a_database_whose_index_was_removed_is_not_touched_at_the_start() {
     check_old_log(&site, daemon, application);
 }
 
+/// The log that SQLite made in its place was empty, as if nobody had written anything.
+#[test]
+fn a_log_that_was_removed_is_missed_by_the_next_daemon() {
+    for killed in [false, true] {
+        let (site, daemon) = settled();
+        let application = open(&site.database());
+        insert(&application, 99);
+        all_is_sent(&site, &site);
+        let [log, _] = side_files(&site.database());
+        let copy = || application.query_one("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()));
+        if killed {
+            daemon.signal(Signal::STOP);
+            fs::remove_file(log).unwrap();
+            daemon.kill();
+        } else {
+            daemon.stop();
+            copy().unwrap();
+            fs::remove_file(log).unwrap();
+        }
+        check_old_log(&site, site.replicate(), application);
+    }
+}
+
 /// At its start it cannot be seen that there is another one, but that it lacks something can.
 #[test]
 fn a_copy_of_a_log_that_lacks_what_is_committed_is_an_error() {
@@ -135,7 +159,122 @@ fn a_copy_of_a_log_that_lacks_what_is_committed_is_an_error() {
     insert(&application, 100);
     let mut daemon = site.replicate();
     daemon.wait_for("replication is interrupted");
+    daemon.wait_for("replica is late");
     daemon.signal(Signal::TERM);
     assert_eq!(daemon.wait(), 75, "{}", daemon.log());
     application.close().unwrap();
+}
+
+/// All that is committed since a checkpoint is in the log, and the replica has it.
+fn in_the_log() -> (Site, Process) {
+    let site = Site::new();
+    site.write(1, 50);
+    let mut daemon = site.replicate();
+    daemon.wait_for("snapshot written");
+    settle_under(&site);
+    for number in 100..110 {
+        commit_and_close(open(&site.database()), number);
+    }
+    all_is_sent(&site, &site);
+    (site, daemon)
+}
+
+fn rows(site: &Site) -> i64 {
+    open(&site.database()).query_one("SELECT count(*) FROM t", [], |row| row.get(0)).unwrap()
+}
+
+/// The application comes and goes, and only the daemon holds on to the log: it ended with that, and
+/// commits that had been acknowledged were gone from the database and from the replica.
+#[test]
+fn a_log_that_only_the_daemon_has_is_brought_into_the_database() {
+    for taken in [0..2, 0..1, 1..2] {
+        let (site, mut daemon) = in_the_log();
+        let before = rows(&site);
+        for path in &side_files(&site.database())[taken.clone()] {
+            fs::remove_file(path).unwrap();
+        }
+        if taken == (1..2) {
+            commit_and_close(open(&site.database()), 111);
+        }
+        daemon.wait_for("nothing is lost");
+        assert!(rows(&site) >= before);
+        commit_and_close(open(&site.database()), 110);
+        all_is_sent(&site, &site);
+        let log = daemon.stop();
+        assert!(!log.contains("generation ended"), "{log}");
+        site.check();
+    }
+}
+
+/// It is tried again, and keeps nobody from the database meanwhile.
+#[test]
+fn a_log_that_cannot_be_brought_into_the_database_yet_is_held() {
+    let (site, mut daemon) = in_the_log();
+    let before = rows(&site);
+    site.arm("lost-log-copying = enospc");
+    let [log, _] = side_files(&site.database());
+    fs::remove_file(log).unwrap();
+    daemon.wait_for("replication is interrupted");
+    drop(open(&site.database()));
+    site.disarm();
+    daemon.wait_for("nothing is lost");
+    assert_eq!(rows(&site), before);
+    daemon.stop();
+    site.check();
+}
+
+/// What was in the log is gone from the database. The replica followed it, and had it no more.
+#[test]
+fn what_was_lost_with_its_log_stays_in_the_replica() {
+    for is_open in [false, true] {
+        let (site, mut daemon) = in_the_log();
+        let before = site.restore(&[]);
+        daemon.signal(Signal::STOP);
+        for path in side_files(&site.database()) {
+            fs::remove_file(path).unwrap();
+        }
+        let application = open(&site.database());
+        insert(&application, 200);
+        let application = is_open.then_some(application);
+        daemon.signal(Signal::CONT);
+        daemon.wait_for("with it what was committed since the last checkpoint");
+        check_fork(&site, daemon, &before);
+        drop(application);
+    }
+}
+
+/// It died with the only log that it had, and with it what was not in the database file.
+#[test]
+fn what_an_application_loses_that_dies_with_the_old_log_stays_in_the_replica() {
+    let (site, mut daemon) = in_the_log();
+    let before = site.restore(&[]);
+    let application = Helper::start(Role::Reader, &site.database());
+    let [log, _] = side_files(&site.database());
+    fs::remove_file(log).unwrap();
+    daemon.wait_for(WAITS);
+    application.kill();
+    daemon.wait_for("the database has gone back");
+    check_fork(&site, daemon, &before);
+}
+
+/// A generation of the damaged file took the place of the good one, and the end was 0.
+#[test]
+fn a_log_that_is_cut_off_does_not_harm_the_replica() {
+    for is_open in [false, true] {
+        let (site, mut daemon) = in_the_log();
+        let before = site.restore(&[]);
+        let application = is_open.then(|| open(&site.database()));
+        let [log, _] = side_files(&site.database());
+        fs::File::create(log).unwrap();
+        daemon.wait_for("was cut off while it was in use");
+        drop(application);
+        check_fork(&site, daemon, &before);
+    }
+}
+
+fn check_fork(site: &Site, mut daemon: Process, before: &Path) {
+    daemon.wait_for("DIVERGED");
+    eventually("a fork", || !site.forks().is_empty());
+    daemon.stop();
+    site.check_restore(&[], before);
 }

@@ -1,0 +1,74 @@
+use std::io;
+
+use super::earlier::EarlierPages;
+use super::{Capture, Evidence, UNKNOWN, boot};
+use crate::replicate::cancellation::Cancellation;
+use crate::replicate::cursor::Saved;
+use crate::replicate::marks::Marks;
+use crate::replicate::pages::PageTable;
+use crate::replicate::staging::Staging;
+use crate::replicate::state_directory::StateDirectory;
+use crate::wal::PageSize;
+
+impl Capture {
+    /// Takes up the generation that an earlier process left. `None` if there is none.
+    ///
+    /// `staged` is what waits for each replica. What cannot be trusted is removed: segments that
+    /// were cut but not counted, and after a power loss all of them.
+    pub(in crate::replicate) fn resume(
+        state: &StateDirectory,
+        page_size: PageSize,
+        file: String,
+        staged: &[Staging],
+    ) -> anyhow::Result<Option<Self>> {
+        let (saved, boot) = (Saved::load(&state.cursor())?, boot());
+        for staging in staged {
+            discard_doubtful(staging, saved.as_ref(), &boot)?;
+        }
+        let Some(Saved { mut cursor, boot: written, file: before, .. }) = saved else {
+            return Ok(None);
+        };
+        if before != file || written != boot {
+            // A loss of power may have taken it back, and so may a restore.
+            cursor.marks = Marks::default();
+        }
+        if cursor.page_size != page_size {
+            return Ok(None);
+        }
+        let table = PageTable::open(&state.pages(), cursor.generation, page_size, cursor.pages)?;
+        let Some(pages) = table else { return Ok(None) };
+        let ahead = pages.digest() != cursor.digest;
+        let was_cutting = state.partial_segment().exists();
+        if ahead && (written != boot || !was_cutting) {
+            // What the table saw may be lost, and would not be seen again; or it is damaged.
+            return Ok(None);
+        }
+        Ok(Some(Self {
+            cursor,
+            pages,
+            held: false,
+            held_end: None,
+            drained: false,
+            earlier: EarlierPages::default(),
+            ahead: ahead.then_some(UNKNOWN),
+            altered: None,
+            evidence: Evidence::Hearsay,
+            idle: None,
+            file,
+            boot,
+            cancellation: Cancellation::default(),
+        }))
+    }
+}
+
+/// Removes segments that were cut and not counted, and those that a loss of power may have damaged:
+/// whatever was staged since the last clean stop, or since nobody knows when.
+fn discard_doubtful(staging: &Staging, saved: Option<&Saved>, boot: &str) -> io::Result<()> {
+    let Some(Saved { cursor, boot: written, clean, .. }) = saved else {
+        return staging.discard_all_but(None);
+    };
+    if written != boot {
+        staging.discard_all_but(Some(cursor.generation).filter(|_| *clean))?;
+    }
+    staging.discard_from(cursor.generation, cursor.pos)
+}

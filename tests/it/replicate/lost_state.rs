@@ -1,0 +1,62 @@
+//! State directories that are removed while the daemon uses them.
+
+use std::fs;
+
+use crate::support::{Site, all_is_sent, insert, open};
+
+/// It said so twice a minute, captured nothing, and the next daemon, which knew nothing of what was
+/// in the replica, went on in a fork.
+#[test]
+fn a_state_directory_that_is_removed_is_made_anew() {
+    for with_pending in [false, true] {
+        let site = Site::new();
+        site.write(1, 20);
+        let mut daemon = site.replicate();
+        daemon.wait_for("snapshot written");
+        all_is_sent(&site, &site);
+        if with_pending {
+            site.arm("object-writing = eio");
+            insert(&open(&site.database()), 100);
+            daemon.wait_for("segment");
+        }
+        fs::remove_dir_all(site.state()).unwrap();
+        site.disarm();
+        insert(&open(&site.database()), 101);
+        daemon.wait_for("the state directory was removed");
+        all_is_sent(&site, &site);
+        let log = daemon.stop();
+        assert!(!log.contains("DIVERGED"), "{log}");
+        site.check();
+        let daemon = site.replicate();
+        insert(&open(&site.database()), 102);
+        let log = daemon.stop();
+        assert!(!log.contains("DIVERGED") && !log.contains("generation begins"), "{log}");
+        site.check();
+    }
+}
+
+#[test]
+fn a_database_that_was_restored_is_no_other_one_when_its_state_is_lost() {
+    let site = Site::new();
+    site.write(1, 20);
+    site.replicate().stop();
+    fs::remove_file(site.database()).unwrap();
+    let database = site.database();
+    let restore = ["restore", database.to_str().unwrap()];
+    site.start(&mut site.command(&restore)).finish();
+    let mut daemon = site.replicate();
+    insert(&open(&site.database()), 100);
+    all_is_sent(&site, &site);
+    fs::remove_dir_all(site.state()).unwrap();
+    insert(&open(&site.database()), 101);
+    daemon.wait_for("the state directory was removed");
+    all_is_sent(&site, &site);
+    daemon.stop();
+    for number in 102..104 {
+        let daemon = site.replicate();
+        insert(&open(&site.database()), number);
+        let log = daemon.stop();
+        assert!(!log.contains("DIVERGED") && !log.contains("was restored"), "{log}");
+    }
+    site.check();
+}
