@@ -29,6 +29,14 @@ pub async fn forks(store: &impl ObjectStore) -> Result<Vec<Generation>> {
     generations_below(store, Key::FORKS).await
 }
 
+/// Where Litestream 0.5 keeps its objects, by their levels.
+pub const LATER_FORMAT: &str = "ltx/";
+
+/// Whether there is a backup of Litestream 0.5, in a format that is not read here.
+pub async fn has_later_format(store: &impl ObjectStore) -> Result<bool> {
+    Ok(!store.list_directories(LATER_FORMAT).await?.is_empty())
+}
+
 /// Everything in a replica, with `parallelism` requests at a time.
 pub async fn histories(store: &impl ObjectStore, parallelism: usize) -> Result<Vec<History>> {
     let generations = generations(store).await?;

@@ -1,6 +1,7 @@
 //! What a replica holds.
 
 use anyhow::{Context, bail};
+use tracing::warn;
 
 use super::arguments::ListingArguments;
 use super::output::{self, Row};
@@ -34,6 +35,9 @@ pub(super) async fn print<R: Row>(
             Err(error) => Err(error),
         };
         match listed {
+            Ok(listed) if listed.is_empty() => {
+                warn!(replica = name, url = %location, "nothing there");
+            }
             Ok(listed) => rows.extend(listed),
             Err(error) => failures.push(format!("{error:#}")),
         }

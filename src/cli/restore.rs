@@ -130,6 +130,9 @@ fn target(arguments: &RestoreArguments) -> anyhow::Result<Target> {
 
 fn output(arguments: &RestoreArguments, source: &Source) -> anyhow::Result<PathBuf> {
     match (&arguments.output, &source.database) {
+        (Some(output), _) if output == "-" => {
+            bail!("cannot restore to the standard output: name a file with -o PATH")
+        }
         (Some(output), _) => config::absolute(output).map_err(anyhow::Error::msg),
         (None, Some(database)) => Ok(database.clone()),
         (None, None) => bail!("output path required: name the file to restore to with -o PATH"),

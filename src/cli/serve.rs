@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use axum::Router;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -21,6 +21,9 @@ pub(super) async fn listen(address: &str) -> anyhow::Result<TcpListener> {
             // Not every machine has IPv6.
             Err(_) => TcpListener::bind(format!("0.0.0.0:{port}")).await,
         },
+        None if !address.contains(':') => {
+            bail!("cannot serve metrics on {address:?}: write HOST:PORT, or :PORT");
+        }
         None => TcpListener::bind(address).await,
     };
     listener.with_context(|| {
@@ -105,6 +108,12 @@ mod tests {
         assert!(health.starts_with("HTTP/1.1 200 OK\r\n"), "{health}");
         assert!(health.contains(r#"{"db":"/db","health":"good","replica":"s3"}"#), "{health}");
         assert!(other.starts_with("HTTP/1.1 404 "), "{other}");
+    }
+
+    #[tokio::test]
+    async fn an_address_without_a_port_is_an_error_that_says_so() {
+        let error = listen("9090").await.unwrap_err().to_string();
+        assert!(error.contains("HOST:PORT"), "{error}");
     }
 
     #[tokio::test]

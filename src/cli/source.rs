@@ -7,14 +7,11 @@ use anyhow::{Context, bail};
 
 use super::arguments::{ConfigArguments, SourceArguments};
 use super::forks;
-use crate::catalog;
+use crate::catalog::{self, LATER_FORMAT};
 use crate::config::{self, Config, LoggingOptions};
 use crate::format::{Generation, Key};
 use crate::replicate::{DatabaseOptions, Sources};
-use crate::store::{Location, ObjectStore, Retrying, Store};
-
-/// Where Litestream 0.5 keeps its objects, by their levels.
-const LATER_FORMAT: &str = "ltx/";
+use crate::store::{Location, Retrying, Store};
 
 /// A database or a replica, as it was named on the command line.
 pub(super) struct Source {
@@ -147,7 +144,7 @@ impl Source {
     /// is not read here.
     pub(super) async fn expect_no_later_format(&self) -> anyhow::Result<()> {
         for (name, store) in self.stores().await? {
-            if !store.list_directories(LATER_FORMAT).await?.is_empty() {
+            if catalog::has_later_format(&store).await? {
                 bail!(
                     "replica {name:?} holds a backup of Litestream 0.5, in {LATER_FORMAT}, which \
                      cannot be read here: restore it with Litestream 0.5"

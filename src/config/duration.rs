@@ -1,7 +1,8 @@
 use std::time::Duration;
 
-/// What nobody means who writes a number without a unit, but who takes it for seconds.
-const NANOSECONDS_MIN: u64 = 1_000_000;
+/// What nobody means who writes a number without a unit, but who takes it for seconds, or for
+/// milliseconds: less than a second.
+const NANOSECONDS_MIN: u64 = 1_000_000_000;
 
 /// Reads a duration as Go writes it, `1h30m`, or as a number of nanoseconds. Days are ours: `7d`.
 pub(super) fn parse(text: &str) -> Result<Duration, String> {
@@ -43,7 +44,6 @@ mod tests {
             ("250us", 0.000_25),
             ("250µs", 0.000_25),
             ("1000000000", 1.0),
-            ("1000000", 0.001),
             ("7d", 604_800.0),
         ] {
             assert_eq!(parse(text), Ok(Duration::from_secs_f64(seconds)), "{text}");
@@ -58,6 +58,8 @@ mod tests {
             "1",
             "86400",
             "999999",
+            "2592000",
+            "86400000",
             "1M",
             "1 h",
             "-1s",

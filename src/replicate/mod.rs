@@ -206,6 +206,9 @@ async fn run(
                     info!("signal received, litestream shutting down");
                     return Ok(Ending::InOrder);
                 };
+                if signals.is_echo() {
+                    continue;
+                }
                 application.signal(signal);
                 if signals.is_repeated() {
                     warn!("second signal received, ending at once, whatever the application does");

@@ -96,6 +96,11 @@ struct Connected {
 }
 
 impl Replica {
+    /// Whether that is the generation that is captured now.
+    fn is_current(&self, generation: Generation) -> bool {
+        self.captured.borrow().generation == Some(generation)
+    }
+
     /// Runs until the tail has ended.
     pub(super) async fn run(self, grants: mpsc::UnboundedReceiver<Grant>) {
         let mut captured = self.captured.clone();
@@ -338,6 +343,10 @@ impl Connected {
                 self.snapshot_failed(snapshot.seal.generation, NotTaken);
             }
             Grant::Snapshot { snapshot, .. } => self.store_snapshot(*snapshot).await,
+            // Nothing would come into that fork, and all that follows would be looked for there.
+            Grant::Fork(snapshot) if !self.replica.is_current(snapshot.seal.generation) => {
+                self.snapshot_failed(snapshot.seal.generation, NotTaken);
+            }
             Grant::Fork(snapshot) => {
                 let generation = snapshot.seal.generation;
                 if let Err(error) = self.replica.staging.note_fork(generation) {

@@ -20,7 +20,15 @@ pub struct Signals {
 #[derive(Debug, Default)]
 struct Arrivals {
     first: Option<Instant>,
-    repeated: bool,
+    /// Those after the first one.
+    last: Option<Arrival>,
+}
+
+/// How a signal came that was not the first one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Arrival {
+    Echo,
+    Repeated,
 }
 
 impl Signals {
@@ -44,14 +52,21 @@ impl Signals {
 
     /// Whether the last one was not the first: somebody is tired of waiting.
     pub(super) fn is_repeated(&self) -> bool {
-        self.arrivals.repeated
+        self.arrivals.last == Some(Arrival::Repeated)
+    }
+
+    /// Whether the last one was the first one once more.
+    pub(super) fn is_echo(&self) -> bool {
+        self.arrivals.last == Some(Arrival::Echo)
     }
 }
 
 impl Arrivals {
     fn add(&mut self, now: Instant) {
-        let first = *self.first.get_or_insert(now);
-        self.repeated = now.duration_since(first) > ECHO;
+        self.last = self.first.map(|first| {
+            if now.duration_since(first) > ECHO { Arrival::Repeated } else { Arrival::Echo }
+        });
+        self.first.get_or_insert(now);
     }
 }
 
@@ -63,11 +78,15 @@ mod tests {
     fn an_echo_of_the_first_signal_is_no_second_one() {
         let began = Instant::now();
         let mut arrivals = Arrivals::default();
-        for (milliseconds, repeated) in
-            [(0, false), (1, false), (50, false), (51, true), (52, true)]
-        {
+        for (milliseconds, expected) in [
+            (0, None),
+            (1, Some(Arrival::Echo)),
+            (50, Some(Arrival::Echo)),
+            (51, Some(Arrival::Repeated)),
+            (52, Some(Arrival::Repeated)),
+        ] {
             arrivals.add(began + Duration::from_millis(milliseconds));
-            assert_eq!(arrivals.repeated, repeated, "{milliseconds} ms");
+            assert_eq!(arrivals.last, expected, "{milliseconds} ms");
         }
     }
 }

@@ -2,7 +2,8 @@
 //! should say so.
 
 use std::collections::BTreeMap;
-use std::io::ErrorKind;
+use std::fs::Metadata;
+use std::io::{self, ErrorKind};
 use std::ops::Bound;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -43,7 +44,7 @@ struct Watched {
     absent_since: Option<SystemTime>,
     /// Since when there has been no log of a database that was followed, which has one.
     bare_since: Option<SystemTime>,
-    /// When it was looked at last, and how many attempts had failed by then.
+    /// When it was looked at last, how many attempts had failed by then.
     looked_at: Option<SystemTime>,
     errors: u64,
     /// Since when there is something that was not looked at.
@@ -55,7 +56,7 @@ struct Watched {
 struct Written {
     database: Option<SystemTime>,
     log: Option<SystemTime>,
-    /// There is no database file, for certain.
+    /// There is no database file for certain, or nothing in it yet.
     absent: bool,
 }
 
@@ -138,12 +139,16 @@ impl Times {
 
 impl Written {
     fn of(database: &Path) -> Self {
-        let modified = |path: &Path| std::fs::metadata(path).and_then(|file| file.modified());
+        let (found, time) = (std::fs::metadata, |file: &Metadata| file.modified().ok());
         // Of a link, SQLite keeps the log beside what the link leads to.
         let target = database.canonicalize().unwrap_or_else(|_| database.to_owned());
-        let (file, log) = (modified(database), modified(&sidecar(&target, "-wal")));
-        let absent = file.as_ref().is_err_and(|error| error.kind() == ErrorKind::NotFound);
-        Self { database: file.ok(), log: log.ok(), absent }
+        let (file, log) = (found(database), found(&sidecar(&target, "-wal")));
+        let absent = match &file {
+            Ok(file) => file.len() == 0,
+            Err(error) => error.kind() == ErrorKind::NotFound,
+        };
+        let written = |file: io::Result<Metadata>| file.ok().as_ref().and_then(time);
+        Self { database: written(file).filter(|_| !absent), log: written(log), absent }
     }
 }
 
@@ -156,7 +161,7 @@ impl Watched {
         self.bare_since = bare.then(|| self.bare_since.unwrap_or(now));
         let signs = Signs {
             unacknowledged: self.metrics.oldest_unreplicated().map(age),
-            unseen: self.unseen_since(written).or(self.bare_since).map(age),
+            unseen: self.unseen_since(written, now).or(self.bare_since).map(age),
             absent: self.absent_since.map(age),
             ..self.metrics.signs()
         };
@@ -171,8 +176,13 @@ impl Watched {
     /// Since when there is something that was not looked at. A database that never was may be in no
     /// state to be replicated.
     ///
-    /// While every attempt fails, what is written later is no reason to wait longer.
-    fn unseen_since(&mut self, Written { database, log, .. }: Written) -> Option<SystemTime> {
+    /// While every attempt fails there is, whatever the times of the files say, which may not be
+    /// known; and what is written later is no reason to wait longer.
+    fn unseen_since(
+        &mut self,
+        Written { database, log, .. }: Written,
+        now: SystemTime,
+    ) -> Option<SystemTime> {
         let looked_at = self.database_metrics.looked_at();
         let errors = self.database_metrics.sync_error_count.get();
         if looked_at != self.looked_at {
@@ -182,8 +192,8 @@ impl Watched {
             Some(looked_at) => log.filter(|written| looked_at < *written),
             None => log.or(database).map(|written| written.max(self.since)),
         };
-        let before = self.unseen_since.filter(|_| self.errors < errors);
-        self.unseen_since = found.map(|found| before.map_or(found, |before| before.min(found)));
+        let failing = (self.errors < errors).then(|| self.unseen_since.unwrap_or(now));
+        self.unseen_since = found.into_iter().chain(failing).min();
         self.unseen_since
     }
 

@@ -11,8 +11,7 @@ pub(super) enum Asked {
 }
 
 /// Whether a snapshot was granted without what the replica holds by now: the tail had not heard yet
-/// what it found when it asked, or asked on its behalf while it did something else. What it holds
-/// may be just what the snapshot must not hide.
+/// what it found when it asked. What it holds may be just what the snapshot must not hide.
 pub(super) fn is_outdated(asked: Option<Asked>, granted_for: Option<Tip>) -> bool {
     !matches!(asked, Some(Asked::First(found)) if found == granted_for)
 }
@@ -32,7 +31,7 @@ mod tests {
             (Some(Asked::First(found)), None, true),
             (Some(Asked::First(None)), None, false),
             (Some(Asked::First(None)), found, true),
-            // On its behalf.
+            // It did not ask.
             (None, None, true),
             (Some(Asked::Another(generation)), None, true),
         ] {

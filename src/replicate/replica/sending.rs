@@ -7,8 +7,8 @@ use tokio::time::Instant;
 use tracing::{debug, error, info, warn};
 
 use super::reconcile::follows;
-use super::{Connected, Failures, PAUSE_MAX, stopping};
-use crate::catalog;
+use super::{Connected, Failures, PAUSE_MAX, Replica, stopping};
+use crate::catalog::{self, LATER_FORMAT};
 use crate::failpoint::Failpoint;
 use crate::format::{Generation, Key, Link, Seal, WalPos};
 use crate::replicate::backoff::Backoff;
@@ -171,7 +171,7 @@ impl Connected {
     pub(super) async fn store_snapshot(&mut self, snapshot: Snapshot) {
         self.asked = None;
         let generation = snapshot.seal.generation;
-        if self.replica.captured.borrow().generation != Some(generation) {
+        if !self.replica.is_current(generation) {
             // Given up before it began.
             return self.replica.report(Report::SnapshotFailed(generation, NotTaken));
         }
@@ -273,12 +273,27 @@ impl Connected {
         Ok(Some((generation, newest.link())) != self.tip)
     }
 
-    /// Waits until the store answers.
+    /// Waits until the store answers, and says it if nothing is there but what a later version of
+    /// Litestream wrote: we are a beginning beside that, and no continuation.
     pub(super) async fn probe(&mut self) {
         let mut failures = Failures::new("looking at the replica");
-        while let Err(error) = catalog::generations(&self.store).await {
-            failures.wait(&self.replica, &error).await;
-            self.decline_snapshots();
+        let generations = loop {
+            match catalog::generations(&self.store).await {
+                Ok(generations) => break generations,
+                Err(error) => {
+                    failures.wait(&self.replica, &error).await;
+                    self.decline_snapshots();
+                }
+            }
+        };
+        if generations.is_empty() && catalog::has_later_format(&self.store).await.unwrap_or(false) {
+            let Replica { database, options, .. } = &self.replica;
+            warn!(
+                db = %database.display(), name = options.name,
+                "this replica holds a backup of Litestream 0.5, in {LATER_FORMAT}, which is left \
+                 alone and not gone on with: a new backup begins beside it. Give it a path of its \
+                 own, unless the old one is not needed"
+            );
         }
     }
 

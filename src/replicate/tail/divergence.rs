@@ -91,6 +91,14 @@ impl Tail {
                      left as it is, and what is restored by default; the database is replicated to \
                      a fork below it"
                 );
+                if self.lineage.generations().is_empty() {
+                    warn!(
+                        %db, state = %self.state.path().display(),
+                        "nothing is known of what was replicated of this database before. If only \
+                         the state directory was lost, and the database is the right one, stop \
+                         and start once with `replicate -on-divergence continue`"
+                    );
+                }
                 Ok(Destination::Fork)
             }
             OnDivergence::Continue => {

@@ -33,6 +33,8 @@ pub(super) struct Schedule {
     /// Snapshots that could not be taken since the last one that was.
     pub(super) snapshot_failures: u32,
     pub(super) next_snapshot: Instant,
+    /// Until when the replicas are waited for that had joined the generation before.
+    pub(super) gather_until: Option<Instant>,
     /// There was no complete checkpoint since the database was opened.
     pub(super) fresh: bool,
     pub(super) locked_since: Option<Instant>,
@@ -61,6 +63,7 @@ impl Schedule {
             named_readers: None,
             snapshot_failures: 0,
             next_snapshot: now,
+            gather_until: None,
             fresh: true,
             locked_since: None,
         }

@@ -7,7 +7,6 @@ use super::checkpoints::REST;
 use super::divergence::Destination;
 use super::recovery::Frozen;
 use super::sameness::Sameness;
-use super::slot::Purpose;
 use super::{Standing, Tail};
 use crate::format::{Generation, LogPlace, Seal, WalPos};
 use crate::replicate::capture::Capture;
@@ -24,6 +23,9 @@ use crate::wal::Checksum;
 /// How long the first replica that is ready for a new generation waits for the others.
 const GATHER: Duration = Duration::from_secs(1);
 
+/// The same for those that had joined the one before it: each has to look at what it holds.
+const GATHER_AGAIN: Duration = Duration::from_mins(1);
+
 /// How long to wait for the write lock.
 const PATIENCE: Duration = Duration::from_secs(1);
 
@@ -39,8 +41,12 @@ impl Tail {
         let storing = self.slots.iter().any(|slot| slot.storing);
         let gathered = self.capture.is_some()
             || waiting().count() == self.slots.len()
-            || now - longest >= GATHER;
+            || now >= self.gather_until().unwrap_or(longest + GATHER);
         !storing && gathered && now >= self.schedule.next_snapshot
+    }
+
+    fn gather_until(&self) -> Option<Instant> {
+        self.schedule.gather_until.filter(|_| self.stopping.is_none())
     }
 
     /// Takes a snapshot and hands it to the replicas that wait for one.
@@ -66,7 +72,7 @@ impl Tail {
             self.schedule.snapshot_failures += 1;
             let pause = Duration::from_millis(100) * self.schedule.snapshot_failures;
             self.schedule.next_snapshot = now + pause.min(Duration::from_secs(10));
-            self.give_up_on_index();
+            self.give_up_on_index(now);
             return Ok(());
         };
         // Before the snapshot is sent: a replica takes none of a generation that it never heard of.
@@ -134,6 +140,7 @@ impl Tail {
         self.capture = Some(capture);
         self.sameness = Sameness::Given;
         self.schedule.changed = true;
+        self.schedule.gather_until = None;
         self.schedule.fresh = log.is_some();
         Ok(Some(Snapshot { image: Arc::new(image), seal }))
     }
@@ -163,24 +170,16 @@ impl Tail {
     }
 
     /// Begins a new generation if a replica cannot join the current one for too long.
-    fn give_up_on_index(&mut self) {
+    fn give_up_on_index(&mut self, now: Instant) {
         let outside =
             |slot: &super::Slot| slot.standing == Standing::Outside && slot.request.is_some();
         if self.schedule.snapshot_failures < TRIES || self.capture.is_none() {
             return;
         }
         if self.slots.iter().any(outside) {
-            // Of the others it is not known yet what they hold.
-            let has_joined =
-                |slot: &super::Slot| matches!(slot.standing, Standing::Joining | Standing::Inside);
-            let joined: Vec<bool> = self.slots.iter().map(has_joined).collect();
             self.abandon("another process has been reading from the log for too long");
-            // All at once. One after the other they would end each other's generations for ever.
-            for (slot, joined) in self.slots.iter_mut().zip(joined) {
-                if joined && slot.request.is_none() {
-                    slot.ask(Purpose::Beginning(None));
-                }
-            }
+            // All at once: one after the other they would end each other's generations for ever.
+            self.schedule.gather_until = Some(now + GATHER_AGAIN);
         } else if self.schedule.snapshot_failures.is_multiple_of(TRIES) {
             warn!(
                 db = %self.path().display(),

@@ -191,4 +191,9 @@ fn a_backup_of_litestream_0_5_is_not_taken_for_none() {
     for arguments in [&[url.as_str()][..], &["-if-replica-exists", &url]] {
         check_restore(&site, arguments, &["Litestream 0.5", "cannot be read here"]);
     }
+    site.write(1, 5);
+    let mut daemon = site.replicate();
+    daemon.wait_for("this replica holds a backup of Litestream 0.5");
+    daemon.stop();
+    site.check();
 }
