@@ -1,5 +1,6 @@
 use std::fmt;
 use std::fs;
+use std::ops::RangeInclusive;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
@@ -7,8 +8,10 @@ use rustix::fs::{major, minor};
 
 use super::sidecar;
 
-/// The bytes of the shared memory that stand for readers, as `wal.c` of SQLite has them.
-const READERS: std::ops::RangeInclusive<u64> = 123..=127;
+/// The bytes of the shared memory that stand for the writer and for readers, as `wal.c` of SQLite
+/// has them.
+const WRITER: u64 = 120;
+const READERS: RangeInclusive<u64> = 123..=127;
 
 /// A process in a read transaction.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,6 +19,8 @@ pub struct Reader {
     pub pid: u32,
     /// Of its program. Empty if it is not known.
     pub name: String,
+    /// It writes just now, for which it reads as well.
+    pub writes: bool,
 }
 
 impl fmt::Display for Reader {
@@ -33,29 +38,50 @@ impl fmt::Display for Reader {
 /// Taken from the list of all locks. The shared memory itself must not be opened, see
 /// [`crate::sqlite`].
 pub fn readers(database: &Path) -> Vec<Reader> {
-    let Ok(shared) = fs::metadata(sidecar(database, "-shm")) else { return Vec::new() };
+    // Of a link, SQLite keeps it beside what the link leads to.
+    let index = database.canonicalize().map(|target| sidecar(&target, "-shm"));
+    let Ok(shared) = index.and_then(fs::metadata) else { return Vec::new() };
     let device = (major(shared.dev()), minor(shared.dev()));
     let locks = fs::read_to_string("/proc/locks").unwrap_or_default();
-    let mut pids: Vec<u32> =
-        locks.lines().filter_map(|line| reader(line, device, shared.ino())).collect();
+    let holders = |kind, bytes| holders(&locks, kind, bytes, device, shared.ino());
+    let (mut pids, writers) = (holders("READ", READERS), holders("WRITE", WRITER..=WRITER));
     pids.sort_unstable();
     pids.dedup();
     pids.retain(|pid| *pid != std::process::id());
     let name = |pid| fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
-    pids.into_iter().map(|pid| Reader { pid, name: name(pid).trim_end().to_owned() }).collect()
+    let reader =
+        |pid| Reader { pid, name: name(pid).trim_end().to_owned(), writes: writers.contains(&pid) };
+    pids.into_iter().map(reader).collect()
 }
 
-/// Whose lock that is, if it is that of a reader on the file. A line is as `proc_locks(5)` has it:
-/// `1: POSIX  ADVISORY  READ 2433 fe:00:1048 124 124`.
-fn reader(line: &str, (major, minor): (u32, u32), inode: u64) -> Option<u32> {
+/// Who has locks of that kind on the file that begin with one of these bytes.
+fn holders(
+    locks: &str,
+    kind: &str,
+    bytes: RangeInclusive<u64>,
+    device: (u32, u32),
+    inode: u64,
+) -> Vec<u32> {
+    let holder = |line| holder(line, kind, &bytes, device, inode);
+    locks.lines().filter_map(holder).collect()
+}
+
+/// A line is as `proc_locks(5)` has it: `1: POSIX  ADVISORY  READ 2433 fe:00:1048 124 124`.
+fn holder(
+    line: &str,
+    kind: &str,
+    bytes: &RangeInclusive<u64>,
+    (major, minor): (u32, u32),
+    inode: u64,
+) -> Option<u32> {
     let mut words = line.split_ascii_whitespace().skip(1);
-    if words.next()? != "POSIX" || words.next()? != "ADVISORY" || words.next()? != "READ" {
+    if words.next()? != "POSIX" || words.next()? != "ADVISORY" || words.next()? != kind {
         return None;
     }
     let pid = words.next()?.parse().ok()?;
     let file = words.next()? == format!("{major:02x}:{minor:02x}:{inode}");
     let first: u64 = words.next()?.parse().ok()?;
-    (file && READERS.contains(&first)).then_some(pid)
+    (file && bytes.contains(&first)).then_some(pid)
 }
 
 #[cfg(test)]
@@ -63,7 +89,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn finds_the_locks_of_readers_and_no_others() {
+    fn finds_the_locks_that_are_asked_for_and_no_others() {
         for (line, expected) in [
             ("1: POSIX  ADVISORY  READ 24841 fe:00:1048 124 124", Some(24841)),
             ("13: POSIX  ADVISORY  READ 7 fe:00:1048 123 123", Some(7)),
@@ -76,7 +102,10 @@ mod tests {
             ("1: OFDLCK ADVISORY  READ -1 fe:00:1048 124 124", None),
             ("", None),
         ] {
-            assert_eq!(reader(line, (0xfe, 0), 1048), expected, "{line}");
+            assert_eq!(holder(line, "READ", &READERS, (0xfe, 0), 1048), expected, "{line}");
         }
+        let line = "1: POSIX  ADVISORY  WRITE 24841 fe:00:1048 120 120";
+        assert_eq!(holders(line, "WRITE", WRITER..=WRITER, (0xfe, 0), 1048), [24841]);
+        assert_eq!(holders(line, "READ", READERS, (0xfe, 0), 1048), [0; 0]);
     }
 }

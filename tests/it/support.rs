@@ -24,7 +24,7 @@ pub(crate) use background::Background;
 pub(crate) use compare::{assert_same, settle};
 pub(crate) use helper::{Helper, Role};
 pub(crate) use ledger::Ledger;
-pub(crate) use listing::Listing;
+pub(crate) use listing::{Generation, Listing};
 pub(crate) use litestream::litestream;
 pub(crate) use nobody::{as_nobody, set_mode};
 pub(crate) use peer::Peer;

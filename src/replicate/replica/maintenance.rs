@@ -51,10 +51,7 @@ impl Maintenance {
         let now = Instant::now();
         let or_never = |interval: Duration| if interval.is_zero() { NEVER } else { interval };
         let retention = or_never(options.retention);
-        let check_interval = match retention {
-            NEVER => NEVER,
-            retention => options.retention_check_interval.min(retention),
-        };
+        let check_interval = options.retention_check_interval.min(retention);
         let snapshot_interval = or_never(options.snapshot_interval);
         Self {
             snapshot_interval,
@@ -93,7 +90,7 @@ impl Maintenance {
 }
 
 impl Connected {
-    /// Asks for a snapshot, or finds what has expired, whichever is due.
+    /// Asks for a snapshot, or looks after the history, whichever is due.
     pub(super) async fn maintain(&mut self, captured: Captured) -> Expired {
         let now = Instant::now();
         if self.maintenance.next_snapshot <= now {
@@ -102,10 +99,10 @@ impl Connected {
         }
         if self.maintenance.next_check <= now {
             self.maintenance.next_check = now + self.maintenance.check_interval;
-            match self.find_expired(captured).await {
+            match self.look_after_history(captured).await {
                 Ok(expired) => return expired,
                 Err(error) => {
-                    Failures::new("looking for expired history").wait(&self.replica, &error).await;
+                    Failures::new("looking after the history").wait(&self.replica, &error).await;
                 }
             }
         }
@@ -138,11 +135,39 @@ impl Connected {
         }
     }
 
+    /// Finds what has expired, if all that the replica should hold is there.
+    async fn look_after_history(&mut self, captured: Captured) -> Result<Expired, StoreError> {
+        let Some(generation) = captured.generation.filter(|of| self.holds(*of)) else {
+            return Ok(Expired::default());
+        };
+        match self.loss(generation).await? {
+            Some(reason) => {
+                self.diverged(generation, reason).await;
+                Ok(Expired::default())
+            }
+            None if self.maintenance.retention == NEVER => Ok(Expired::default()),
+            None => self.find_expired(captured).await,
+        }
+    }
+
+    /// Some: what is missing of what was stored. Somebody has deleted it, or the bucket itself has,
+    /// by a rule of its own: without this, of a database that nobody writes to, nobody would know.
+    async fn loss(&mut self, generation: Generation) -> Result<Option<String>, StoreError> {
+        self.company.look_again();
+        if let Some(reason) = self.check_alone(generation).await? {
+            return Ok(Some(reason));
+        }
+        // A listing may be late, and then lack what was stored just before.
+        let interval = self.maintenance.check_interval;
+        let is_settled = self.last_sent.is_none_or(|sent| sent.elapsed() > interval);
+        if is_settled && self.ends_otherwise(generation).await? {
+            return Ok(Some("it does not end with what was sent last".to_owned()));
+        }
+        Ok(None)
+    }
+
     /// Finds what the retention does not ask for any more, and may be deleted.
     async fn find_expired(&mut self, captured: Captured) -> Result<Expired, StoreError> {
-        if !captured.known {
-            return Ok(Expired::default());
-        }
         let histories = catalog::histories(&self.store, 1).await?;
         let (now, retention) = (present(&histories, SystemTime::now()), self.maintenance.retention);
         let mut current =

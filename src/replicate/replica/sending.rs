@@ -239,7 +239,7 @@ impl Connected {
                     "segments before it are missing"
                 )));
             }
-            if self.goes_on(generation).await? {
+            if self.ends_otherwise(generation).await? {
                 return Ok(Some("another daemon writes to it".to_owned()));
             }
         }
@@ -266,8 +266,8 @@ impl Connected {
         Ok(None)
     }
 
-    /// Whether the replica goes on behind what was sent to it.
-    async fn goes_on(&self, generation: Generation) -> Result<bool, StoreError> {
+    /// Whether the replica ends with something else than what was sent to it.
+    pub(super) async fn ends_otherwise(&self, generation: Generation) -> Result<bool, StoreError> {
         let newest = self.newest_seal(generation).await?;
         let Some((Ok(Some(newest)), _)) = newest else { return Ok(false) };
         Ok(Some((generation, newest.link())) != self.tip)

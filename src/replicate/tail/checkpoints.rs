@@ -133,11 +133,21 @@ impl Tail {
             return;
         }
         let (db, readers) = (self.options.path.as_path(), readers(&self.options.path));
-        let readers: Vec<String> = readers.iter().map(ToString::to_string).collect();
-        if !readers.is_empty() {
-            schedule.named_readers = Some(now);
+        if readers.is_empty() {
+            return;
+        }
+        schedule.named_readers = Some(now);
+        let names: Vec<String> = readers.iter().map(ToString::to_string).collect();
+        let (db, names) = (db.display(), names.join(", "));
+        if readers.iter().all(|reader| reader.writes) {
             warn!(
-                db = %db.display(), readers = readers.join(", "),
+                %db, writers = names,
+                "the log grows, because it is written to all the time, faster than it can be \
+                 copied; or the writer reads in one long transaction as well"
+            );
+        } else {
+            warn!(
+                %db, readers = names,
                 "the log grows, because it is being read from all the time: end long read \
                  transactions"
             );

@@ -4,7 +4,9 @@ use std::fs;
 use std::thread;
 use std::time::{Duration, SystemTime};
 
-use crate::support::{Background, Ledger, Site, eventually, settle, timestamp};
+use crate::support::{
+    Background, Generation, Ledger, Site, all_is_sent, eventually, settle, timestamp,
+};
 
 #[test]
 fn restores_work_while_history_is_written_and_deleted() {
@@ -68,6 +70,35 @@ fn each_recorded_moment_is_restored() {
     settle(&site.database());
     let later = timestamp(SystemTime::now() + Duration::from_hours(1));
     site.check_restore(&["-timestamp", &later], &site.database());
+}
+
+/// A rule of the bucket deletes what is old, and of a database that nobody writes to all of it is.
+/// It had no backup any more, and was good.
+#[test]
+fn what_is_lost_of_an_idle_database_is_stored_again() {
+    for (retention, is_snapshot) in [("24h", true), ("0s", true), ("24h", false)] {
+        let site = Site::with(
+            "monitor-interval: 5ms",
+            &format!("sync-interval: 5ms, retention: {retention}, retention-check-interval: 300ms"),
+        );
+        site.write(1, 20);
+        let mut daemon = site.replicate();
+        daemon.wait_for("snapshot written");
+        let snapshots = site.listing();
+        site.write(2, 3);
+        all_is_sent(&site, &site);
+        let Generation { name, segments, .. } = site.listing().only().clone();
+        let generation = site.replica().join("generations").join(name);
+        let lost = if is_snapshot {
+            format!("snapshots/{}.snapshot.lz4", snapshots.only().snapshots[0])
+        } else {
+            format!("wal/{}.wal.lz4", segments.last().unwrap())
+        };
+        fs::remove_file(generation.join(lost)).unwrap();
+        eventually("another snapshot", || daemon.log().matches("snapshot written").count() > 1);
+        daemon.stop();
+        site.check();
+    }
 }
 
 #[test]
