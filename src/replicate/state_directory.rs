@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use rustix::fs::OFlags;
+use rustix::process::geteuid;
 use tracing::warn;
 
 use super::durable::{Durability, remove, replace_file};
@@ -161,7 +162,7 @@ fn lock(directory: &Path, database: &Path, by: &str) -> anyhow::Result<File> {
         // What a link leads to would be emptied.
         .custom_flags(OFlags::NOFOLLOW.bits().cast_signed())
         .open(&path)
-        .with_context(|| format!("open {}", path.display()))?;
+        .with_context(|| not_opened(&path))?;
     match lock.try_lock() {
         Ok(()) => (),
         Err(TryLockError::WouldBlock) => bail!(
@@ -176,6 +177,18 @@ fn lock(directory: &Path, database: &Path, by: &str) -> anyhow::Result<File> {
     lock.set_len(0)?;
     writeln!(lock, "{}", std::process::id())?;
     Ok(lock)
+}
+
+fn not_opened(path: &Path) -> String {
+    let owner = path.metadata().map(|found| found.uid());
+    match owner {
+        Ok(owner) if owner != geteuid().as_raw() => format!(
+            "open {}, which belongs to another user ({owner}): run as that one, or change the \
+             owner of the directory and of all that is in it (chown -R)",
+            path.display()
+        ),
+        _ => format!("open {}", path.display()),
+    }
 }
 
 /// Makes a directory with the owner and, as far as it is private, the mode of its neighbour.

@@ -1,28 +1,95 @@
-use std::fs::Permissions;
-use std::os::unix::fs::PermissionsExt;
+use std::fs::{self, DirEntry, File, OpenOptions, Permissions};
+use std::io;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
 use anyhow::Context;
+use rustix::fs::OFlags;
+use rustix::process::geteuid;
 use tempfile::TempDir;
+use tracing::{info, warn};
 
 /// A directory for a database that is only looked at. Ends with the value.
 ///
-/// It is where the system keeps temporary files, and nobody else can look into it.
+/// It is where the system keeps temporary files, and nobody else can look into it. One that a
+/// process left which was killed is removed when the next one is made: it may be as large as a
+/// database.
 #[derive(Debug)]
-pub struct TemporaryDirectory(TempDir);
+pub struct TemporaryDirectory {
+    directory: TempDir,
+    /// Held for as long as it is in use.
+    _lock: File,
+}
 
 impl TemporaryDirectory {
     /// `purpose` becomes part of its name.
     pub fn create(purpose: &str) -> anyhow::Result<Self> {
+        Self::create_in(&std::env::temp_dir(), purpose).context("cannot make a temporary directory")
+    }
+
+    fn create_in(root: &Path, purpose: &str) -> io::Result<Self> {
         let prefix = format!("litestream-{purpose}-");
-        let made = tempfile::Builder::new()
+        for entry in fs::read_dir(root)?.filter_map(Result::ok) {
+            if entry.file_name().as_encoded_bytes().starts_with(prefix.as_bytes()) {
+                remove_leftover(&entry);
+            }
+        }
+        let directory = tempfile::Builder::new()
             .prefix(&prefix)
             .permissions(Permissions::from_mode(0o700))
-            .tempdir();
-        made.context("cannot make a temporary directory").map(Self)
+            .tempdir_in(root)?;
+        let lock = File::create_new(directory.path().join(LOCK))?;
+        // A file system without locks is no reason to do nothing.
+        let _ = lock.try_lock();
+        Ok(Self { directory, _lock: lock })
     }
 
     pub fn path(&self) -> &Path {
-        self.0.path()
+        self.directory.path()
+    }
+}
+
+/// The name of the file in it that is locked while it is in use.
+const LOCK: &str = "lock";
+
+/// Removes a directory that nobody uses any more. One without a lock may just be being made.
+fn remove_leftover(entry: &DirEntry) {
+    let path = entry.path();
+    let is_ours = entry.metadata().is_ok_and(|found| found.uid() == geteuid().as_raw());
+    // Not through a link: what that leads to is not ours.
+    let no_follow = OFlags::NOFOLLOW.bits().cast_signed();
+    let lock = OpenOptions::new().write(true).custom_flags(no_follow).open(path.join(LOCK));
+    if !is_ours || !lock.is_ok_and(|lock| lock.try_lock().is_ok()) {
+        return;
+    }
+    match fs::remove_dir_all(&path) {
+        Ok(()) => info!(path = %path.display(), "removed what a killed process had left"),
+        Err(error) => warn!(path = %path.display(), "cannot remove a left-over: {error}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_killed_process_left_is_removed_and_nothing_else() {
+        let root = tempfile::tempdir().unwrap();
+        let create = || TemporaryDirectory::create_in(root.path(), "test").unwrap();
+        let [used, left] = [create(), create()];
+        fs::write(left.path().join("replica"), "large").unwrap();
+        let TemporaryDirectory { directory, _lock: lock } = left;
+        let left = directory.keep();
+        for name in ["litestream-other-1", "litestream-test-without-lock"] {
+            fs::create_dir(root.path().join(name)).unwrap();
+        }
+        let other = create();
+        assert!(left.exists(), "it is still locked");
+        drop(lock);
+        let another = create();
+        assert!(!left.exists());
+        assert!(used.path().exists() && other.path().exists() && another.path().exists());
+        drop((used, other, another));
+        assert_eq!(fs::read_dir(root.path()).unwrap().count(), 2);
     }
 }
