@@ -22,6 +22,12 @@ pub(super) fn lag(start: SystemTime, end: SystemTime) -> String {
     duration(end.duration_since(start).unwrap_or_default())
 }
 
+/// The same as a number, to the millisecond.
+pub(super) fn seconds_behind(start: SystemTime, end: SystemTime) -> f64 {
+    let behind = end.duration_since(start).unwrap_or_default();
+    (behind.as_secs_f64() * 1000.0).round() / 1000.0
+}
+
 fn duration(duration: Duration) -> String {
     let (seconds, nanoseconds) = (duration.as_secs(), duration.subsec_nanos());
     let (minutes, hours) = (seconds / 60, seconds / 3600);
@@ -68,7 +74,9 @@ mod tests {
             assert_eq!(duration(Duration::from_nanos(nanoseconds)), expected);
         }
         let (early, late) = (parse("2026-01-01T00:00:00Z"), parse("2026-01-01T00:00:02.5Z"));
-        assert_eq!(lag(late.unwrap(), early.unwrap()), "0s");
+        let (early, late) = (early.unwrap(), late.unwrap());
+        assert_eq!(lag(late, early), "0s");
+        assert_eq!([(early, late), (late, early)].map(|(a, b)| seconds_behind(a, b)), [2.5, 0.0]);
     }
 
     #[test]

@@ -76,6 +76,7 @@ impl Row for GenerationRow {
             "name": self.replica,
             "generation": self.generation.to_string(),
             "lag": clock::lag(self.end, self.changed),
+            "lag_seconds": clock::seconds_behind(self.end, self.changed),
             "start": utc::seconds(self.start),
             "end": utc::seconds(self.end),
         })
