@@ -25,7 +25,7 @@ pub(super) async fn run(arguments: &ListingArguments) -> anyhow::Result<u8> {
     let changed = source.database.as_deref().and_then(last_change);
     let changed = changed.unwrap_or_else(SystemTime::now);
     let list = async |name: &str, store: &Store| list(name, store, changed).await;
-    listing::print(&source, arguments.json, list).await
+    listing::print(&source, arguments.json, None, list).await
 }
 
 /// When the database or its WAL was written last. `None`: there is no database, and so nothing

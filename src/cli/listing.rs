@@ -17,9 +17,11 @@ pub(super) async fn source(arguments: &ListingArguments) -> anyhow::Result<Sourc
 }
 
 /// Prints what `list` finds on each replica. When one of them fails, the others are still printed.
+/// That there is nothing at all is an error if `missing` says what is.
 pub(super) async fn print<R: Row>(
     source: &Source,
     json: bool,
+    missing: Option<String>,
     list: impl AsyncFn(&str, &Store) -> anyhow::Result<Vec<R>>,
 ) -> anyhow::Result<u8> {
     let mut rows = Vec::new();
@@ -35,9 +37,6 @@ pub(super) async fn print<R: Row>(
             Err(error) => Err(error),
         };
         match listed {
-            Ok(listed) if listed.is_empty() => {
-                warn!(replica = name, url = %location, "nothing there");
-            }
             Ok(listed) => rows.extend(listed),
             Err(error) => failures.push(format!("{error:#}")),
         }
@@ -45,6 +44,15 @@ pub(super) async fn print<R: Row>(
     output::print_rows(&rows, json)?;
     if !failures.is_empty() {
         bail!("{}", failures.join("; "));
+    }
+    match missing {
+        Some(missing) if rows.is_empty() => bail!(missing),
+        None if rows.is_empty() => {
+            for (name, location) in &source.replicas {
+                warn!(replica = name, url = %location, "nothing there");
+            }
+        }
+        _ => (),
     }
     Ok(DONE)
 }

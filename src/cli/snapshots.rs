@@ -16,7 +16,7 @@ struct SnapshotRow {
 
 pub(super) async fn run(arguments: &ListingArguments) -> anyhow::Result<u8> {
     let source = listing::source(arguments).await?;
-    listing::print(&source, arguments.json, list).await
+    listing::print(&source, arguments.json, None, list).await
 }
 
 async fn list(replica: &str, store: &Store) -> anyhow::Result<Vec<SnapshotRow>> {

@@ -1,6 +1,3 @@
-use std::cell::Cell;
-
-use anyhow::bail;
 use serde_json::{Value, json};
 
 use super::arguments::WalArguments;
@@ -19,19 +16,12 @@ struct SegmentRow {
 
 pub(super) async fn run(arguments: &WalArguments) -> anyhow::Result<u8> {
     let source = listing::source(&arguments.listing).await?;
-    let found = Cell::new(false);
-    let list = async |name: &str, store: &Store| {
-        let rows = list(name, store, arguments.generation).await?;
-        found.set(found.get() || !rows.is_empty());
-        Ok(rows)
-    };
-    let code = listing::print(&source, arguments.listing.json, list).await?;
-    match arguments.generation {
-        Some(generation) if !found.get() => {
-            bail!("there are no WAL segments of a generation {generation}: see `generations`")
-        }
-        _ => Ok(code),
-    }
+    let only = arguments.generation;
+    let missing = only.map(|generation| {
+        format!("there are no WAL segments of a generation {generation}: see `generations`")
+    });
+    let list = async |name: &str, store: &Store| list(name, store, only).await;
+    listing::print(&source, arguments.listing.json, missing, list).await
 }
 
 async fn list(

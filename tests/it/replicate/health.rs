@@ -65,8 +65,9 @@ fn a_database_that_is_not_captured_is_late_though_it_is_written_to() {
     site.write(1, 20);
     let mut daemon = site.replicate();
     daemon.wait_for("snapshot written");
-    fs::remove_dir_all(site.state()).unwrap();
-    fs::write(site.state(), "no directory").unwrap();
+    let hidden = site.path("hidden");
+    fs::write(&hidden, "no directory").unwrap();
+    exchange(&site.state(), &hidden);
     let path = site.database();
     let writer = Background::start(move |number| {
         insert(&open(&path), u32::try_from(number).unwrap());

@@ -19,7 +19,8 @@ fn a_state_directory_that_is_removed_is_made_anew() {
             insert(&open(&site.database()), 100);
             daemon.wait_for("segment");
         }
-        fs::remove_dir_all(site.state()).unwrap();
+        // At once: the daemon may be writing to it.
+        fs::rename(site.state(), site.fresh("gone")).unwrap();
         site.disarm();
         insert(&open(&site.database()), 101);
         daemon.wait_for("the state directory was removed");
@@ -47,7 +48,8 @@ fn a_database_that_was_restored_is_no_other_one_when_its_state_is_lost() {
     let mut daemon = site.replicate();
     insert(&open(&site.database()), 100);
     all_is_sent(&site, &site);
-    fs::remove_dir_all(site.state()).unwrap();
+    // At once: the daemon may be writing to it.
+    fs::rename(site.state(), site.fresh("gone")).unwrap();
     insert(&open(&site.database()), 101);
     daemon.wait_for("the state directory was removed");
     all_is_sent(&site, &site);
