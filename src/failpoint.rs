@@ -58,8 +58,10 @@ failpoints! {
     /// The log is in the database file, nobody can write, and we are in no read transaction.
     LogBackfilled "log-backfilled"
     LogTruncated "log-truncated"
-    /// A log that was removed, into the database file, by the only one who has it.
+    /// A log that was removed, frame by frame, by the only one who has it.
     LostLogCopying "lost-log-copying"
+    /// It is to get its name back.
+    LostLogNaming "lost-log-naming"
     /// Whatever is made durable at a stop.
     StateSyncing "state-syncing"
     /// Whatever of the state is removed, staged segments above all.

@@ -1,5 +1,6 @@
 mod earlier;
 mod resumption;
+mod sameness;
 mod segment;
 
 use std::io;
@@ -11,7 +12,6 @@ use super::cancellation::Cancellation;
 use super::continuity::{Break, Continuity, Found, continuity};
 use super::cursor::{Cursor, Place, Saved};
 use super::durable::Durability;
-use super::marks::Marks;
 use super::pages::PageTable;
 use super::staging::Staging;
 use super::state_directory::StateDirectory;
@@ -52,6 +52,8 @@ pub(super) struct Capture {
     idle: Option<(LogState, Place)>,
     file: String,
     boot: String,
+    /// The cursor was written in this run of the operating system.
+    same_boot: bool,
     cancellation: Cancellation,
 }
 
@@ -91,6 +93,7 @@ impl Capture {
             idle: None,
             file,
             boot: boot(),
+            same_boot: true,
             cancellation: Cancellation::default(),
         }
     }
@@ -183,31 +186,6 @@ impl Capture {
         self.cursor.place == Place::Start && self.held_end.is_some()
     }
 
-    /// Whether the file was overwritten since the cursor, by an earlier state of the database or by
-    /// another one, if `first` is its first page now, and nothing is in the log.
-    ///
-    /// That is certain, but not sure to be noticed.
-    pub(super) fn was_overwritten(&self, first: &[u8]) -> bool {
-        Marks::of(first).is_before(self.cursor.marks)
-    }
-
-    /// Whether the log was lost before all of it was in the database file: some page there is what
-    /// it was before it was captured from the log. `read` reads a page of what is there now.
-    pub(super) fn has_gone_back(
-        &mut self,
-        pages: u32,
-        read: impl Fn(u32, &mut [u8]) -> io::Result<()>,
-    ) -> io::Result<bool> {
-        let mut content = vec![0; self.cursor.page_size.bytes()];
-        for (page, before) in self.earlier.iter().filter(|&(page, _)| page <= pages) {
-            read(page, &mut content)?;
-            if self.pages.was(page, before, &content)? {
-                return Ok(true);
-            }
-        }
-        Ok(false)
-    }
-
     /// Which of the pages from `first` on are not what the replicas have.
     pub(super) fn changed_pages(&mut self, first: u32, run: &[u8]) -> io::Result<Vec<u32>> {
         self.pages.changed(first, run)
@@ -215,7 +193,11 @@ impl Capture {
 
     /// Compares the log with the cursor, and moves on to the next index if it was restarted.
     pub(super) fn follow(&mut self, database: &Database) -> anyhow::Result<Result<(), Break>> {
+        let outside = database.log_state()?;
         let log = database.log()?;
+        if log.is_none() {
+            self.note_idle(outside);
+        }
         let found = match &log {
             None => Found::Nothing,
             Some(log) => Found::Log {

@@ -2,9 +2,10 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use super::cancellation::Cancellation;
+use crate::format::{Digest, Generation, PageDigest};
 use crate::sqlite::LogFile;
 use crate::wal::{PageSize, WalHeader};
 
@@ -24,6 +25,8 @@ pub(super) struct Image {
     pages: u32,
     log: Option<LogPages>,
     cancellation: Cancellation,
+    /// Of the read transaction, if it may end before this is read.
+    lease: Option<Weak<()>>,
 }
 
 /// The newest version of each page in a log: where its content begins.
@@ -36,7 +39,8 @@ struct LogPages {
 impl Image {
     /// The database file alone.
     pub(super) fn of_file(file: Arc<File>, page_size: PageSize, pages: u32) -> Self {
-        Self { file, page_size, pages, log: None, cancellation: Cancellation::default() }
+        let (log, cancellation, lease) = (None, Cancellation::default(), None);
+        Self { file, page_size, pages, log, cancellation, lease }
     }
 
     /// The database file under `log`, whose last commit ends at `end`.
@@ -58,12 +62,17 @@ impl Image {
         }
         drop(frames);
         let log = Some(LogPages { file: log.into_file(), offsets });
-        Ok(Self { file, page_size, pages, log, cancellation: Cancellation::default() })
+        Ok(Self { log, ..Self::of_file(file, page_size, pages) })
     }
 
     /// Can be read until that is cancelled.
     pub(super) fn until(self, cancellation: &Cancellation) -> Self {
         Self { cancellation: cancellation.clone(), ..self }
+    }
+
+    /// Can be read for as long as that lasts.
+    pub(super) fn under(self, lease: Weak<()>) -> Self {
+        Self { lease: Some(lease), ..self }
     }
 
     pub(super) fn page_size(&self) -> PageSize {
@@ -92,6 +101,21 @@ impl Image {
         Ok(())
     }
 
+    /// The digest of the whole image, as one of that generation.
+    pub(super) fn digest(&self, generation: Generation) -> io::Result<Digest> {
+        let (mut next, mut run, mut digest) = (1, Vec::new(), Digest::default());
+        loop {
+            let first = next;
+            self.read_run(&mut next, &mut run)?;
+            if run.is_empty() {
+                return Ok(digest);
+            }
+            for (page, content) in (first..).zip(run.chunks(self.page_size.bytes())) {
+                digest = digest.with(PageDigest::of(generation, page, content));
+            }
+        }
+    }
+
     /// Reads the whole image from its first byte.
     pub(super) fn reader(&self) -> ImageReader<'_> {
         ImageReader { image: self, next: 1, run: Vec::new(), taken: 0 }
@@ -101,6 +125,9 @@ impl Image {
     /// the last. The run is empty behind the end.
     pub(super) fn read_run(&self, next: &mut u32, run: &mut Vec<u8>) -> io::Result<()> {
         self.cancellation.check()?;
+        if self.lease.as_ref().is_some_and(|lease| lease.strong_count() == 0) {
+            return Err(io::Error::other("the database was closed meanwhile"));
+        }
         let size = self.page_size.bytes();
         let left = u64::from(self.pages) + 1 - u64::from(*next);
         let count = left.min((RUN / size) as u64);

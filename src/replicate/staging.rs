@@ -1,6 +1,7 @@
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
 use super::durable::{Durability, remove, replace_file, sync_parent};
@@ -20,7 +21,17 @@ use crate::format::{Generation, Key, ProofRecord, WalPos};
 /// A segment for several replicas is one file with several names, so each replica takes its own
 /// away. What is here is the truth about what there is to do: it outlives the process.
 #[derive(Clone, Debug)]
-pub(super) struct Staging(PathBuf);
+pub(super) struct Staging {
+    root: PathBuf,
+    notes: Arc<Mutex<Notes>>,
+}
+
+/// What was read or noted here last, in case it is removed under us. All clones have the same.
+#[derive(Clone, Copy, Debug, Default)]
+struct Notes {
+    sent: Option<Sent>,
+    fork: Option<Generation>,
+}
 
 /// A segment on its way.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,11 +59,25 @@ impl Staging {
     pub(super) fn new(state: &Path, replica: &str) -> Self {
         // A name may be anything; as the name of a directory it must be one part of a path.
         let name = replica.replace('%', "%25").replace('/', "%2f");
-        Self(state.join("staging").join(format!("{name}.replica")))
+        let root = state.join("staging").join(format!("{name}.replica"));
+        Self { root, notes: Arc::default() }
+    }
+
+    fn notes(&self) -> MutexGuard<'_, Notes> {
+        self.notes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Writes anew what was noted: it was removed under us.
+    pub(super) fn note_again(&self) -> io::Result<()> {
+        let Notes { sent, fork } = *self.notes();
+        if let Some(fork) = fork {
+            self.write_fork(fork)?;
+        }
+        sent.map_or(Ok(()), |sent| self.note_sent(sent, Durability::Power))
     }
 
     fn directory(&self, generation: Generation) -> PathBuf {
-        self.0.join(generation.to_string())
+        self.root.join(generation.to_string())
     }
 
     fn path(&self, generation: Generation, pos: WalPos) -> PathBuf {
@@ -75,9 +100,13 @@ impl Staging {
 
     /// What the replica acknowledged last, as far as that is known.
     pub(super) fn sent(&self) -> io::Result<Option<Sent>> {
-        match fs::read_to_string(self.0.join("sent")) {
-            Ok(text) => Ok(Sent::parse(&text)),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        match fs::read_to_string(self.root.join("sent")) {
+            Ok(text) => {
+                let sent = Sent::parse(&text);
+                self.notes().sent = sent;
+                Ok(sent)
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(self.notes().sent),
             Err(error) if error.kind() == io::ErrorKind::InvalidData => Ok(None),
             Err(error) => Err(error),
         }
@@ -85,17 +114,18 @@ impl Staging {
 
     /// Takes note of what the replica acknowledged.
     pub(super) fn note_sent(&self, sent: Sent, durability: Durability) -> io::Result<()> {
-        fs::create_dir_all(&self.0)?;
-        replace_file(&self.0.join("sent"), sent.to_text().as_bytes(), durability)?;
+        self.notes().sent = Some(sent);
+        fs::create_dir_all(&self.root)?;
+        replace_file(&self.root.join("sent"), sent.to_text().as_bytes(), durability)?;
         if durability == Durability::Power { self.sync_names() } else { Ok(()) }
     }
 
     /// What validation found out about the replica last.
     pub(super) fn record(&self) -> io::Result<Option<ProofRecord>> {
-        match fs::read(self.0.join(ProofRecord::KEY)) {
+        match fs::read(self.root.join(ProofRecord::KEY)) {
             // It may have said that the database is damaged.
             Ok(bytes) => ProofRecord::parse(&bytes).map(Some).ok_or_else(|| {
-                let path = self.0.join(ProofRecord::KEY);
+                let path = self.root.join(ProofRecord::KEY);
                 let text = format!("{} is altered: the next validation mends it", path.display());
                 io::Error::new(io::ErrorKind::InvalidData, text)
             }),
@@ -106,26 +136,35 @@ impl Staging {
 
     /// Takes note of what validation found out, for the other replicas of the database.
     pub(super) fn note_record(&self, record: &ProofRecord) -> io::Result<()> {
-        fs::create_dir_all(&self.0)?;
-        let path = self.0.join(ProofRecord::KEY);
+        fs::create_dir_all(&self.root)?;
+        let path = self.root.join(ProofRecord::KEY);
         replace_file(&path, record.to_text().as_bytes(), Durability::Power)
     }
 
     /// The fork that the database is replicated to, because the replica holds another history.
     pub(super) fn fork(&self) -> io::Result<Option<Generation>> {
-        match fs::read_to_string(self.0.join("fork")) {
-            Ok(text) => text.trim_end().parse().map(Some).map_err(io::Error::other),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        match fs::read_to_string(self.root.join("fork")) {
+            Ok(text) => {
+                let fork = text.trim_end().parse().map_err(io::Error::other)?;
+                self.notes().fork = Some(fork);
+                Ok(Some(fork))
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(self.notes().fork),
             Err(error) => Err(error),
         }
     }
 
     /// Takes note of a fork, durably: nothing else tells it from the replica itself.
     pub(super) fn note_fork(&self, fork: Generation) -> io::Result<()> {
-        fs::create_dir_all(&self.0)?;
-        replace_file(&self.0.join("fork"), format!("{fork}\n").as_bytes(), Durability::Power)?;
-        self.sync_names()?;
+        self.write_fork(fork)?;
+        self.notes().fork = Some(fork);
         self.forget_sent()
+    }
+
+    fn write_fork(&self, fork: Generation) -> io::Result<()> {
+        fs::create_dir_all(&self.root)?;
+        replace_file(&self.root.join("fork"), format!("{fork}\n").as_bytes(), Durability::Power)?;
+        self.sync_names()
     }
 
     /// Goes back from a fork to the replica itself.
@@ -133,23 +172,25 @@ impl Staging {
         if self.fork()?.is_some() {
             self.forget_sent()?;
         }
-        remove(&self.0.join("fork"))
+        self.notes().fork = None;
+        remove(&self.root.join("fork"))
     }
 
     /// Makes the directory durable: it may be new, and so may the one that it is in.
     fn sync_names(&self) -> io::Result<()> {
-        self.0.ancestors().take(2).try_for_each(sync_parent)
+        self.root.ancestors().take(2).try_for_each(sync_parent)
     }
 
     /// What one place has acknowledged says nothing about another one.
     fn forget_sent(&self) -> io::Result<()> {
-        remove(&self.0.join("sent"))
+        self.notes().sent = None;
+        remove(&self.root.join("sent"))
     }
 
     /// Makes the segments of a generation durable, and what is known to be sent.
     pub(super) fn sync(&self, generation: Generation) -> io::Result<()> {
         Failpoint::StateSyncing.pass()?;
-        match File::open(self.0.join("sent")) {
+        match File::open(self.root.join("sent")) {
             Ok(sent) => sent.sync_all()?,
             Err(error) if error.kind() == io::ErrorKind::NotFound => (),
             Err(error) => return Err(error),
@@ -172,7 +213,7 @@ impl Staging {
 
     /// The generations of which there are segments, or were.
     pub(super) fn generations(&self) -> io::Result<Vec<Generation>> {
-        let names = read_directory(&self.0)?;
+        let names = read_directory(&self.root)?;
         Ok(names.iter().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect())
     }
 

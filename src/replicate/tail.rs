@@ -197,23 +197,8 @@ impl Tail {
 
     /// Makes sure that the database is open, and is still the one under that name.
     fn open(&mut self, now: Instant) -> anyhow::Result<bool> {
-        if let Some(database) = &mut self.database {
-            let mut naming = database.naming()?;
-            match naming {
-                Naming::Same if !database.was_overwritten()? => return Ok(true),
-                Naming::Same => {
-                    self.estrange();
-                    self.abandon("the database file was overwritten in place");
-                    self.database = None;
-                }
-                Naming::DatabaseLost => {
-                    self.abandon("the database file was replaced by another one, or removed");
-                    self.end_lineage();
-                    self.database = None;
-                }
-                Naming::IndexLost | Naming::LogLost => naming = self.lose_log(naming)?,
-            }
-            self.naming = naming;
+        if self.is_as_opened()? {
+            return Ok(true);
         }
         self.expect_old_log_closed()?;
         let context = || format!("open database {}", self.options.path.display());
@@ -328,6 +313,8 @@ impl Tail {
         if self.told && capture.is_held() && capture.is_unwritten(database)? {
             return Ok(());
         }
+        // That may have opened what a database at rest does not need.
+        self.rested = false;
         match capture.follow(database)? {
             Ok(()) => {
                 self.sameness = Sameness::Given;

@@ -1,32 +1,23 @@
+mod log;
 mod lost_log;
 
 use std::cell::OnceCell;
 use std::fs::{self, File};
 use std::io;
 use std::path::Path;
-use std::sync::Arc;
-use std::thread::sleep;
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
-use anyhow::bail;
 use rusqlite::ErrorCode;
 
 use super::connection::{BUSY_TIMEOUT, CheckpointMode, Connection};
 use super::files::{Files, Naming};
 use super::fingerprint::Fingerprint;
 use super::shared_lock::{is_log_lost, is_shared_elsewhere};
-use super::{FileId, LacksCommits, LogFile, LogState, LogView, OpenError, identity};
+use super::{FileId, OpenError, identity};
 use crate::failpoint::Failpoint;
-use crate::wal::{Checksum, PageSize};
+use crate::wal::PageSize;
 pub use lost_log::LostLog;
-
-/// How often it is looked how much of the log is committed, while that is being changed.
-const LOOKS_MAX: u32 = 100;
-
-/// How often it is looked for a log in which something is committed, while it is being begun.
-const EMPTY_LOOKS_MAX: u32 = 10;
-
-const LOOK_INTERVAL: Duration = Duration::from_millis(1);
 
 /// What a checkpoint achieved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,6 +48,8 @@ pub struct Database {
     files: Files,
     page_size: PageSize,
     stalls: Vec<Duration>,
+    /// Ends with the read transactions that nobody interrupts.
+    lease: Arc<()>,
     /// The file as it was when all of the log had been copied into it. SQLite writes nothing to it
     /// as long as the read transaction lasts that we had then.
     frozen: Option<Fingerprint>,
@@ -114,8 +107,8 @@ impl Database {
         reader.begin_read()?;
         let (spare, writer) = (OnceCell::new(), OnceCell::from(writer));
         let files = Files::of(path, FileId::of(&file.metadata()?))?;
-        let (stalls, frozen) = (Vec::new(), None);
-        Ok(Some(Self { reader, spare, writer, file, files, page_size, stalls, frozen }))
+        let (stalls, lease, frozen) = (Vec::new(), Arc::default(), None);
+        Ok(Some(Self { reader, spare, writer, file, files, page_size, stalls, lease, frozen }))
     }
 
     /// For how long nobody could write because of us, each time since this was asked last.
@@ -179,6 +172,11 @@ impl Database {
         Connection::open(self.files.path(), BUSY_TIMEOUT)?.tables()
     }
 
+    /// For as long as this can be upgraded, there was no moment without a read transaction of ours.
+    pub fn lease(&self) -> Weak<()> {
+        Arc::downgrade(&self.lease)
+    }
+
     /// The database file. It must be read with `read_at` only.
     pub fn file(&self) -> &Arc<File> {
         &self.file
@@ -193,59 +191,6 @@ impl Database {
     /// Pages of the database, as our read transaction sees it.
     pub fn pages(&self) -> rusqlite::Result<u32> {
         self.reader.number("page_count")
-    }
-
-    /// The log, if there is one. An error if the name of the database or of the log belongs to
-    /// another file by now: then the log may be that of another database.
-    ///
-    /// [`LacksCommits`] if something is committed, and there is none.
-    pub fn log(&self) -> anyhow::Result<Option<LogFile>> {
-        for _ in 0..EMPTY_LOOKS_MAX {
-            let log = LogFile::open(self.files.log())?;
-            self.files.expect_same()?;
-            // Whoever empties a log says before that nothing in it is committed, and whoever begins
-            // one says afterwards what is.
-            if log.is_some() || self.committed_frames()? == 0 {
-                return Ok(log);
-            }
-            sleep(LOOK_INTERVAL);
-        }
-        Err(LacksCommits.into())
-    }
-
-    /// Looks for the last commit in its log behind `offset`, where `checksum` is that of the frame
-    /// before it.
-    pub fn view(&self, log: &LogFile, offset: u64, checksum: Checksum) -> anyhow::Result<LogView> {
-        // Asked after the header of the log was read, so that it cannot be of an earlier log.
-        let committed = log.header.page_size.wal_bytes(self.committed_frames()?);
-        log.view(offset, checksum, committed)
-    }
-
-    /// The frames of the log that SQLite takes for committed.
-    ///
-    /// The file may hold more of them, and a commit among them: of a process that is about to say
-    /// so, or that died, or whose disk failed, before it could. The next writer writes over those.
-    fn committed_frames(&self) -> anyhow::Result<u64> {
-        for _ in 0..LOOKS_MAX {
-            let outcome =
-                self.spare()?.checkpoint(CheckpointMode::Noop).map_err(io::Error::other)?;
-            if let Ok(frames) = outcome.frames.try_into() {
-                return Ok(frames);
-            }
-            // Somebody is saying so just now.
-            sleep(LOOK_INTERVAL);
-        }
-        bail!("it cannot be told how much of the log is committed")
-    }
-
-    /// What the log is like from outside.
-    pub fn log_state(&self) -> io::Result<LogState> {
-        LogState::of(self.files.log())
-    }
-
-    /// Bytes of the log, left-overs of earlier logs included.
-    pub fn log_bytes(&self) -> anyhow::Result<u64> {
-        Ok(self.log()?.map_or(Ok(0), |log| log.size())?)
     }
 
     /// Which file it is, over restarts too: see [`identity`].
@@ -311,12 +256,6 @@ impl Database {
         // An error is met again by that checkpoint.
         let _ = self.file.sync_data();
         Ok(outcome.copied_bytes(self.page_size))
-    }
-
-    /// Brings the log to the disk. The next checkpoint does that before it copies anything, and
-    /// finds little left to be done then.
-    pub fn sync_log(&self) -> anyhow::Result<()> {
-        Ok(self.log()?.map_or(Ok(()), |log| log.sync())?)
     }
 
     /// Checkpoints the log to its very end.

@@ -1,5 +1,6 @@
+use std::fs::{self, File};
+use std::io;
 use std::path::{Path, PathBuf};
-use std::{fs, io};
 
 use super::shared_lock::is_index_in_use;
 use super::{FileId, OpenError, sidecar};
@@ -15,6 +16,8 @@ pub(super) struct Files {
     log: PathBuf,
     index: PathBuf,
     database: FileId,
+    /// Kept open: if its name is taken away, nobody else may have it.
+    log_file: File,
     log_id: FileId,
     index_id: FileId,
 }
@@ -34,6 +37,7 @@ pub enum Naming {
 }
 
 /// What the name of the log belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum NamedLog {
     Same,
     /// Another one, to which somebody has written.
@@ -49,10 +53,11 @@ impl Files {
         // Of a link, SQLite keeps them beside what the link leads to.
         let target = path.canonicalize()?;
         let (log, index) = (sidecar(&target, "-wal"), sidecar(&target, "-shm"));
-        let (Some(log_id), Some(index_id)) = (id(&log)?, id(&index)?) else {
+        let (Some(log_file), Some(index_id)) = (found(File::open(&log))?, id(&index)?) else {
             return Err(OpenError::LogLost);
         };
-        Ok(Self { path: path.to_owned(), log, index, database, log_id, index_id })
+        let log_id = FileId::of(&log_file.metadata()?);
+        Ok(Self { path: path.to_owned(), log, index, database, log_file, log_id, index_id })
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -61,6 +66,11 @@ impl Files {
 
     pub(super) fn log(&self) -> &Path {
         &self.log
+    }
+
+    /// The log that was there when the database was opened, whatever its name belongs to by now.
+    pub(super) fn log_file(&self) -> &File {
+        &self.log_file
     }
 
     pub(super) fn naming(&self) -> io::Result<Naming> {
@@ -77,12 +87,10 @@ impl Files {
 
     /// What there is by the name of the log.
     pub(super) fn named_log(&self) -> io::Result<NamedLog> {
-        Ok(match fs::metadata(&self.log) {
-            Ok(found) if FileId::of(&found) == self.log_id => NamedLog::Same,
-            Ok(found) if found.len() > 0 => NamedLog::Other,
-            Ok(_) => NamedLog::Nothing,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => NamedLog::Nothing,
-            Err(error) => return Err(error),
+        Ok(match found(fs::metadata(&self.log))? {
+            Some(found) if FileId::of(&found) == self.log_id => NamedLog::Same,
+            Some(found) if found.len() > 0 => NamedLog::Other,
+            _ => NamedLog::Nothing,
         })
     }
 
@@ -109,8 +117,13 @@ impl Files {
 }
 
 fn id(path: &Path) -> io::Result<Option<FileId>> {
-    match fs::metadata(path) {
-        Ok(metadata) => Ok(Some(FileId::of(&metadata))),
+    Ok(found(fs::metadata(path))?.map(|metadata| FileId::of(&metadata)))
+}
+
+/// What is there, if there is something.
+pub(super) fn found<T>(outcome: io::Result<T>) -> io::Result<Option<T>> {
+    match outcome {
+        Ok(found) => Ok(Some(found)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error),
     }

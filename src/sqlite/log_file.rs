@@ -8,6 +8,7 @@ use std::time::SystemTime;
 use anyhow::bail;
 
 use super::FileFrom;
+use super::files::found;
 use crate::wal::{Checksum, FrameHeader, FrameReader, WalHeader};
 
 /// The `-wal` file of a live database, as it is at this moment.
@@ -52,11 +53,11 @@ impl LogFile {
     /// Opens the log. `None` if there is none, or none with a valid header: SQLite makes the file
     /// before it has anything to write to it, and a header is only written with the first frame.
     pub(super) fn open(path: &Path) -> io::Result<Option<Self>> {
-        let file = match File::open(path) {
-            Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(error),
-        };
+        found(File::open(path))?.map_or(Ok(None), Self::of)
+    }
+
+    /// The same of a file that is open.
+    pub(super) fn of(file: File) -> io::Result<Option<Self>> {
         let mut bytes = [0; WalHeader::SIZE];
         match file.read_exact_at(&mut bytes, 0) {
             Ok(()) => (),
@@ -66,6 +67,23 @@ impl LogFile {
         let modified = file.metadata()?.modified()?;
         let Ok(header) = WalHeader::parse(&bytes) else { return Ok(None) };
         Ok(Some(Self { file, header, modified }))
+    }
+
+    /// The same file once more.
+    pub(super) fn try_clone(&self) -> io::Result<Self> {
+        Ok(Self { file: self.file.try_clone()?, ..*self })
+    }
+
+    /// Whether it begins with so many valid frames, and the last of them is a commit.
+    pub(super) fn is_committed(&self, frames: u64) -> io::Result<bool> {
+        let mut page = vec![0; self.header.page_size.bytes()];
+        let mut reader = self.frames(WalHeader::SIZE as u64, self.header.checksum);
+        let mut commit = None;
+        for _ in 0..frames {
+            let Some(frame) = reader.next_frame(&mut page)? else { return Ok(false) };
+            commit = frame.commit;
+        }
+        Ok(commit.is_some())
     }
 
     /// Bytes of the file, left-overs of earlier logs included.

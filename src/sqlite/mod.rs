@@ -10,9 +10,9 @@
 //! connection to it; the `-shm` file is never opened. The `-wal` file carries no locks and may be
 //! opened and closed freely.
 //!
-//! The exceptions are [`quick_check`] and [`integrity_check`], for a database that was just
-//! restored and is nobody's yet, and [`Claimed`] and [`is_open`], for one that is about to be
-//! replaced.
+//! The exceptions are [`Claimed`] and [`is_open`], for a database that is about to be replaced, or
+//! not open here. What SQLite itself opens beside another connection of ours, as [`quick_check`]
+//! does, it does not close before that has no lock any more (`unixClose` in os_unix.c).
 
 mod claimed;
 mod connection;

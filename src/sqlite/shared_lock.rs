@@ -1,5 +1,5 @@
 use std::fs::File;
-use std::io::{self, ErrorKind};
+use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::thread::sleep;
@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use rustix::process::{Flock, FlockOffsetType, FlockType, fcntl_getlk};
 
+use super::files::found;
 use super::log_index::committed_bytes;
 use super::sidecar;
 
@@ -80,14 +81,6 @@ fn is_in_use(log: &Path, index: &Path) -> io::Result<bool> {
     // It is made before the index is opened, and the index is reset before it is emptied.
     let Some(log) = found(std::fs::metadata(log))? else { return Ok(false) };
     Ok(committed_bytes(&index)?.is_none_or(|committed| committed <= log.len()))
-}
-
-fn found<T>(outcome: io::Result<T>) -> io::Result<Option<T>> {
-    match outcome {
-        Ok(found) => Ok(Some(found)),
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error),
-    }
 }
 
 /// How another process has locked some of these bytes.

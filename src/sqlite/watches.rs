@@ -48,7 +48,7 @@ pub struct Watches<K> {
 struct Directory<K> {
     /// Nothing that happens in it is missed.
     telling: bool,
-    /// By the names of a database and of its log.
+    /// By the names of a database, of its log and of the index of that.
     files: HashMap<OsString, K>,
     /// Who wants to hear of every name that comes or goes.
     listener: Option<K>,
@@ -121,9 +121,12 @@ impl<K: Clone> Watches<K> {
                 continue;
             };
             let name = OsStr::from_bytes(name.to_bytes());
-            changed.extend(directory.files.get(name).cloned());
+            let is_modified = event.events().contains(ReadFlags::MODIFY);
+            if !is_modified || !name.as_bytes().ends_with(b"-shm") {
+                changed.extend(directory.files.get(name).cloned());
+            }
             // What SQLite makes and removes whenever an application comes or goes is no news.
-            let is_news = !event.events().contains(ReadFlags::MODIFY) && !is_sidecar(name);
+            let is_news = !is_modified && !is_sidecar(name);
             if is_news {
                 changed.extend(directory.listener.iter().cloned());
             }
@@ -209,8 +212,10 @@ fn directory_of(database: &Path) -> &Path {
     directory.unwrap_or(Path::new("."))
 }
 
-fn files_of(name: &OsStr) -> [OsString; 2] {
-    [name.to_owned(), sidecar(Path::new(name), "-wal").into_os_string()]
+/// Whoever writes to the index writes to the log: of the index it is to be told that it comes or goes.
+fn files_of(name: &OsStr) -> [OsString; 3] {
+    let beside = |suffix| sidecar(Path::new(name), suffix).into_os_string();
+    [name.to_owned(), beside("-wal"), beside("-shm")]
 }
 
 fn is_telling(directory: &Path) -> bool {
@@ -234,6 +239,8 @@ mod tests {
         let changes = watches.changes().unwrap();
         assert!(!changes.wait(Duration::ZERO) && watches.changed().is_empty());
         fs::write(path("a-shm"), "").unwrap();
+        assert_eq!(watches.changed(), ['a']);
+        fs::write(path("a-shm"), "index").unwrap();
         assert!(watches.changed().is_empty());
         fs::write(path("b-wal"), "").unwrap();
         assert!(changes.wait(Duration::from_mins(1)));
@@ -241,7 +248,7 @@ mod tests {
         fs::write(path("b-wal"), "log").unwrap();
         assert_eq!(watches.changed(), ['b']);
         fs::rename(path("a-shm"), path("a")).unwrap();
-        assert_eq!(watches.changed(), ['a']);
+        assert_eq!(watches.changed(), ['a', 'a']);
         watches.remove(&path("a"));
         fs::remove_file(path("a")).unwrap();
         assert!(watches.changed().is_empty());

@@ -27,7 +27,7 @@ fn is_of_restore(failpoint: Failpoint) -> bool {
 
 /// Where nobody comes by whose log was not removed (`replicate::lost_log`), or who does not restore.
 fn is_of_an_accident(failpoint: Failpoint) -> bool {
-    is_of_restore(failpoint) || failpoint == Failpoint::LostLogCopying
+    is_of_restore(failpoint) || failpoint.name().starts_with("lost-log-")
 }
 
 /// Runs many cases, a few at a time: they mostly wait.

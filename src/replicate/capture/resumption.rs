@@ -55,6 +55,7 @@ impl Capture {
             evidence: Evidence::Hearsay,
             idle: None,
             file,
+            same_boot: written == boot,
             boot,
             cancellation: Cancellation::default(),
         }))

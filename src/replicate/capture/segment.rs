@@ -270,9 +270,8 @@ impl Capture {
         if number == 1 {
             self.cursor.marks = Marks::of(content);
         }
-        if let Some(before) = self.pages.update(number, content)? {
-            self.earlier.note(number, before);
-        }
+        let before = self.pages.update(number, content)?;
+        self.earlier.note(number, before);
         Ok(())
     }
 

@@ -6,18 +6,61 @@ use tracing::{error, warn};
 use super::Tail;
 use super::sameness::Sameness;
 use crate::replicate::capture::Capture;
+use crate::replicate::image::Image;
 use crate::replicate::restoration::note_again;
-use crate::sqlite::{LostLog, Naming, OpenError, is_open};
+use crate::sqlite::{LostLog, Naming, OpenError, is_open, quick_check};
 
 impl Tail {
+    /// Whether the database is open, and nothing has taken the place of its files. Otherwise it is
+    /// closed, in a state in which whoever opens its name finds what belongs to that.
+    pub(super) fn is_as_opened(&mut self) -> anyhow::Result<bool> {
+        let Some(database) = &mut self.database else { return Ok(false) };
+        let mut naming = database.naming()?;
+        match naming {
+            Naming::Same if !database.was_overwritten()? => return Ok(true),
+            Naming::Same => {
+                // All of it was in the file before. Whoever opens that next would copy it there
+                // once more.
+                let emptied = database.truncate_log().map(drop);
+                self.warn_of_log(emptied);
+                self.estrange();
+                self.abandon("the database file was overwritten in place");
+                self.database = None;
+            }
+            Naming::DatabaseLost => {
+                let emptied = database.leave_name();
+                self.warn_of_log(emptied);
+                self.abandon("the database file was replaced by another one, or removed");
+                self.end_lineage();
+                self.database = None;
+            }
+            Naming::IndexLost | Naming::LogLost => naming = self.lose_log(naming)?,
+        }
+        self.naming = naming;
+        Ok(false)
+    }
+
+    fn warn_of_log(&self, emptied: anyhow::Result<()>) {
+        if let Err(error) = emptied {
+            let db = self.path().display();
+            warn!(%db, "cannot empty the log of a database that was replaced: {error:#}");
+        }
+    }
+
     /// What we hold is a log that has no name any more, or one whose index has none. Says what
     /// others may still have.
-    pub(super) fn lose_log(&mut self, naming: Naming) -> anyhow::Result<Naming> {
+    fn lose_log(&mut self, naming: Naming) -> anyhow::Result<Naming> {
         let Some(database) = &mut self.database else { return Ok(naming) };
-        let outcome = database.settle_lost_log()?;
+        let overwritten = database.was_overwritten()?;
+        let capture = &mut self.capture;
+        let outcome = database.settle_lost_log(|file, log| match capture {
+            Some(capture) => capture.is_led_to(file, log),
+            // Nothing is known of it, and nothing in a replica to be spoiled.
+            None => Ok(true),
+        })?;
         let db = self.path().display();
         match outcome {
-            LostLog::Named | LostLog::Copied => warn!(
+            LostLog::Kept => warn!(
                 %db,
                 "the -wal or -shm file was removed or replaced while it was in use: nothing is \
                  lost, the database is opened anew and compared with its replicas"
@@ -34,9 +77,19 @@ impl Tail {
                  committed since the last checkpoint. The replicas have that up to this position: \
                  the database is compared with them"
             ),
+            LostLog::Foreign => error!(
+                %db, position = %self.lines.captured.borrow().pos,
+                "the -wal file was removed, and the database file overwritten in place, while they \
+                 were in use: the file is left as it is. The replicas have what was there, up to \
+                 this position"
+            ),
         }
-        if outcome == LostLog::Superseded {
-            self.sameness = Sameness::Doubtful;
+        match outcome {
+            LostLog::Foreign => self.estrange(),
+            _ if overwritten => self.estrange(),
+            LostLog::Superseded => self.doubt(Sameness::Doubtful),
+            LostLog::Shared => self.doubt(Sameness::Suspected),
+            LostLog::Kept => (),
         }
         self.release();
         Ok(if outcome == LostLog::Shared { naming } else { Naming::Same })
@@ -45,17 +98,51 @@ impl Tail {
     /// The log lacks what is committed, as SQLite sees it.
     pub(super) fn give_up_log(&mut self) {
         let captured = self.capture.as_ref().map_or(0, Capture::undrained_bytes);
-        let Some(database) = &self.database else { return };
-        // It was there when it was captured.
-        if database.log_state().is_ok_and(|log| log.size() < captured) {
+        let Some(database) = &mut self.database else { return };
+        // It was there when it was captured, and so was its header. A copy that took its place has
+        // both, and the application has the rest.
+        let was_cut_off = database.is_log_cut_off(captured).unwrap_or(true);
+        if was_cut_off {
             error!(
                 db = %self.path().display(),
                 "the -wal file was cut off while it was in use: the database may be damaged. \
                  Compare it with its replica"
             );
-            self.sameness = Sameness::Doubtful;
+            self.doubt(Sameness::Doubtful);
         }
         self.release();
+    }
+
+    /// Takes note of a reason not to believe that the database is what was captured, unless there
+    /// is a better one.
+    fn doubt(&mut self, doubt: Sameness) {
+        if self.sameness == Sameness::Given || self.sameness == Sameness::Suspected {
+            self.sameness = doubt;
+        }
+    }
+
+    /// Whether the database is damaged, or has gone back to before what was captured from its log:
+    /// that was lost, and whoever had it may have died with it.
+    pub(super) fn has_suffered(&mut self, image: &Image) -> anyhow::Result<bool> {
+        let Some(capture) = &mut self.capture else { return Ok(false) };
+        let read = |page, content: &mut [u8]| image.read_pages(page, content);
+        if capture.has_gone_back(image.pages(), read)? {
+            error!(
+                db = %self.options.path.display(), position = %capture.cursor().pos,
+                "the database has gone back to before what was captured from its log, which was \
+                 removed: restore it from a replica, which has all up to this position"
+            );
+            return Ok(true);
+        }
+        let damage = quick_check(&self.options.path).err();
+        if let Some(damage) = &damage {
+            error!(
+                db = %self.options.path.display(), position = %capture.cursor().pos,
+                "the database is damaged since its log was removed: {damage:#}. Restore it from a \
+                 replica, which has all up to this position"
+            );
+        }
+        Ok(damage.is_some())
     }
 
     /// Fails as long as anybody may have the log that was removed.
@@ -84,6 +171,7 @@ impl Tail {
         self.tables_noted_at = None;
         self.lineage.store()?;
         note_again(self.path(), &self.state)?;
+        self.slots.iter().try_for_each(|slot| slot.staging.note_again())?;
         self.abandon("its state was lost");
         Ok(())
     }

@@ -49,6 +49,14 @@ impl Tail {
     /// It is left to the next process if we are told to abort meanwhile.
     pub(super) fn recover(&mut self, reason: Break) -> anyhow::Result<()> {
         let known = self.capture.as_ref().is_some_and(Capture::can_ship_changes);
+        if self.capture.as_ref().is_some_and(|capture| capture.is_tampering(reason)) {
+            error!(
+                db = %self.path().display(), %reason,
+                "the -wal file was cut off or overwritten by something else than SQLite: the \
+                 database may be damaged, or have gone back"
+            );
+            self.estrange();
+        }
         if self.schedule.fresh && known {
             match self.ship_changes() {
                 Ok(true) => return Ok(()),
@@ -124,16 +132,14 @@ impl Tail {
             );
             self.estrange();
         }
-        let Some(capture) = &mut self.capture else { return Ok(false) };
-        if capture.has_gone_back(image.pages(), |page, content| image.read_pages(page, content))? {
-            error!(
-                db = %self.options.path.display(), position = %capture.cursor().pos,
-                "the database has gone back to before what was captured from its log, which was \
-                 removed: restore it from a replica, which has all up to this position"
-            );
-            self.estrange();
-            return Ok(false);
+        if self.sameness == Sameness::Suspected {
+            if self.has_suffered(&image)? {
+                self.estrange();
+                return Ok(false);
+            }
+            self.sameness = Sameness::Given;
         }
+        let Some(capture) = &mut self.capture else { return Ok(false) };
         let changed = changes(capture, &image)?;
         if changed == Changes::Most {
             self.recognize_application();
@@ -230,12 +236,15 @@ impl Tail {
             }
         };
         if checkpoint.complete {
-            let image = Image::of_file(file, page_size, pages).until(&self.lines.cancellation);
+            let image = Image::of_file(file, page_size, pages)
+                .until(&self.lines.cancellation)
+                .under(database.lease());
             return Ok(Some(Frozen { image, log: end.filter(|_| !emptied) }));
         }
         let (Some(log), Some(end)) = (database.log()?, end) else { return Ok(None) };
         let image = Image::with_log(file, page_size, pages, log, end.offset)?
-            .until(&self.lines.cancellation);
+            .until(&self.lines.cancellation)
+            .under(database.lease());
         Ok(Some(Frozen { image, log: Some(LogEnd { needed: true, ..end }) }))
     }
 }

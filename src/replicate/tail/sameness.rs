@@ -3,6 +3,8 @@
 pub(super) enum Sameness {
     /// Nothing speaks against it.
     Given,
+    /// Its log was lost, and somebody else may have it: the file may have gone back, or be damaged.
+    Suspected,
     /// It may be another one: the file is, or it was overwritten while nobody watched.
     Doubtful,
     /// It is not what its log leads to: something else than SQLite has written to it, so that the

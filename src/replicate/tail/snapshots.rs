@@ -163,7 +163,8 @@ impl Tail {
         capture.save(&self.state, Durability::Power, false)?;
         let image =
             Image::of_file(database.file().clone(), database.page_size(), database.pages()?)
-                .until(&self.lines.cancellation);
+                .until(&self.lines.cancellation)
+                .under(database.lease());
         let seal = capture.snapshot_seal();
         debug!(pos = %seal.start, "snapshot taken");
         Ok(Some(Snapshot { image: Arc::new(image), seal }))

@@ -76,7 +76,7 @@ impl Tail {
                 if self.interruption.take().is_some() && self.database.is_some() {
                     info!(db = %self.path().display(), "replication goes on");
                 }
-                if self.capture.is_some() {
+                if self.capture.is_some() && self.database.is_some() {
                     self.metrics.set_looked_at(looked_at);
                 }
                 let pause = self.pause(told, Instant::now());

@@ -1,14 +1,24 @@
 use std::cell::OnceCell;
-use std::io;
+use std::fmt::Display;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, fchown};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::thread::sleep;
 use std::time::Duration;
 
 use anyhow::bail;
+use rusqlite::ErrorCode;
 
 use super::Database;
+use super::log::{LOOK_INTERVAL, LOOKS_MAX};
 use crate::failpoint::Failpoint;
-use crate::sqlite::LogFile;
 use crate::sqlite::connection::{CheckpointMode, Outcome};
 use crate::sqlite::files::{NamedLog, Naming};
+use crate::sqlite::shared_lock::is_shared_elsewhere;
+use crate::sqlite::{LogFile, is_open, sidecar};
+use crate::wal::{FrameHeader, WalHeader};
 
 /// How long to wait for somebody who is just opening or closing the database.
 const PATIENCE: Duration = Duration::from_millis(100);
@@ -16,61 +26,122 @@ const PATIENCE: Duration = Duration::from_millis(100);
 /// What becomes of a log that we hold and that was removed or replaced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LostLog {
-    /// It still has its name, and only its index was lost: whoever opens the database reads it.
-    Named,
     /// Others have the database open, and probably this log.
     Shared,
-    /// All of it is in the database file.
-    Copied,
-    /// Others have begun another log. What was not in the database file is lost with this one.
+    /// Nothing of it is lost: it has its name, or got it back, or is in the database file.
+    Kept,
+    /// Others have begun another one. What was not in the database file is lost with this one.
     Superseded,
+    /// It is lost, and does not belong to the database file as that is now.
+    Foreign,
 }
 
 impl Database {
-    /// Copies a log that was removed into the database file, if nobody else can do that: it ends
-    /// when we close it. In no transaction afterwards, unless it fails; then to be tried again.
+    /// Gives a log that was removed its name back, if nobody else has it: it ends when we close it.
+    /// Whoever opens the database next finds it as after a crash. Must be called once more if it
+    /// fails; otherwise the database is to be closed, and keeps everybody out until then.
     ///
     /// Somebody else who has the database open keeps us from it. He may have the same log, and will
-    /// copy it when he closes the database as the last one; or a new one, which the old one must
-    /// not be copied under.
-    pub fn settle_lost_log(&mut self) -> anyhow::Result<LostLog> {
+    /// copy it when he closes the database as the last one; or a new one, in whose place the old
+    /// one must not be put. `belongs` says whether the log leads from the database file, as it is
+    /// now, to what was captured: somebody may have put another file in its place as well.
+    pub fn settle_lost_log(
+        &mut self,
+        belongs: impl FnOnce(&Arc<File>, LogFile) -> anyhow::Result<bool>,
+    ) -> anyhow::Result<LostLog> {
         (self.spare, self.writer) = (OnceCell::new(), OnceCell::new());
-        self.reader.rollback()?;
-        let outcome = self.copy_lost_log();
+        let outcome = self.try_settle(belongs);
         if outcome.is_err() {
-            self.reader.let_others_in()?;
-            self.reader.begin_read()?;
+            let held = self.reader.let_others_in().and_then(|()| self.reader.begin_read());
+            held.map_err(untyped)?;
         }
         outcome
     }
 
-    fn copy_lost_log(&self) -> anyhow::Result<LostLog> {
-        if !self.reader.keep_others_out(PATIENCE)? {
-            return if self.files.is_new_index_in_use()? {
-                self.superseded()
-            } else {
-                Ok(LostLog::Shared)
-            };
+    fn try_settle(
+        &self,
+        belongs: impl FnOnce(&Arc<File>, LogFile) -> anyhow::Result<bool>,
+    ) -> anyhow::Result<LostLog> {
+        // There is none if that failed before.
+        let _ = self.reader.rollback();
+        let is_alone = match self.reader.keep_others_out(PATIENCE) {
+            // The first page is in the log that others have begun behind ours. Nobody can read it.
+            Err(error) if error.sqlite_error_code() == Some(ErrorCode::SystemIoFailure) => {
+                !is_shared_elsewhere(&self.file)?
+            }
+            outcome => outcome.map_err(untyped)?,
+        };
+        let named = self.files.named_log()?;
+        let is_new_index_in_use = !is_alone && self.files.is_new_index_in_use()?;
+        if !is_alone && !is_new_index_in_use {
+            return Ok(LostLog::Shared);
         }
-        // From here on nobody can begin another one.
-        match self.files.named_log()? {
-            NamedLog::Same => return Ok(LostLog::Named),
-            NamedLog::Other => return self.superseded(),
-            NamedLog::Nothing => (),
+        // Nobody can begin another log, or everybody has begun one.
+        if named == NamedLog::Same {
+            return Ok(LostLog::Kept);
         }
-        Failpoint::LostLogCopying.pass()?;
-        // No error of SQLite: that would mean to those who see it that nothing holds the log.
-        let copied = self.reader.checkpoint(CheckpointMode::Passive).map_err(io::Error::other)?;
-        if !copied.complete() {
-            bail!("the log was removed, and what is in it cannot be copied to the database file");
+        let committed = self.committed_by_reader()?;
+        if committed.complete() || self.is_of_named_log(committed)? {
+            return Ok(LostLog::Kept);
         }
-        Ok(LostLog::Copied)
+        if is_new_index_in_use || (named == NamedLog::Other && !self.has_its_index()?) {
+            return Ok(LostLog::Superseded);
+        }
+        let Some(log) = self.rejoin(committed)? else { return Ok(LostLog::Superseded) };
+        if !belongs(&self.file, log.try_clone()?)? {
+            fs::remove_file(self.rejoined())?;
+            return Ok(LostLog::Foreign);
+        }
+        Failpoint::LostLogNaming.pass()?;
+        log.sync()?;
+        fs::rename(self.rejoined(), self.files.log())?;
+        if let Some(directory) = self.files.log().parent() {
+            File::open(directory)?.sync_all()?;
+        }
+        Ok(LostLog::Kept)
     }
 
-    fn superseded(&self) -> anyhow::Result<LostLog> {
-        let found = self.reader.checkpoint(CheckpointMode::Noop)?;
-        let whole = found.complete() || self.is_of_named_log(found)?;
-        Ok(if whole { LostLog::Copied } else { LostLog::Superseded })
+    /// Whether the log that we have was cut off before something was in the database file, though
+    /// somebody may have written behind that since. `captured` bytes of it were there once. In no
+    /// transaction afterwards.
+    pub fn is_log_cut_off(&mut self, captured: u64) -> anyhow::Result<bool> {
+        let _ = self.reader.rollback();
+        if self.committed_by_reader()?.complete() {
+            return Ok(false);
+        }
+        let log = LogFile::open(self.files.log())?;
+        Ok(log.map_or(Ok(true), |log| log.size().map(|size| size < captured))?)
+    }
+
+    /// Brings what is in the log into the file that was open, whose name belongs to another one by
+    /// now, and empties the log: its name would be taken for that of the other one. Only if nobody
+    /// else has either of the files open.
+    pub fn leave_name(&mut self) -> anyhow::Result<()> {
+        (self.spare, self.writer) = (OnceCell::new(), OnceCell::new());
+        self.reader.rollback()?;
+        let is_alone = self.reader.keep_others_out(PATIENCE)? && !is_open(self.files.path())?;
+        if is_alone && self.files.named_log()? == NamedLog::Same {
+            self.reader.checkpoint(CheckpointMode::Truncate)?;
+        }
+        Ok(())
+    }
+
+    /// What is committed by the index that we have. Nobody is writing to it, or not for long.
+    fn committed_by_reader(&self) -> anyhow::Result<Outcome> {
+        for _ in 0..LOOKS_MAX {
+            let found = self.reader.checkpoint(CheckpointMode::Noop).map_err(untyped)?;
+            if found.frames >= 0 {
+                return Ok(found);
+            }
+            sleep(LOOK_INTERVAL);
+        }
+        bail!("it cannot be told how much of the log is committed")
+    }
+
+    /// Whether the index that we have still has its name: then it is of the log that has the name
+    /// of one by now as well.
+    fn has_its_index(&self) -> io::Result<bool> {
+        Ok(self.files.naming()? == Naming::LogLost)
     }
 
     /// Whether that was found in an index that is still in use, and is of the log that has the name
@@ -78,7 +149,60 @@ impl Database {
     fn is_of_named_log(&self, found: Outcome) -> anyhow::Result<bool> {
         let Some(log) = LogFile::open(self.files.log())? else { return Ok(false) };
         let Ok(frames) = found.frames.try_into() else { return Ok(false) };
-        let holds_all = self.page_size.wal_bytes(frames) <= log.size()?;
-        Ok(holds_all && self.files.naming()? == Naming::LogLost)
+        Ok(self.page_size.wal_bytes(frames) <= log.size()? && self.has_its_index()?)
     }
+
+    /// Where a log is put together.
+    fn rejoined(&self) -> PathBuf {
+        sidecar(self.files.log(), ".rejoined")
+    }
+
+    /// The committed frames of the log that we hold, in a file of their own, and those that were
+    /// written behind them to a file that SQLite made under its name: whoever opened the database
+    /// with the index that is in use went on there, behind a hole. `None` if they are no log.
+    fn rejoin(&self, committed: Outcome) -> anyhow::Result<Option<LogFile>> {
+        let held = self.files.log_file();
+        let Some(old) = LogFile::of(held.try_clone()?)? else { return Ok(None) };
+        let found = held.metadata()?;
+        let path = self.rejoined();
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create(true).truncate(true).mode(found.mode());
+        let mut target = options.open(&path)?;
+        // Only root may give files away; for others they are right already.
+        let _ = fchown(&target, Some(found.uid()), Some(found.gid()));
+        let named = File::open(self.files.log()).ok();
+        let (header, frames) = (&old.header, u64::try_from(committed.frames)?);
+        let mut bytes = [0; WalHeader::SIZE];
+        held.read_exact_at(&mut bytes, 0)?;
+        target.write_all(&bytes)?;
+        let mut frame = vec![0; usize::try_from(header.page_size.frame_bytes())?];
+        for number in 0..frames {
+            // What is behind the last commit of the one that we hold is no part of it.
+            for source in [named.as_ref(), Some(held)].into_iter().flatten() {
+                let read = source.read_exact_at(&mut frame, header.page_size.wal_bytes(number));
+                if read.is_ok() && is_of_log(&frame, header) {
+                    break;
+                }
+            }
+            Failpoint::LostLogCopying.pass()?;
+            target.write_all(&frame)?;
+        }
+        if let Some(log) = LogFile::of(target)?
+            && log.is_committed(frames)?
+        {
+            return Ok(Some(log));
+        }
+        fs::remove_file(path)?;
+        Ok(None)
+    }
+}
+
+fn is_of_log(frame: &[u8], header: &WalHeader) -> bool {
+    let head = frame.first_chunk().map(FrameHeader::parse);
+    head.is_some_and(|head| head.salt == header.salt)
+}
+
+/// No error of SQLite: that would mean to those who see it that nothing holds the log.
+fn untyped(error: impl Display) -> io::Error {
+    io::Error::other(error.to_string())
 }

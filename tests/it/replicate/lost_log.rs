@@ -3,13 +3,17 @@
 
 use std::fs;
 use std::path::Path;
+use std::thread;
+use std::time::Duration;
 
 use rusqlite::Connection;
 use rustix::process::Signal;
 
 use super::divergence::side_files;
 use super::overwriting::{checkpointing, settle_under};
-use crate::support::{Helper, Process, Role, Site, all_is_sent, eventually, insert, open};
+use crate::support::{
+    Helper, Process, Role, Site, all_is_sent, assert_same, eventually, insert, open, settle,
+};
 
 const LOST: &str = "was removed or replaced while it was in use";
 
@@ -209,18 +213,20 @@ fn a_log_that_only_the_daemon_has_is_brought_into_the_database() {
 /// It is tried again, and keeps nobody from the database meanwhile.
 #[test]
 fn a_log_that_cannot_be_brought_into_the_database_yet_is_held() {
-    let (site, mut daemon) = in_the_log();
-    let before = rows(&site);
-    site.arm("lost-log-copying = enospc");
-    let [log, _] = side_files(&site.database());
-    fs::remove_file(log).unwrap();
-    daemon.wait_for("replication is interrupted");
-    drop(open(&site.database()));
-    site.disarm();
-    daemon.wait_for("nothing is lost");
-    assert_eq!(rows(&site), before);
-    daemon.stop();
-    site.check();
+    for failing in ["lost-log-copying", "lost-log-naming"] {
+        let (site, mut daemon) = in_the_log();
+        let before = rows(&site);
+        site.arm(&format!("{failing} = enospc"));
+        let [log, _] = side_files(&site.database());
+        fs::remove_file(log).unwrap();
+        daemon.wait_for("replication is interrupted");
+        drop(open(&site.database()));
+        site.disarm();
+        daemon.wait_for("nothing is lost");
+        assert_eq!(rows(&site), before);
+        daemon.stop();
+        site.check();
+    }
 }
 
 /// What was in the log is gone from the database. The replica followed it, and had it no more.
@@ -241,6 +247,105 @@ fn what_was_lost_with_its_log_stays_in_the_replica() {
         check_fork(&site, daemon, &before);
         drop(application);
     }
+}
+
+/// With the index that is in use it went on behind the log that was removed, in a file that began
+/// with a hole.
+#[test]
+fn what_an_application_adds_to_a_log_that_was_removed_is_joined_to_it() {
+    let (site, mut daemon) = in_the_log();
+    daemon.signal(Signal::STOP);
+    let [log, _] = side_files(&site.database());
+    fs::remove_file(log).unwrap();
+    let application = Connection::open(site.database()).unwrap();
+    // It reads nothing that was in the log.
+    application.execute_batch("PRAGMA user_version = 7").unwrap();
+    drop(application);
+    daemon.signal(Signal::CONT);
+    daemon.wait_for("nothing is lost");
+    commit_and_close(open(&site.database()), 200);
+    all_is_sent(&site, &site);
+    daemon.stop();
+    site.check();
+}
+
+/// The usual way to restore in place: the log was put over the backup, which was malformed then, and
+/// took the place of the good history.
+#[test]
+fn a_log_is_not_put_over_another_state_of_the_database() {
+    for (is_older, pause) in [(true, 0), (false, 0), (true, 300)] {
+        let site = Site::new();
+        site.write(1, 50);
+        let older = site.keep_copy();
+        let other = site.fresh("other");
+        open(&other).execute_batch("CREATE TABLE u (x); INSERT INTO u VALUES (1)").unwrap();
+        settle(&other);
+        site.write(2, 50);
+        let mut daemon = site.replicate();
+        daemon.wait_for("snapshot written");
+        for number in 100..110 {
+            commit_and_close(open(&site.database()), number);
+        }
+        all_is_sent(&site, &site);
+        let before = site.restore(&[]);
+        let backup = if is_older { &older } else { &other };
+        fs::copy(backup, site.database()).unwrap();
+        thread::sleep(Duration::from_millis(pause));
+        for path in side_files(&site.database()) {
+            fs::remove_file(path).unwrap();
+        }
+        daemon.wait_for("in place");
+        daemon.wait_for("DIVERGED");
+        eventually("a fork", || !site.forks().is_empty());
+        daemon.stop();
+        site.check_restore(&[], &before);
+        settle(&site.database());
+        assert_same(&site.database(), backup);
+    }
+}
+
+/// Half of a log is no older state: its end was committed. What the file was then took the place of
+/// what had been replicated.
+#[test]
+fn a_log_of_which_half_is_cut_off_does_not_harm_the_replica() {
+    for is_running in [true, false] {
+        let (site, mut daemon) = in_the_log();
+        let before = site.restore(&[]);
+        let [log, _] = side_files(&site.database());
+        let cut = || {
+            let file = fs::File::options().write(true).open(&log).unwrap();
+            file.set_len(file.metadata().unwrap().len() / 2).unwrap();
+        };
+        if is_running {
+            cut();
+        } else {
+            daemon.kill();
+            cut();
+            daemon = site.replicate();
+        }
+        check_fork(&site, daemon, &before);
+    }
+}
+
+/// The log got its name back under another database, which SQLite then applied it to.
+#[test]
+fn a_log_is_not_left_to_another_database_of_that_name() {
+    let (site, mut daemon) = in_the_log();
+    let moved = site.path("moved.db");
+    let other = site.fresh("other");
+    open(&other).execute_batch("CREATE TABLE t (x); INSERT INTO t VALUES (1)").unwrap();
+    settle(&other);
+    let before = rows(&site);
+    fs::rename(site.database(), &moved).unwrap();
+    fs::rename(&other, site.database()).unwrap();
+    daemon.wait_for("was replaced by another one");
+    assert_eq!(rows(&site), 1);
+    let moved = Connection::open(moved).unwrap();
+    let found: i64 = moved.query_one("SELECT count(*) FROM t", [], |row| row.get(0)).unwrap();
+    assert_eq!(found, before, "all of the log was brought into the file");
+    eventually("a fork", || !site.forks().is_empty());
+    daemon.stop();
+    site.check_fork();
 }
 
 /// It died with the only log that it had, and with it what was not in the database file.

@@ -16,8 +16,10 @@ fn a_state_directory_that_is_removed_is_made_anew() {
         all_is_sent(&site, &site);
         if with_pending {
             site.arm("object-writing = eio");
-            insert(&open(&site.database()), 100);
-            daemon.wait_for("segment");
+            for number in 200..210 {
+                insert(&open(&site.database()), number);
+            }
+            daemon.wait_for("sending a segment failed");
         }
         // At once: the daemon may be writing to it.
         fs::rename(site.state(), site.fresh("gone")).unwrap();
