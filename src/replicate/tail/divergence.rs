@@ -91,7 +91,8 @@ impl Tail {
                      left as it is, and what is restored by default; the database is replicated to \
                      a fork below it"
                 );
-                if self.lineage.generations().is_empty() {
+                let sent = self.slots[slot].staging.sent().ok().flatten();
+                if self.lineage.generations().is_empty() && sent.is_none() {
                     warn!(
                         %db, state = %self.state.path().display(),
                         "nothing is known of what was replicated of this database before. If only \

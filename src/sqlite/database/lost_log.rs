@@ -62,6 +62,10 @@ impl Database {
         &self,
         belongs: impl FnOnce(&Arc<File>, LogFile) -> anyhow::Result<bool>,
     ) -> anyhow::Result<LostLog> {
+        if self.files.named_log()? == NamedLog::Same {
+            // Whoever opens the database reads it.
+            return Ok(LostLog::Kept);
+        }
         // There is none if that failed before.
         let _ = self.reader.rollback();
         let is_alone = match self.reader.keep_others_out(PATIENCE) {
@@ -71,20 +75,18 @@ impl Database {
             }
             outcome => outcome.map_err(untyped)?,
         };
-        let named = self.files.named_log()?;
         let is_new_index_in_use = !is_alone && self.files.is_new_index_in_use()?;
         if !is_alone && !is_new_index_in_use {
             return Ok(LostLog::Shared);
         }
         // Nobody can begin another log, or everybody has begun one.
-        if named == NamedLog::Same {
-            return Ok(LostLog::Kept);
-        }
         let committed = self.committed_by_reader()?;
         if committed.complete() || self.is_of_named_log(committed)? {
             return Ok(LostLog::Kept);
         }
-        if is_new_index_in_use || (named == NamedLog::Other && !self.has_its_index()?) {
+        if is_new_index_in_use
+            || (self.files.named_log()? == NamedLog::Other && !self.has_its_index()?)
+        {
             return Ok(LostLog::Superseded);
         }
         let Some(log) = self.rejoin(committed)? else { return Ok(LostLog::Superseded) };
