@@ -59,7 +59,10 @@ fn health(metrics: &Metrics) -> Response {
 }
 
 fn line(ReplicaHealth { database, name, health, reason }: &ReplicaHealth) -> String {
-    let mut line = json!({"db": database, "replica": name, "health": health.to_string()});
+    let mut line = json!({"db": database, "health": health.to_string()});
+    if !name.is_empty() {
+        line["replica"] = json!(name);
+    }
     if let Some(reason) = reason {
         line["reason"] = json!(reason);
     }

@@ -10,6 +10,8 @@ use tracing::{error, info, warn};
 use super::bell::Bell;
 use super::directory::{DirectoryOptions, Followed, Look};
 use super::engine::Engine;
+use super::health::Health;
+use super::metrics::Metrics;
 use super::options::DatabaseOptions;
 use super::outcome::Unreplicated;
 use super::watcher::Watcher;
@@ -44,6 +46,10 @@ pub(super) struct Directories {
     refused: BTreeMap<PathBuf, String>,
     /// What cannot be looked into, and why, which is said once.
     unreadable: BTreeMap<PathBuf, String>,
+    /// Those that do not exist, which is said once.
+    absent: BTreeSet<PathBuf>,
+    /// Of what it is said that it is not followed.
+    left_out: BTreeSet<PathBuf>,
     /// What the patterns name and is no database, which is said once.
     others: BTreeSet<PathBuf>,
     /// Not all that was found last is followed, or known to be none.
@@ -67,6 +73,8 @@ impl Directories {
             missing: BTreeSet::new(),
             refused: BTreeMap::new(),
             unreadable: BTreeMap::new(),
+            absent: BTreeSet::new(),
+            left_out: BTreeSet::new(),
             others: BTreeSet::new(),
             unsettled: false,
             pace: PACE,
@@ -151,6 +159,35 @@ impl Directories {
         self.unreadable = unreadable;
     }
 
+    /// Says which directories do not exist. They may come yet.
+    fn note_absent(&mut self, there: &[PathBuf]) {
+        let paths = self.options.iter().map(|directory| &directory.path);
+        let absent =
+            paths.filter(|path| !there.contains(path) && !self.unreadable.contains_key(*path));
+        let absent: BTreeSet<PathBuf> = absent.cloned().collect();
+        for path in absent.difference(&self.absent) {
+            warn!(path = %path.display(), "waiting for a directory that does not exist: check `dir`");
+        }
+        self.absent = absent;
+    }
+
+    /// Lets the health say what is not followed.
+    fn show_left_out(&mut self, metrics: &Metrics) {
+        let not_replicated = self.refused.keys().chain(self.unreadable.keys());
+        let not_replicated =
+            not_replicated.map(|path| (path, Health::Failing, "it is not replicated: see the log"));
+        let absent = self.absent.iter().map(|path| {
+            (path, Health::Late, "the directory does not exist: check `dir`, if it should")
+        });
+        let mut left_out = BTreeSet::new();
+        for (path, health, reason) in not_replicated.chain(absent) {
+            metrics.leave_out(path, health, reason);
+            left_out.insert(path.clone());
+        }
+        self.left_out.difference(&left_out).for_each(|path| metrics.take_in(path));
+        self.left_out = left_out;
+    }
+
     /// Says what is left out although its name is that of a database.
     fn note_others(&mut self, others: BTreeSet<PathBuf>) {
         let mut new = others.difference(&self.others);
@@ -186,6 +223,7 @@ impl Directories {
         self.refused.retain(|path, _| there.contains(path));
         self.note_unreadable(look.unreadable);
         self.note_others(look.others);
+        self.note_absent(&look.directories);
         let interval = look.databases.iter().map(|database| database.monitor_interval).min();
         let (followed, told) = (self.followed(engine), self.listen(&look.directories));
         let directories = look.directories.into_iter().collect();
@@ -196,6 +234,7 @@ impl Directories {
                 self.add(database, engine);
             }
         }
+        self.show_left_out(engine.metrics());
         let left_out = !self.refused.is_empty() || !self.unreadable.is_empty();
         let unsettled = look.unsettled || !self.missing.is_empty() || left_out;
         let again = std::mem::replace(&mut self.unsettled, unsettled);

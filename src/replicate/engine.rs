@@ -96,6 +96,11 @@ impl Engine {
         self.followed.keys().map(PathBuf::as_path)
     }
 
+    /// What is said of all of them.
+    pub(super) fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
     /// Follows databases. The state directories of all of them are locked before one is begun with.
     pub(super) fn start(&mut self, databases: Vec<DatabaseOptions>) -> anyhow::Result<()> {
         open_files::expect_enough(self.followed.len() + databases.len())?;

@@ -55,6 +55,12 @@ impl Lineage {
         self.generations.clear();
         remove(&self.path)
     }
+
+    /// The database is the one again that descends from these.
+    pub(super) fn begin_again(&mut self, generations: Vec<Generation>) -> io::Result<()> {
+        self.generations = generations;
+        self.store()
+    }
 }
 
 #[cfg(test)]

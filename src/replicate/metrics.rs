@@ -71,6 +71,7 @@ pub struct ReplicaMetrics {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReplicaHealth {
     pub database: String,
+    /// Empty for what is not followed at all: a database, or a directory with databases.
     pub name: String,
     pub health: Health,
     /// `None` if it is good.
@@ -119,6 +120,21 @@ impl Metrics {
         self.families.forget(&path.display().to_string());
     }
 
+    /// Says of a path that what is there is not followed, as of a replica without a name.
+    pub(super) fn leave_out(&self, path: &Path, health: Health, reason: &'static str) {
+        let labels = [path.display().to_string(), String::new()];
+        self.families.replica_health.with_label_values(&labels).set(level(health));
+        self.families.reasons.set(&labels, reason);
+    }
+
+    /// Says so no more.
+    pub(super) fn take_in(&self, path: &Path) {
+        let labels = [path.display().to_string(), String::new()];
+        // There is none if all that was said of that path was forgotten.
+        let _ = self.families.replica_health.remove_label_values(&labels);
+        self.families.reasons.set(&labels, "");
+    }
+
     /// Counts a request to a store of type `replica_type`. Litestream counts none for files.
     pub fn count_operation(&self, replica_type: &str, operation: Operation, bytes: u64) {
         let labels = &[replica_type, operation.name()];
@@ -132,11 +148,11 @@ impl Metrics {
         self.families.operation_bytes.with_label_values(labels).inc_by(bytes);
     }
 
-    /// The health of each replica.
+    /// The health of each replica, and of what is not followed, in order.
     pub fn health(&self) -> Vec<ReplicaHealth> {
         let families = self.families.replica_health.collect();
         let metrics = families.iter().flat_map(MetricFamily::get_metric);
-        metrics
+        let mut found: Vec<ReplicaHealth> = metrics
             .map(|metric| {
                 let label = |name| {
                     let mut labels = metric.get_label().iter();
@@ -152,7 +168,9 @@ impl Metrics {
                 let [database, name] = labels;
                 ReplicaHealth { database, name, health, reason }
             })
-            .collect()
+            .collect();
+        found.sort_by(|a, b| (&a.database, &a.name).cmp(&(&b.database, &b.name)));
+        found
     }
 
     /// All values, as Prometheus reads them.
@@ -204,6 +222,14 @@ impl DatabaseMetrics {
     }
 }
 
+fn level(health: Health) -> i64 {
+    match health {
+        Health::Good => 0,
+        Health::Late => 1,
+        Health::Failing => 2,
+    }
+}
+
 impl ReplicaMetrics {
     /// Counts a validation.
     pub fn validated(&self, right: bool) {
@@ -233,11 +259,7 @@ impl ReplicaMetrics {
     /// Says how good it is, and if it is not, why.
     pub(super) fn set_health(&self, health: Health, reason: &'static str) {
         self.reasons.set(&self.labels, reason);
-        self.health.set(match health {
-            Health::Good => 0,
-            Health::Late => 1,
-            Health::Failing => 2,
-        });
+        self.health.set(level(health));
     }
 
     /// What was said of it, as far as that is a sign of its health.

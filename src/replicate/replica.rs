@@ -158,7 +158,7 @@ impl Connected {
         if let Err(error) = self.send_all(captured).await {
             error!(
                 db = %self.replica.database.display(), name = self.replica.options.name,
-                "cannot read what is staged: {error:#}",
+                "cannot use the state directory, will retry: {error:#}",
             );
             tokio::time::sleep(self.staging_pause.pause(fastrand::f64())).await;
             return true;

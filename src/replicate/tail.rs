@@ -34,7 +34,7 @@ use super::restoration::expect_taken_up;
 use super::staging::Staging;
 use super::state_directory::StateDirectory;
 use super::watcher::Watch;
-use crate::format::Link;
+use crate::format::{Generation, Link};
 use crate::provenance::Provenance;
 use crate::sqlite::{Database, Naming, OpenError, SqliteError};
 use sameness::Sameness;
@@ -69,6 +69,8 @@ pub(super) struct Tail {
     tables_noted_at: Option<u32>,
     /// Which file it was when it was opened last.
     identity: String,
+    /// The lineage of that file, if it was moved away since.
+    moved: Vec<Generation>,
     /// When it was last seen that there is no file. That was said.
     absent: Option<Instant>,
     /// What the names of its files belonged to when we had to close it last.
@@ -120,6 +122,7 @@ impl Tail {
             sameness: Sameness::Given,
             tables_noted_at: None,
             identity: String::new(),
+            moved: Vec::new(),
             told: false,
             rested: false,
             absent: None,
@@ -236,7 +239,7 @@ impl Tail {
         let Some(database) = &self.database else { return Ok(()) };
         let identity = database.identity()?;
         if self.opened {
-            self.recognize(identity.clone());
+            self.recognize(identity.clone())?;
         } else {
             self.resume(identity.clone())?;
         }
@@ -244,10 +247,15 @@ impl Tail {
         Ok(())
     }
 
-    /// The database was closed after an error. It may be another file by now.
-    fn recognize(&mut self, identity: String) {
+    /// The database was closed after an error, or there was none by that name. It may be another
+    /// file by now, or the one that was moved away.
+    fn recognize(&mut self, identity: String) -> anyhow::Result<()> {
+        let moved = std::mem::take(&mut self.moved);
         if self.identity.is_empty() || self.identity == identity {
-            return;
+            if self.capture.is_none() && !moved.is_empty() {
+                self.lineage.begin_again(moved)?;
+            }
+            return Ok(());
         }
         match &mut self.capture {
             Some(capture) => {
@@ -256,6 +264,7 @@ impl Tail {
             }
             None => self.end_lineage(),
         }
+        Ok(())
     }
 
     /// Closes the database after an error of SQLite: we may be without our read transaction. Then

@@ -9,7 +9,7 @@ use super::assemble::Failure;
 use super::plan::{Plan, Ranking, plans, rank};
 use super::replica::Replica;
 use super::stray::Stray;
-use super::{PlanError, Reporting, RestoreError, RestoreOptions, Restored, restore_plan};
+use super::{PlanError, Reporting, RestoreError, RestoreOptions, Restored, Target, restore_plan};
 use crate::format::{History, WalIndex};
 use crate::store::ObjectStore;
 
@@ -67,6 +67,15 @@ impl<'a, S> Candidates<'a, S> {
 }
 
 impl<S: ObjectStore + 'static> Candidates<'_, S> {
+    /// Leaves out what was committed after the moment that is asked for.
+    pub(super) async fn leave_out_later(&mut self, target: Target) {
+        let Target::Timestamp(time) = target else { return };
+        for (history, replica) in self.histories.iter_mut().zip(&self.replicas) {
+            let later = replica.later_than(history, time).await;
+            history.retain(|key| !later.contains(&key));
+        }
+    }
+
     /// Restores from the best one with which that is possible. From a replica in which something is
     /// missing or damaged no other one is taken: that would be an older state without a word.
     pub(super) async fn restore(

@@ -13,6 +13,7 @@ mod digest;
 mod error;
 mod fetch;
 mod image;
+mod moment;
 mod options;
 mod output;
 pub mod plan;
@@ -156,6 +157,7 @@ async fn restore_listed<S: ObjectStore + 'static>(
     reporting: Reporting,
 ) -> Result<Restored, RestoreError> {
     let mut candidates = Candidates::of(replicas);
+    candidates.leave_out_later(options.target).await;
     loop {
         let ranking = candidates.rank(options).map_err(|error| {
             match (error, unlisted.take()) {

@@ -106,9 +106,17 @@ impl Connected {
             }
         }
         Failpoint::SegmentSent.pass()?;
-        self.replica.staging.note_sent(Sent::of(&seal), Durability::Process)?;
-        staged.remove()?;
         self.tip = Some((staged.generation, seal.link()));
+        let note = || self.replica.staging.note_sent(Sent::of(&seal), Durability::Process);
+        match note() {
+            // What was sent frees some of the disk.
+            Err(error) if error.kind() == io::ErrorKind::StorageFull => {
+                staged.remove()?;
+                note()
+            }
+            noted => noted.and_then(|()| staged.remove()),
+        }
+        .context("take note of a segment that was sent")?;
         self.replica.report(Report::SegmentStored);
         let metrics = &self.replica.metrics;
         metrics.wal_bytes.inc_by(seal.end.offset - seal.start.offset);

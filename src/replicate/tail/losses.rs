@@ -31,6 +31,9 @@ impl Tail {
                 let emptied = database.leave_name();
                 self.warn_of_log(emptied);
                 self.abandon("the database file was replaced by another one, or removed");
+                if self.sameness == Sameness::Given {
+                    self.moved = self.lineage.generations().to_vec();
+                }
                 self.end_lineage();
                 self.database = None;
             }

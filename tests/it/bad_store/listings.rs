@@ -1,12 +1,13 @@
 //! Listings that are late, in no order, or have a wrong idea of the time.
 
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rusqlite::Connection;
 
 use super::{Remote, with_each};
 use crate::rogue::Habits;
-use crate::support::{assert_same, eventually, open};
+use crate::support::{assert_same, eventually, insert, open, rows, timestamp};
 
 #[test]
 fn pages_of_an_unordered_listing_are_put_together() {
@@ -156,4 +157,30 @@ fn a_store_whose_clock_is_wrong_by_days_can_be_restored() {
             remote.check();
         }
     });
+}
+
+/// S3 counts in whole seconds: of a moment at the beginning of one, all that was committed in it was
+/// restored, such as the mistake that was to be undone.
+#[test]
+fn a_moment_is_kept_to_though_the_store_counts_in_seconds() {
+    let remote = Remote::new();
+    let daemon = remote.replicate();
+    let database = remote.site.database();
+    let mut moments = Vec::new();
+    for number in 100..115 {
+        let before = remote.keys("/wal/").len();
+        insert(&open(&database), number);
+        eventually("a segment", || remote.keys("/wal/").len() > before);
+        moments.push((SystemTime::now(), rows(&database)));
+        thread::sleep(Duration::from_millis(100));
+    }
+    daemon.stop();
+    remote.store.set_times(|time| {
+        let since = time.duration_since(UNIX_EPOCH).unwrap();
+        UNIX_EPOCH + Duration::from_secs(since.as_secs())
+    });
+    for (moment, expected) in moments {
+        let restored = remote.site.restore(&["-timestamp", &timestamp(moment)]);
+        assert_eq!(rows(&restored), expected, "{moment:?}");
+    }
 }

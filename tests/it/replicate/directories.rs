@@ -149,8 +149,17 @@ fn what_may_not_be_read_is_named_and_the_rest_is_replicated() {
     }
     set_modes(&[site.home(), &directory], 0o777);
     set_modes(&[&below, &file], 0o000);
+    site.serve();
     let mut daemon = site.start(&mut as_nobody(&site));
     daemon.wait_for("snapshot written");
+    eventually("the health shows it", || {
+        let (status, health) = daemon.ask("/health");
+        let is_failing = |path: &Path| {
+            let line = format!("{{\"db\":\"{}\",\"health\":\"failing\",", path.display());
+            health.contains(&line)
+        };
+        status == 503 && is_failing(&below) && is_failing(&file)
+    });
     daemon.signal(Signal::TERM);
     assert_eq!(daemon.wait(), 75, "two are on no replica: {}", daemon.log());
     let log = daemon.log();

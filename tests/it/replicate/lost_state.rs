@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::support::{Site, all_is_sent, insert, open};
+use crate::support::{Site, all_is_sent, eventually, insert, open};
 
 /// It said so twice a minute, captured nothing, and the next daemon, which knew nothing of what was
 /// in the replica, went on in a fork.
@@ -36,6 +36,30 @@ fn a_state_directory_that_is_removed_is_made_anew() {
         assert!(!log.contains("DIVERGED") && !log.contains("generation begins"), "{log}");
         site.check();
     }
+}
+
+/// Each time that it was moved away and back it went on in another fork.
+#[test]
+fn a_database_that_is_moved_away_and_back_is_the_same() {
+    let site = Site::new();
+    site.write(1, 20);
+    let mut daemon = site.replicate();
+    daemon.wait_for("snapshot written");
+    let away = site.path("away.db");
+    for number in 100..102 {
+        insert(&open(&site.database()), number);
+        all_is_sent(&site, &site);
+        fs::rename(site.database(), &away).unwrap();
+        let waiting = "waiting for the database: there is no file";
+        let times = usize::try_from(number - 99).unwrap();
+        eventually("it is missed", || daemon.log().matches(waiting).count() == times);
+        fs::rename(&away, site.database()).unwrap();
+        insert(&open(&site.database()), number);
+        all_is_sent(&site, &site);
+    }
+    let log = daemon.stop();
+    assert!(!log.contains("DIVERGED"), "{log}");
+    site.check();
 }
 
 #[test]
