@@ -87,6 +87,9 @@ fn config(arguments: &ReplicateArguments) -> anyhow::Result<Config> {
     if arguments.urls.is_empty() {
         bail!("must specify at least one replica URL for {database}");
     }
+    if is_url(database) {
+        bail!("the database comes first, and is no URL: {database}");
+    }
     if arguments.config.config.is_some() {
         bail!("cannot specify a replica URL and the -config flag");
     }

@@ -52,9 +52,10 @@ pub(super) async fn run(arguments: &RestoreArguments) -> anyhow::Result<u8> {
     match outcome {
         Ok(_) => Ok(DONE),
         Err(RestoreError::NoBackup) if arguments.if_replica_exists => {
-            info!("no matching backups found");
+            info!(urls = source.places(), "no matching backups found");
             Ok(DONE)
         }
+        Err(RestoreError::NoBackup) => bail!("no matching backups found in {}", source.places()),
         // It has come into being in the meantime.
         Err(RestoreError::OutputExists(path)) if arguments.if_db_not_exists => {
             info!(path = %path.display(), "database already exists, skipping");

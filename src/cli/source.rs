@@ -154,6 +154,12 @@ impl Source {
         Ok(())
     }
 
+    /// The places of all replicas, for messages.
+    pub(super) fn places(&self) -> String {
+        let places = self.replicas.iter().map(|(_, location)| location.to_string());
+        places.collect::<Vec<_>>().join(", ")
+    }
+
     /// Opens all replicas, to be read with patience.
     pub(super) async fn stores(&self) -> anyhow::Result<Vec<(String, Retrying<Store>)>> {
         let mut stores = Vec::new();

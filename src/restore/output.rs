@@ -190,6 +190,7 @@ impl Drop for Output {
     fn drop(&mut self) {
         if !self.published
             && let Err(error) = fs::remove_file(&self.partial)
+            && error.kind() != io::ErrorKind::NotFound
         {
             warn!(path = %self.partial.display(), %error, "cannot remove the incomplete file");
         }

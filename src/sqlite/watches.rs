@@ -212,7 +212,7 @@ fn directory_of(database: &Path) -> &Path {
     directory.unwrap_or(Path::new("."))
 }
 
-/// Whoever writes to the index writes to the log: of the index it is to be told that it comes or goes.
+/// Whoever writes to the index writes to the log: of the index only that it comes or goes is told.
 fn files_of(name: &OsStr) -> [OsString; 3] {
     let beside = |suffix| sidecar(Path::new(name), suffix).into_os_string();
     [name.to_owned(), beside("-wal"), beside("-shm")]

@@ -109,6 +109,10 @@ fn wrong_command_lines_are_errors_on_one_line() {
         (&["restore", "file:///r"], "output path required"),
         (&["verify", "-fork", "0123456789abcdef"], "-fork is about one database: name it"),
         (&["replicate", "/db"], "must specify at least one replica URL for /db"),
+        (
+            &["replicate", "file:///r", "file:///s"],
+            "the database comes first, and is no URL: file:///r",
+        ),
         (&["replicate", "/db", "/r"], "replica url scheme required: /r"),
         (&["replicate", "/db", "sftp://h/r"], "sftp replicas are not supported here"),
         (&["replicate", "-config", "c.yml", "-exec", "'", "/db"], "must specify at least one"),

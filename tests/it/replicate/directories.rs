@@ -275,7 +275,7 @@ fn too_few_open_files_are_named_before_anything_begins() {
     command.args(["-c", limited, env!("CARGO_BIN_EXE_litestream")]);
     let mut daemon = site.start(command.env("LITESTREAM_CONFIG", site.config()));
     assert_eq!(daemon.wait(), 1, "{}", daemon.log());
-    let expected = "error: 10 databases need 320 open files, and 60 are allowed: raise the limit";
+    let expected = "error: 10 databases need 330 open files, and 60 are allowed: raise the limit";
     assert!(daemon.says(expected), "{}", daemon.log());
     assert!(!site.replica().exists(), "nothing has begun");
 }
