@@ -172,7 +172,7 @@ impl Capture {
     pub(super) fn drained(&mut self) {
         self.advanced();
         self.drained = true;
-        self.earlier.clear();
+        self.earlier.begin();
     }
 
     /// Whether the table of pages is that of the cursor, and what comes next may be anything.

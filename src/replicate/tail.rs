@@ -17,6 +17,7 @@ mod snapshots;
 mod step;
 
 use std::fs::File;
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::{Arc, Weak};
 use std::time::Instant;
@@ -27,6 +28,7 @@ use tracing::{info, warn};
 use super::capture::{Capture, Cut, Look};
 use super::cursor::Saved;
 use super::lineage::Lineage;
+use super::marks::Marks;
 use super::message::{Captured, Lines};
 use super::metrics::DatabaseMetrics;
 use super::options::DatabaseOptions;
@@ -34,9 +36,10 @@ use super::restoration::expect_taken_up;
 use super::staging::Staging;
 use super::state_directory::StateDirectory;
 use super::watcher::Watch;
-use crate::format::{Generation, Link};
+use crate::format::Link;
 use crate::provenance::Provenance;
 use crate::sqlite::{Database, Naming, OpenError, SqliteError};
+use losses::Moved;
 use sameness::Sameness;
 use schedule::Schedule;
 use slot::Purpose;
@@ -69,8 +72,8 @@ pub(super) struct Tail {
     tables_noted_at: Option<u32>,
     /// Which file it was when it was opened last.
     identity: String,
-    /// The lineage of that file, if it was moved away since.
-    moved: Vec<Generation>,
+    /// What was known of that file, if it was moved away since.
+    moved: Option<Moved>,
     /// When it was last seen that there is no file. That was said.
     absent: Option<Instant>,
     /// What the names of its files belonged to when we had to close it last.
@@ -122,7 +125,7 @@ impl Tail {
             sameness: Sameness::Given,
             tables_noted_at: None,
             identity: String::new(),
-            moved: Vec::new(),
+            moved: None,
             told: false,
             rested: false,
             absent: None,
@@ -250,10 +253,14 @@ impl Tail {
     /// The database was closed after an error, or there was none by that name. It may be another
     /// file by now, or the one that was moved away.
     fn recognize(&mut self, identity: String) -> anyhow::Result<()> {
-        let moved = std::mem::take(&mut self.moved);
+        let moved = self.moved.take();
         if self.identity.is_empty() || self.identity == identity {
-            if self.capture.is_none() && !moved.is_empty() {
-                self.lineage.begin_again(moved)?;
+            if let (Some(moved), Some(database)) = (moved, &self.database) {
+                let mut first = [0; 100];
+                database.file().read_exact_at(&mut first, 0)?;
+                if !Marks::of(&first).is_before(moved.marks) && !identity.ends_with("@0") {
+                    self.lineage.begin_again(moved.generations)?;
+                }
             }
             return Ok(());
         }

@@ -19,7 +19,8 @@ impl<S: ObjectStore> Replica<S> {
         let generation = history.generation;
         let mut later = HashSet::new();
         let is_unsure = |created: SystemTime| created <= time && is_rounded(created, time);
-        for snapshot in history.snapshots.iter().filter(|snapshot| is_unsure(snapshot.created)) {
+        // Without the first one there would be nothing.
+        for snapshot in history.snapshots.iter().skip(1).filter(|found| is_unsure(found.created)) {
             let key = Key::Snapshot { generation, index: snapshot.index };
             if self.is_later(key, snapshot.size, time).await {
                 later.insert(key);

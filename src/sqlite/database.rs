@@ -108,7 +108,10 @@ impl Database {
         let (spare, writer) = (OnceCell::new(), OnceCell::from(writer));
         let files = Files::of(path, FileId::of(&file.metadata()?))?;
         let (stalls, lease, frozen) = (Vec::new(), Arc::default(), None);
-        Ok(Some(Self { reader, spare, writer, file, files, page_size, stalls, lease, frozen }))
+        let database =
+            Self { reader, spare, writer, file, files, page_size, stalls, lease, frozen };
+        database.remove_rejoined();
+        Ok(Some(database))
     }
 
     /// For how long nobody could write because of us, each time since this was asked last.

@@ -19,7 +19,7 @@ use std::path::Path;
 
 use anyhow::bail;
 use rusqlite::functions::FunctionFlags;
-use rusqlite::{Connection, OpenFlags, ffi};
+use rusqlite::{Connection, ErrorCode, OpenFlags, ffi};
 
 /// Asks SQLite whether the database is well-formed. Leaves nothing beside the file.
 ///
@@ -31,6 +31,13 @@ pub fn quick_check(database: &Path) -> anyhow::Result<Vec<String>> {
 /// Asks SQLite besides whether each index has what its table has.
 pub fn integrity_check(database: &Path) -> anyhow::Result<Vec<String>> {
     check(database, "integrity_check")
+}
+
+/// Whether a check failed because of what is in the database, and not because SQLite could not be
+/// asked.
+pub fn is_damage(error: &anyhow::Error) -> bool {
+    let code = error.downcast_ref::<rusqlite::Error>().map(rusqlite::Error::sqlite_error_code);
+    matches!(code, None | Some(Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase)))
 }
 
 /// What SQLite says.

@@ -36,9 +36,12 @@ impl LogState {
         self.0.map_or(0, |log| log.size)
     }
 
-    /// Whether nobody can write to the log without making this another state.
+    /// Whether nobody can write to the log without making this another state. An empty one is
+    /// another one then whatever the time is.
     pub fn is_settled(&self, now: SystemTime) -> bool {
-        self.0.is_none_or(|log| now.duration_since(log.modified).is_ok_and(|age| age > SETTLED))
+        self.0.is_none_or(|log| {
+            log.size == 0 || now.duration_since(log.modified).is_ok_and(|age| age > SETTLED)
+        })
     }
 }
 
@@ -53,6 +56,8 @@ mod tests {
         let (now, state) = (SystemTime::now(), || LogState::of(&path).unwrap());
         let none = state();
         assert!(none.is_settled(now));
+        fs::write(&path, "").unwrap();
+        assert!(state().is_settled(now));
         fs::write(&path, "frames").unwrap();
         let fresh = state();
         assert!(fresh != none && !fresh.is_settled(now));

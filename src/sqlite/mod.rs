@@ -36,7 +36,7 @@ pub use database::{Checkpoint, Database, LostLog};
 pub use file_from::FileFrom;
 pub use file_id::{FileId, identity};
 pub use files::Naming;
-pub use integrity::{integrity_check, quick_check};
+pub use integrity::{integrity_check, is_damage, quick_check};
 pub use log_file::{LacksCommits, LogFile, LogView};
 pub use log_state::LogState;
 pub use open_error::OpenError;

@@ -13,23 +13,27 @@ const PAGES_MAX: usize = 256;
 /// What some pages were before they were captured from a log that may be missing in the database
 /// file, if they were there. Kept in memory: it is of use as long as we have that log open.
 #[derive(Debug, Default)]
-pub(super) struct EarlierPages(BTreeMap<u32, Option<PageDigest>>);
+pub(super) struct EarlierPages {
+    pages: BTreeMap<u32, Option<PageDigest>>,
+    /// Each of them is just that in the file: all of the log since it was is known.
+    is_whole: bool,
+}
 
 impl EarlierPages {
     /// Takes note of a page that is captured, and was that before.
     pub(super) fn note(&mut self, page: u32, before: Option<PageDigest>) {
-        if self.0.len() < PAGES_MAX {
-            self.0.entry(page).or_insert(before);
+        if self.pages.len() < PAGES_MAX {
+            self.pages.entry(page).or_insert(before);
         }
     }
 
     /// Those that were there.
     pub(super) fn iter(&self) -> impl Iterator<Item = (u32, PageDigest)> {
-        self.0.iter().filter_map(|(&page, &before)| Some((page, before?)))
+        self.pages.iter().filter_map(|(&page, &before)| Some((page, before?)))
     }
 
     /// Whether each of them is in the file as it was then, or as the log has it at some commit.
-    /// Otherwise the file is another one than the log was written for.
+    /// Otherwise the file is another one than the log was written for. Yes if that is not known.
     pub(super) fn are_in(
         &self,
         generation: Generation,
@@ -37,6 +41,9 @@ impl EarlierPages {
         file: &File,
         log: &LogFile,
     ) -> io::Result<bool> {
+        if !self.is_whole {
+            return Ok(true);
+        }
         let mut content = vec![0; page_size.bytes()];
         let mut others = BTreeMap::new();
         for (page, before) in self.iter() {
@@ -62,7 +69,9 @@ impl EarlierPages {
         Ok(others.is_empty())
     }
 
-    pub(super) fn clear(&mut self) {
-        self.0.clear();
+    /// All of the log is in the file.
+    pub(super) fn begin(&mut self) {
+        self.pages.clear();
+        self.is_whole = true;
     }
 }

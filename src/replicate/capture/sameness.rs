@@ -20,6 +20,11 @@ impl Capture {
         Marks::of(first).is_before(self.cursor.marks)
     }
 
+    /// Whether that is the log that was read last.
+    pub(in crate::replicate) fn has_read(&self, log: &LogFile) -> bool {
+        matches!(self.cursor.place, Place::Within { salt, .. } if salt == log.header.salt)
+    }
+
     /// Whether the log leads from a database file to what was captured.
     pub(in crate::replicate) fn is_led_to(
         &mut self,

@@ -106,17 +106,22 @@ impl Connected {
             }
         }
         Failpoint::SegmentSent.pass()?;
-        self.tip = Some((staged.generation, seal.link()));
+        let tip = Some((staged.generation, seal.link()));
         let note = || self.replica.staging.note_sent(Sent::of(&seal), Durability::Process);
+        let context = "take note of a segment that was sent";
         match note() {
             // What was sent frees some of the disk.
-            Err(error) if error.kind() == io::ErrorKind::StorageFull => {
+            Err(error) if is_full(&error) => {
                 staged.remove()?;
-                note()
+                self.tip = tip;
+                note().context(context)?;
             }
-            noted => noted.and_then(|()| staged.remove()),
+            noted => {
+                noted.context(context)?;
+                staged.remove()?;
+                self.tip = tip;
+            }
         }
-        .context("take note of a segment that was sent")?;
         self.replica.report(Report::SegmentStored);
         let metrics = &self.replica.metrics;
         metrics.wal_bytes.inc_by(seal.end.offset - seal.start.offset);
@@ -334,4 +339,8 @@ impl Connected {
             }
         }
     }
+}
+
+fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }

@@ -1,14 +1,26 @@
 //! Files that were taken away under us: the log of a database, its index, our own state.
 
+use std::os::unix::fs::MetadataExt;
+
 use anyhow::Context;
 use tracing::{error, warn};
 
 use super::Tail;
 use super::sameness::Sameness;
+use crate::format::Generation;
 use crate::replicate::capture::Capture;
 use crate::replicate::image::Image;
+use crate::replicate::marks::Marks;
 use crate::replicate::restoration::note_again;
-use crate::sqlite::{LostLog, Naming, OpenError, is_open, quick_check};
+use crate::sqlite::{LostLog, Naming, OpenError, is_damage, is_open, quick_check};
+
+/// A database file that was moved away.
+#[derive(Debug)]
+pub(super) struct Moved {
+    pub(super) generations: Vec<Generation>,
+    /// What its first page said.
+    pub(super) marks: Marks,
+}
 
 impl Tail {
     /// Whether the database is open, and nothing has taken the place of its files. Otherwise it is
@@ -20,20 +32,34 @@ impl Tail {
             Naming::Same if !database.was_overwritten()? => return Ok(true),
             Naming::Same => {
                 // All of it was in the file before. Whoever opens that next would copy it there
-                // once more.
-                let emptied = database.truncate_log().map(drop);
-                self.warn_of_log(emptied);
+                // once more, unless it came with the file.
+                let is_ours = self.capture.as_ref().is_some_and(|capture| {
+                    database.log().is_ok_and(|log| log.is_some_and(|log| capture.has_read(&log)))
+                });
+                if is_ours {
+                    let emptied = database.truncate_log().map(drop);
+                    self.warn_of_log(emptied);
+                }
                 self.estrange();
                 self.abandon("the database file was overwritten in place");
                 self.database = None;
             }
             Naming::DatabaseLost => {
-                let emptied = database.leave_name();
+                let capture = &mut self.capture;
+                let emptied = database.leave_name(|file, log| match capture {
+                    Some(capture) => capture.is_led_to(file, log),
+                    None => Ok(true),
+                });
+                let was_moved = database.file().metadata()?.nlink() > 0;
                 self.warn_of_log(emptied);
-                self.abandon("the database file was replaced by another one, or removed");
-                if self.sameness == Sameness::Given {
-                    self.moved = self.lineage.generations().to_vec();
+                if let Some(capture) = &self.capture
+                    && was_moved
+                    && self.sameness == Sameness::Given
+                {
+                    let generations = self.lineage.generations().to_vec();
+                    self.moved = Some(Moved { generations, marks: capture.cursor().marks });
                 }
+                self.abandon("the database file was replaced by another one, or removed");
                 self.end_lineage();
                 self.database = None;
             }
@@ -83,8 +109,8 @@ impl Tail {
             LostLog::Foreign => error!(
                 %db, position = %self.lines.captured.borrow().pos,
                 "the -wal file was removed, and the database file overwritten in place, while they \
-                 were in use: the file is left as it is. The replicas have what was there, up to \
-                 this position"
+                 were in use: the file is left as it is, and the log kept beside it, as \
+                 -wal.lost-…. The replicas have what was there, up to this position"
             ),
         }
         match outcome {
@@ -137,7 +163,11 @@ impl Tail {
             );
             return Ok(true);
         }
-        let damage = quick_check(&self.options.path).err();
+        let damage = match quick_check(&self.options.path) {
+            // That it cannot be asked now says nothing.
+            Err(error) if !is_damage(&error) => return Err(error),
+            checked => checked.err(),
+        };
         if let Some(damage) = &damage {
             error!(
                 db = %self.options.path.display(), position = %capture.cursor().pos,

@@ -1,8 +1,8 @@
 use std::cell::OnceCell;
 use std::fmt::Display;
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, fchown};
+use std::fs::{self, File, OpenOptions, Permissions};
+use std::io::{self, BufWriter, IntoInnerError, Write};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::sleep;
@@ -15,7 +15,7 @@ use super::Database;
 use super::log::{LOOK_INTERVAL, LOOKS_MAX};
 use crate::failpoint::Failpoint;
 use crate::sqlite::connection::{CheckpointMode, Outcome};
-use crate::sqlite::files::{NamedLog, Naming};
+use crate::sqlite::files::{NamedLog, Naming, found};
 use crate::sqlite::shared_lock::is_shared_elsewhere;
 use crate::sqlite::{LogFile, is_open, sidecar};
 use crate::wal::{FrameHeader, WalHeader};
@@ -52,6 +52,8 @@ impl Database {
         (self.spare, self.writer) = (OnceCell::new(), OnceCell::new());
         let outcome = self.try_settle(belongs);
         if outcome.is_err() {
+            // It would keep a full disk full.
+            let _ = fs::remove_file(self.rejoined());
             let held = self.reader.let_others_in().and_then(|()| self.reader.begin_read());
             held.map_err(untyped)?;
         }
@@ -91,11 +93,16 @@ impl Database {
         }
         let Some(log) = self.rejoin(committed)? else { return Ok(LostLog::Superseded) };
         if !belongs(&self.file, log.try_clone()?)? {
-            fs::remove_file(self.rejoined())?;
+            fs::rename(self.rejoined(), self.foreign(&log))?;
             return Ok(LostLog::Foreign);
         }
         Failpoint::LostLogNaming.pass()?;
         log.sync()?;
+        // Where nobody could be kept out, somebody may have come.
+        if is_shared_elsewhere(&self.file)? || self.committed_by_reader()? != committed {
+            fs::remove_file(self.rejoined())?;
+            return Ok(LostLog::Shared);
+        }
         fs::rename(self.rejoined(), self.files.log())?;
         if let Some(directory) = self.files.log().parent() {
             File::open(directory)?.sync_all()?;
@@ -116,9 +123,20 @@ impl Database {
     }
 
     /// Brings what is in the log into the file that was open, whose name belongs to another one by
-    /// now, and empties the log: its name would be taken for that of the other one. Only if nobody
-    /// else has either of the files open.
-    pub fn leave_name(&mut self) -> anyhow::Result<()> {
+    /// now, and empties the log: it would be taken for that of the other one. Only if that file is
+    /// still there, or the log does not belong to the other one, as `belongs` says: it may be a
+    /// copy. And only if nobody else has either of the files open.
+    pub fn leave_name(
+        &mut self,
+        belongs: impl FnOnce(&Arc<File>, LogFile) -> anyhow::Result<bool>,
+    ) -> anyhow::Result<()> {
+        let Some(other) = found(File::open(self.files.path()))? else { return Ok(()) };
+        if self.file.metadata()?.nlink() == 0
+            && let Some(log) = LogFile::of(self.files.log_file().try_clone()?)?
+            && belongs(&Arc::new(other), log)?
+        {
+            return Ok(());
+        }
         (self.spare, self.writer) = (OnceCell::new(), OnceCell::new());
         self.reader.rollback()?;
         let is_alone = self.reader.keep_others_out(PATIENCE)? && !is_open(self.files.path())?;
@@ -148,15 +166,26 @@ impl Database {
 
     /// Whether that was found in an index that is still in use, and is of the log that has the name
     /// by now. It was begun when all of the old one had been copied, as each is.
-    fn is_of_named_log(&self, found: Outcome) -> anyhow::Result<bool> {
+    fn is_of_named_log(&self, committed: Outcome) -> anyhow::Result<bool> {
         let Some(log) = LogFile::open(self.files.log())? else { return Ok(false) };
-        let Ok(frames) = found.frames.try_into() else { return Ok(false) };
-        Ok(self.page_size.wal_bytes(frames) <= log.size()? && self.has_its_index()?)
+        let Ok(frames) = committed.frames.try_into() else { return Ok(false) };
+        Ok(self.has_its_index()? && log.is_committed(frames)?)
     }
 
     /// Where a log is put together.
     fn rejoined(&self) -> PathBuf {
         sidecar(self.files.log(), ".rejoined")
+    }
+
+    /// Removes what was left of one when a process died.
+    pub(super) fn remove_rejoined(&self) {
+        // There is none.
+        let _ = fs::remove_file(self.rejoined());
+    }
+
+    /// Where one is kept that does not belong to the database file.
+    fn foreign(&self, log: &LogFile) -> PathBuf {
+        sidecar(self.files.log(), &format!(".lost-{:016x}", u64::from_be_bytes(log.header.salt.0)))
     }
 
     /// The committed frames of the log that we hold, in a file of their own, and those that were
@@ -165,22 +194,32 @@ impl Database {
     fn rejoin(&self, committed: Outcome) -> anyhow::Result<Option<LogFile>> {
         let held = self.files.log_file();
         let Some(old) = LogFile::of(held.try_clone()?)? else { return Ok(None) };
-        let found = held.metadata()?;
-        let path = self.rejoined();
-        let mut options = OpenOptions::new();
-        options.read(true).write(true).create(true).truncate(true).mode(found.mode());
-        let mut target = options.open(&path)?;
-        // Only root may give files away; for others they are right already.
-        let _ = fchown(&target, Some(found.uid()), Some(found.gid()));
-        let named = File::open(self.files.log()).ok();
-        let (header, frames) = (&old.header, u64::try_from(committed.frames)?);
-        let mut bytes = [0; WalHeader::SIZE];
-        held.read_exact_at(&mut bytes, 0)?;
-        target.write_all(&bytes)?;
+        let named = found(File::open(self.files.log()))?;
+        // What is behind the last commit of the one that we hold is no part of it; and the other
+        // one may be a copy of it that ends earlier.
+        let orders = [[named.as_ref(), Some(held)], [Some(held), named.as_ref()]];
+        for sources in orders {
+            if let Some(log) = self.join(&old.header, committed, &sources)? {
+                return Ok(Some(log));
+            }
+        }
+        fs::remove_file(self.rejoined())?;
+        Ok(None)
+    }
+
+    /// Takes each frame from the first of the sources that has one of that log there.
+    fn join(
+        &self,
+        header: &WalHeader,
+        committed: Outcome,
+        sources: &[Option<&File>],
+    ) -> anyhow::Result<Option<LogFile>> {
+        let mut target = BufWriter::with_capacity(1 << 18, self.create_rejoined()?);
+        target.write_all(&header.to_bytes())?;
         let mut frame = vec![0; usize::try_from(header.page_size.frame_bytes())?];
+        let frames = u64::try_from(committed.frames)?;
         for number in 0..frames {
-            // What is behind the last commit of the one that we hold is no part of it.
-            for source in [named.as_ref(), Some(held)].into_iter().flatten() {
+            for source in sources.iter().flatten() {
                 let read = source.read_exact_at(&mut frame, header.page_size.wal_bytes(number));
                 if read.is_ok() && is_of_log(&frame, header) {
                     break;
@@ -189,13 +228,24 @@ impl Database {
             Failpoint::LostLogCopying.pass()?;
             target.write_all(&frame)?;
         }
-        if let Some(log) = LogFile::of(target)?
-            && log.is_committed(frames)?
-        {
-            return Ok(Some(log));
-        }
-        fs::remove_file(path)?;
-        Ok(None)
+        let target = target.into_inner().map_err(IntoInnerError::into_error)?;
+        let log = LogFile::of(target)?;
+        let is_whole = log.as_ref().map_or(Ok(false), |log| log.is_committed(frames))?;
+        Ok(log.filter(|_| is_whole))
+    }
+
+    /// Makes the file anew, for those who may use the log that we hold. Whoever owns the directory
+    /// may have put a link there.
+    fn create_rejoined(&self) -> io::Result<File> {
+        let (path, model) = (self.rejoined(), self.files.log_file().metadata()?);
+        found(fs::remove_file(&path))?;
+        let file =
+            OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(path)?;
+        // Only root may give files away; for others they are right already.
+        let _ = fchown(&file, Some(model.uid()), None);
+        let _ = fchown(&file, None, Some(model.gid()));
+        file.set_permissions(Permissions::from_mode(model.mode() & 0o777))?;
+        Ok(file)
     }
 }
 

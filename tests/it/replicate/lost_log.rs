@@ -269,6 +269,55 @@ fn what_an_application_adds_to_a_log_that_was_removed_is_joined_to_it() {
     site.check();
 }
 
+/// Of a page that had been captured before the start, only the log has what it was.
+#[test]
+fn a_log_of_which_an_earlier_daemon_has_captured_a_part_is_kept_as_well() {
+    let (site, daemon) = in_the_log();
+    daemon.kill();
+    let mut daemon = site.replicate();
+    for number in 110..120 {
+        commit_and_close(open(&site.database()), number);
+    }
+    all_is_sent(&site, &site);
+    let before = rows(&site);
+    let [log, _] = side_files(&site.database());
+    fs::remove_file(log).unwrap();
+    daemon.wait_for("nothing is lost");
+    assert_eq!(rows(&site), before);
+    daemon.stop();
+    site.check();
+}
+
+/// Whoever owns the directory could have had a file of somebody else overwritten.
+#[test]
+fn a_log_is_not_written_through_a_link() {
+    let (site, mut daemon) = in_the_log();
+    let precious = site.path("precious");
+    fs::write(&precious, "precious").unwrap();
+    std::os::unix::fs::symlink(&precious, site.path("app.db-wal.rejoined")).unwrap();
+    let [log, _] = side_files(&site.database());
+    let mode = fs::metadata(&log).unwrap().permissions();
+    fs::remove_file(&log).unwrap();
+    daemon.wait_for("nothing is lost");
+    assert_eq!(fs::read_to_string(precious).unwrap(), "precious");
+    assert_eq!(fs::metadata(&log).unwrap().permissions(), mode);
+    daemon.stop();
+    site.check();
+}
+
+/// A copy that took the name of the database is the same database, and the log is its log.
+#[test]
+fn a_copy_that_takes_the_name_of_a_database_keeps_its_log() {
+    let (site, mut daemon) = in_the_log();
+    let before = rows(&site);
+    let copy = site.fresh("copy");
+    fs::copy(site.database(), &copy).unwrap();
+    fs::rename(copy, site.database()).unwrap();
+    daemon.wait_for("was replaced by another one");
+    assert_eq!(rows(&site), before);
+    daemon.kill();
+}
+
 /// The usual way to restore in place: the log was put over the backup, which was malformed then, and
 /// took the place of the good history.
 #[test]
