@@ -4,7 +4,7 @@ use std::fs;
 use std::thread;
 use std::time::Duration;
 
-use crate::support::{Background, Site, exchange, insert, open};
+use crate::support::{Background, Site, eventually, exchange, insert, open};
 
 /// The store could not be reached, and nobody knew until the database was needed.
 #[test]
@@ -65,6 +65,9 @@ fn a_database_that_is_not_captured_is_late_though_it_is_written_to() {
     site.write(1, 20);
     let mut daemon = site.replicate();
     daemon.wait_for("snapshot written");
+    // What would hold up the replica as well.
+    let sent = site.state().join("staging/file.replica/sent");
+    eventually("a note of what was sent", || sent.exists());
     let hidden = site.path("hidden");
     fs::write(&hidden, "no directory").unwrap();
     exchange(&site.state(), &hidden);
