@@ -34,6 +34,8 @@ pub(super) struct StateDirectory {
     /// The locks end with the process, however it ends.
     lock: File,
     _lock_beside: Option<File>,
+    /// It was made anew, and not all that is known was written to it again.
+    is_blank: bool,
 }
 
 impl StateDirectory {
@@ -66,7 +68,8 @@ impl StateDirectory {
                 Err(error) => return Err(error),
             }
         }
-        Ok(Self { path: path.to_owned(), lock: own_lock, _lock_beside: lock_beside })
+        let path = path.to_owned();
+        Ok(Self { path, lock: own_lock, _lock_beside: lock_beside, is_blank: false })
     }
 
     /// Makes the directory anew if it was removed under us, or replaced. Says whether it was: then
@@ -83,7 +86,17 @@ impl StateDirectory {
         let make = || format!("make the state directory {}", self.path.display());
         create_like(&self.path, database.parent()).with_context(make)?;
         self.lock = lock(&self.path, database, ANOTHER)?;
+        self.is_blank = true;
         Ok(true)
+    }
+
+    pub(super) fn is_blank(&self) -> bool {
+        self.is_blank
+    }
+
+    /// Takes note that all that is known was written to it again.
+    pub(super) fn written_again(&mut self) {
+        self.is_blank = false;
     }
 
     pub(super) fn path(&self) -> &Path {

@@ -17,7 +17,7 @@ use super::shared_lock::{is_log_lost, is_shared_elsewhere};
 use super::{FileId, OpenError, identity};
 use crate::failpoint::Failpoint;
 use crate::wal::PageSize;
-pub use lost_log::LostLog;
+pub use lost_log::{LostLog, keep_unnamed_log};
 
 /// What a checkpoint achieved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -108,10 +108,7 @@ impl Database {
         let (spare, writer) = (OnceCell::new(), OnceCell::from(writer));
         let files = Files::of(path, FileId::of(&file.metadata()?))?;
         let (stalls, lease, frozen) = (Vec::new(), Arc::default(), None);
-        let database =
-            Self { reader, spare, writer, file, files, page_size, stalls, lease, frozen };
-        database.remove_rejoined();
-        Ok(Some(database))
+        Ok(Some(Self { reader, spare, writer, file, files, page_size, stalls, lease, frozen }))
     }
 
     /// For how long nobody could write because of us, each time since this was asked last.

@@ -12,7 +12,9 @@ use crate::replicate::capture::Capture;
 use crate::replicate::image::Image;
 use crate::replicate::marks::Marks;
 use crate::replicate::restoration::note_again;
-use crate::sqlite::{LostLog, Naming, OpenError, is_damage, is_open, quick_check};
+use crate::sqlite::{
+    LostLog, Naming, OpenError, is_damage, is_open, keep_unnamed_log, quick_check,
+};
 
 /// A database file that was moved away.
 #[derive(Debug)]
@@ -188,24 +190,35 @@ impl Tail {
             return Err(OpenError::LogLost).context(context);
         }
         self.naming = Naming::Same;
+        if let Some(kept) = keep_unnamed_log(self.path())? {
+            error!(
+                db = %self.path().display(), kept = %kept.display(),
+                "an earlier process died before it could give a log that was removed its name \
+                 back: the log is kept, and the database compared with its replicas"
+            );
+            self.doubt(Sameness::Doubtful);
+        }
         Ok(())
     }
 
     /// Goes on without what was in the state directory, if that was removed: with what we know.
     pub(super) fn expect_state(&mut self) -> anyhow::Result<()> {
-        if !self.state.renew(&self.options.path)? {
-            return Ok(());
+        if self.state.renew(&self.options.path)? {
+            error!(
+                db = %self.path().display(), path = %self.state.path().display(),
+                "the state directory was removed while it was in use, and with it what waited for \
+                 the replicas. It is made anew: nobody may delete it"
+            );
+            self.tables_noted_at = None;
+            self.abandon("its state was lost");
         }
-        error!(
-            db = %self.path().display(), path = %self.state.path().display(),
-            "the state directory was removed while it was in use, and with it what waited for the \
-             replicas. It is made anew: nobody may delete it"
-        );
-        self.tables_noted_at = None;
-        self.lineage.store()?;
-        note_again(self.path(), &self.state)?;
-        self.slots.iter().try_for_each(|slot| slot.staging.note_again())?;
-        self.abandon("its state was lost");
+        if self.state.is_blank() {
+            // Again and again, until all of it is there.
+            self.lineage.store()?;
+            note_again(self.path(), &self.state)?;
+            self.slots.iter().try_for_each(|slot| slot.staging.note_again())?;
+            self.state.written_again();
+        }
         Ok(())
     }
 }

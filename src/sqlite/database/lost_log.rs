@@ -3,7 +3,7 @@ use std::fmt::Display;
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, BufWriter, IntoInnerError, Write};
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::sleep;
 use std::time::Duration;
@@ -93,7 +93,7 @@ impl Database {
         }
         let Some(log) = self.rejoin(committed)? else { return Ok(LostLog::Superseded) };
         if !belongs(&self.file, log.try_clone()?)? {
-            fs::rename(self.rejoined(), self.foreign(&log))?;
+            keep(self.files.log(), &log)?;
             return Ok(LostLog::Foreign);
         }
         Failpoint::LostLogNaming.pass()?;
@@ -174,18 +174,7 @@ impl Database {
 
     /// Where a log is put together.
     fn rejoined(&self) -> PathBuf {
-        sidecar(self.files.log(), ".rejoined")
-    }
-
-    /// Removes what was left of one when a process died.
-    pub(super) fn remove_rejoined(&self) {
-        // There is none.
-        let _ = fs::remove_file(self.rejoined());
-    }
-
-    /// Where one is kept that does not belong to the database file.
-    fn foreign(&self, log: &LogFile) -> PathBuf {
-        sidecar(self.files.log(), &format!(".lost-{:016x}", u64::from_be_bytes(log.header.salt.0)))
+        rejoined(self.files.log())
     }
 
     /// The committed frames of the log that we hold, in a file of their own, and those that were
@@ -214,8 +203,10 @@ impl Database {
         committed: Outcome,
         sources: &[Option<&File>],
     ) -> anyhow::Result<Option<LogFile>> {
-        let mut target = BufWriter::with_capacity(1 << 18, self.create_rejoined()?);
-        target.write_all(&header.to_bytes())?;
+        let mut file = self.create_rejoined()?;
+        // At once: whatever this process comes to, the next one sees what it was at.
+        file.write_all(&header.to_bytes())?;
+        let mut target = BufWriter::with_capacity(1 << 18, file);
         let mut frame = vec![0; usize::try_from(header.page_size.frame_bytes())?];
         let frames = u64::try_from(committed.frames)?;
         for number in 0..frames {
@@ -247,6 +238,27 @@ impl Database {
         file.set_permissions(Permissions::from_mode(model.mode() & 0o777))?;
         Ok(file)
     }
+}
+
+/// Keeps a log of which an earlier process died before it got its name back, and says where. To be
+/// asked before the database is opened. What is in it may be nowhere else but in a replica.
+pub fn keep_unnamed_log(database: &Path) -> io::Result<Option<PathBuf>> {
+    let Some(target) = found(database.canonicalize())? else { return Ok(None) };
+    let log = sidecar(&target, "-wal");
+    let unnamed = LogFile::open(&rejoined(&log))?;
+    unnamed.map(|unnamed| keep(&log, &unnamed)).transpose()
+}
+
+fn rejoined(log: &Path) -> PathBuf {
+    sidecar(log, ".rejoined")
+}
+
+/// Gives a log that was put together a name under which nobody takes it for that of the database.
+fn keep(log: &Path, unnamed: &LogFile) -> io::Result<PathBuf> {
+    let salt = u64::from_be_bytes(unnamed.header.salt.0);
+    let kept = sidecar(log, &format!(".lost-{salt:016x}"));
+    fs::rename(rejoined(log), &kept)?;
+    Ok(kept)
 }
 
 fn is_of_log(frame: &[u8], header: &WalHeader) -> bool {

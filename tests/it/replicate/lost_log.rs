@@ -210,6 +210,28 @@ fn a_log_that_only_the_daemon_has_is_brought_into_the_database() {
     }
 }
 
+/// The log ends with the process, wherever that is on its way to give it its name back: it is in the
+/// copy of it, and in the replica, which the older state is not to take the place of.
+#[test]
+fn a_daemon_that_dies_with_a_log_that_only_it_has_does_not_hide_it() {
+    for place in ["lost-log-copying = kill @ 3", "lost-log-naming = kill"] {
+        let (site, mut daemon) = in_the_log();
+        let before = site.restore(&[]);
+        site.arm(place);
+        for path in side_files(&site.database()) {
+            fs::remove_file(path).unwrap();
+        }
+        daemon.wait();
+        site.disarm();
+        let mut daemon = site.replicate();
+        daemon.wait_for("an earlier process died before");
+        let names = fs::read_dir(site.home()).unwrap().map(|entry| entry.unwrap().file_name());
+        let kept = names.filter(|name| name.to_str().unwrap().starts_with("app.db-wal.lost-"));
+        assert_eq!(kept.count(), 1);
+        check_fork(&site, daemon, &before);
+    }
+}
+
 /// It is tried again, and keeps nobody from the database meanwhile.
 #[test]
 fn a_log_that_cannot_be_brought_into_the_database_yet_is_held() {

@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use super::divergence::restore_in_place;
 use crate::support::{Site, all_is_sent, eventually, insert, open};
 
 /// It said so twice a minute, captured nothing, and the next daemon, which knew nothing of what was
@@ -38,6 +39,27 @@ fn a_state_directory_that_is_removed_is_made_anew() {
     }
 }
 
+/// Of what could not be written at once, the next daemon knew nothing.
+#[test]
+fn a_state_directory_is_written_anew_until_all_of_it_is_there() {
+    let site = Site::new();
+    site.write(1, 20);
+    let mut daemon = site.replicate();
+    daemon.wait_for("snapshot written");
+    all_is_sent(&site, &site);
+    site.arm("state-renaming = enospc");
+    fs::rename(site.state(), site.fresh("gone")).unwrap();
+    insert(&open(&site.database()), 100);
+    daemon.wait_for("replication is interrupted");
+    site.disarm();
+    daemon.wait_for("replication goes on");
+    daemon.kill();
+    insert(&open(&site.database()), 101);
+    let log = site.replicate().stop();
+    assert!(!log.contains("DIVERGED"), "{log}");
+    site.check();
+}
+
 /// Each time that it was moved away and back it went on in another fork.
 #[test]
 fn a_database_that_is_moved_away_and_back_is_the_same() {
@@ -68,9 +90,7 @@ fn a_database_that_was_restored_is_no_other_one_when_its_state_is_lost() {
     site.write(1, 20);
     site.replicate().stop();
     fs::remove_file(site.database()).unwrap();
-    let database = site.database();
-    let restore = ["restore", database.to_str().unwrap()];
-    site.start(&mut site.command(&restore)).finish();
+    restore_in_place(&site);
     let mut daemon = site.replicate();
     insert(&open(&site.database()), 100);
     all_is_sent(&site, &site);
