@@ -262,6 +262,26 @@ fn what_a_short_lived_application_makes_in_a_directory_is_replicated() {
     check(&site, &database, &database);
 }
 
+/// A name that was mistyped was waited for without a word, and the health was empty, which is good.
+#[test]
+fn a_watched_directory_that_does_not_exist_is_warned_of() {
+    let (site, directory) = tenants("watch: true");
+    fs::remove_dir(&directory).unwrap();
+    site.serve();
+    let mut daemon = start(&site);
+    daemon.wait_for("waiting for a directory that does not exist");
+    let late = format!("{{\"db\":\"{}\",\"health\":\"late\"", directory.display());
+    eventually("the health shows it", || daemon.ask("/health").1.contains(&late));
+    fs::create_dir(&directory).unwrap();
+    make(&directory.join("new.db"), 1);
+    daemon.wait_for("snapshot written");
+    eventually("the health is good", || {
+        let (status, health) = daemon.ask("/health");
+        status == 200 && health.contains("new.db") && !health.contains("late")
+    });
+    daemon.stop();
+}
+
 /// The daemon began, and ended with the advice to make a database readable: SQLite does not say why
 /// it cannot open a file.
 #[test]
