@@ -49,6 +49,8 @@ failpoints! {
     SegmentCut "segment-cut"
     /// It is staged for one more replica.
     SegmentLinked "segment-linked"
+    /// The header of the log was read, and is to be compared with what is behind it.
+    LogFound "log-found"
     StateRenaming "state-renaming"
     StateRenamed "state-renamed"
     /// What can be copied of the log is in the database file, and the application goes on writing.

@@ -6,7 +6,7 @@ mod segment;
 use std::io;
 use std::time::SystemTime;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 
 use super::cancellation::Cancellation;
 use super::continuity::{Break, Continuity, Found, continuity};
@@ -15,8 +15,9 @@ use super::durable::Durability;
 use super::pages::PageTable;
 use super::staging::Staging;
 use super::state_directory::StateDirectory;
+use crate::failpoint::Failpoint;
 use crate::format::{Content, LogPlace, Seal, WalIndex, WalPos};
-use crate::sqlite::{Database, LogState};
+use crate::sqlite::{Database, LogFile, LogState};
 use crate::wal::{Checksum, Salt, WalHeader};
 use earlier::EarlierPages;
 pub(super) use segment::{Cut, Look};
@@ -59,6 +60,10 @@ pub(super) struct Capture {
 
 /// The salt of a log of which nothing is known: none has it.
 const UNKNOWN: Salt = Salt([0; 8]);
+
+/// How often a log is looked at that is restarted just then, which takes its writer a whole
+/// checkpoint.
+const LOOKS_MAX: u32 = 10;
 
 /// How we know what is before the cursor in the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -194,27 +199,14 @@ impl Capture {
     /// Compares the log with the cursor, and moves on to the next index if it was restarted.
     pub(super) fn follow(&mut self, database: &Database) -> anyhow::Result<Result<(), Break>> {
         let outside = database.log_state()?;
-        let log = database.log()?;
-        if log.is_none() {
-            self.note_idle(outside);
-        }
-        let found = match &log {
-            None => Found::Nothing,
-            Some(log) => Found::Log {
-                salt: log.header.salt,
-                sequence: log.header.sequence,
-                holds_cursor: match self.cursor.place {
-                    Place::Start => false,
-                    Place::Within { offset, checksum, .. } => match self.evidence {
-                        Evidence::Seen => log.holds(offset, checksum)?,
-                        Evidence::Hearsay => log.leads_to(offset, checksum)?,
-                    },
-                },
-            },
-        };
+        let found = self.find_log(database)?;
         self.evidence = Evidence::Seen;
-        if log.is_some_and(|log| self.is_ahead_on_another(log.header.salt)) {
-            return Ok(Err(Break::Unfinished));
+        match found {
+            Found::Nothing => self.note_idle(outside),
+            Found::Log { salt, .. } if self.is_ahead_on_another(salt) => {
+                return Ok(Err(Break::Unfinished));
+            }
+            Found::Log { .. } => (),
         }
         match continuity(self.cursor.place, self.held, found) {
             Continuity::Same => Ok(Ok(())),
@@ -222,6 +214,32 @@ impl Capture {
                 self.next_index().map(Ok).or_else(|error| error.downcast::<Break>().map(Err))
             }
             Continuity::Broken(reason) => Ok(Err(reason)),
+        }
+    }
+
+    fn find_log(&self, database: &Database) -> anyhow::Result<Found> {
+        for _ in 0..LOOKS_MAX {
+            let Some(log) = database.log()? else { return Ok(Found::Nothing) };
+            Failpoint::LogFound.reach();
+            let holds_cursor = self.is_cursor_in(&log)?;
+            // Otherwise it was restarted in between: the frames may be those of the next log, which
+            // says nothing about this one.
+            if holds_cursor || log.has_its_header()? {
+                let WalHeader { salt, sequence, .. } = log.header;
+                return Ok(Found::Log { salt, sequence, holds_cursor });
+            }
+        }
+        bail!("the log is restarted again and again, each time while it is looked at")
+    }
+
+    /// Whether a log leads to the cursor, where that is within one.
+    fn is_cursor_in(&self, log: &LogFile) -> io::Result<bool> {
+        match (self.cursor.place, self.evidence) {
+            (Place::Start, _) => Ok(false),
+            (Place::Within { offset, checksum, .. }, Evidence::Seen) => log.holds(offset, checksum),
+            (Place::Within { offset, checksum, .. }, Evidence::Hearsay) => {
+                log.leads_to(offset, checksum)
+            }
         }
     }
 

@@ -186,7 +186,7 @@ impl LogFile {
 
     /// Whether it was not restarted or emptied since its header was read. The first frame of a log
     /// is written after its header, and committed after that.
-    fn has_its_header(&self) -> io::Result<bool> {
+    pub fn has_its_header(&self) -> io::Result<bool> {
         let mut bytes = [0; WalHeader::SIZE];
         match self.file.read_exact_at(&mut bytes, 0) {
             Ok(()) => Ok(WalHeader::parse(&bytes).is_ok_and(|header| header == self.header)),

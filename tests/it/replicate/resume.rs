@@ -5,6 +5,7 @@ use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
+use litestream::failpoint::Failpoint;
 use rusqlite::Connection;
 use rustix::process::Signal;
 
@@ -69,6 +70,33 @@ fn goes_on_while_the_application_keeps_the_log() {
         }
         daemon.stop();
     }
+    drop(connection);
+    assert_eq!(site.listing().only().snapshots.len(), 1);
+    site.check();
+}
+
+/// The header of the log was read before an application restarted it, and the frame after that. It
+/// was said that something else than SQLite had overwritten the log, and the database went into a
+/// fork.
+#[test]
+fn goes_on_when_the_log_is_restarted_while_it_is_looked_at() {
+    let site = Site::new();
+    let connection = open(&site.database());
+    connection.execute_batch("PRAGMA wal_autocheckpoint = 0; CREATE TABLE t (x)").unwrap();
+    let mut daemon = site.replicate();
+    daemon.wait_for("snapshot written");
+    connection.execute_batch("INSERT INTO t VALUES (1)").unwrap();
+    daemon.stop();
+    connection.query_one("PRAGMA wal_checkpoint(FULL)", [], |_| Ok(())).unwrap();
+    site.arm(&format!("{} = slow 2s @ 1", Failpoint::LogFound.name()));
+    let mut daemon = site.replicate();
+    daemon.wait_for("initialized db");
+    thread::sleep(Duration::from_millis(500));
+    connection.execute_batch("INSERT INTO t VALUES (2)").unwrap();
+    daemon.wait_for("the generation goes on");
+    site.disarm();
+    let said = daemon.stop();
+    assert!(!said.contains("level=WARN") && !said.contains("level=ERROR"), "{said}");
     drop(connection);
     assert_eq!(site.listing().only().snapshots.len(), 1);
     site.check();
