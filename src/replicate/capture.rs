@@ -12,6 +12,7 @@ use super::cancellation::Cancellation;
 use super::continuity::{Break, Continuity, Found, continuity};
 use super::cursor::{Cursor, Place, Saved};
 use super::durable::Durability;
+use super::last_write::LastWrite;
 use super::pages::PageTable;
 use super::staging::Staging;
 use super::state_directory::StateDirectory;
@@ -52,6 +53,9 @@ pub(super) struct Capture {
     /// read. `None`: it is not sure that this changes when somebody writes to it.
     idle: Option<(LogState, Place)>,
     file: String,
+    /// When it was written to last, as we saw when nothing could be in it that was not captured. So
+    /// what was captured is the file as it was then, with the log over it.
+    written: Option<LastWrite>,
     boot: String,
     /// The cursor was written in this run of the operating system.
     same_boot: bool,
@@ -72,6 +76,9 @@ enum Evidence {
     /// what was before it.
     Hearsay,
     Seen,
+    /// And the log to its end since our read transaction began, which keeps what is behind the cursor
+    /// out of the database file.
+    SeenToItsEnd,
 }
 
 impl Capture {
@@ -97,6 +104,7 @@ impl Capture {
             evidence: Evidence::Seen,
             idle: None,
             file,
+            written: None,
             boot: boot(),
             same_boot: true,
             cancellation: Cancellation::default(),
@@ -125,6 +133,7 @@ impl Capture {
     /// Goes on with another file, which is under the name of the database by now.
     pub(super) fn set_file(&mut self, file: String) {
         self.file = file;
+        self.written = None;
     }
 
     pub(super) fn cursor(&self) -> &Cursor {
@@ -162,6 +171,9 @@ impl Capture {
     pub(super) fn released(&mut self) {
         self.held = false;
         self.drained = false;
+        if self.evidence == Evidence::SeenToItsEnd {
+            self.evidence = Evidence::Seen;
+        }
     }
 
     /// Takes note that our read transaction began at the cursor, while nobody could write.
@@ -200,7 +212,9 @@ impl Capture {
     pub(super) fn follow(&mut self, database: &Database) -> anyhow::Result<Result<(), Break>> {
         let outside = database.log_state()?;
         let found = self.find_log(database)?;
-        self.evidence = Evidence::Seen;
+        if self.evidence == Evidence::Hearsay {
+            self.evidence = Evidence::Seen;
+        }
         match found {
             Found::Nothing => self.note_idle(outside),
             Found::Log { salt, .. } if self.is_ahead_on_another(salt) => {
@@ -236,10 +250,10 @@ impl Capture {
     fn is_cursor_in(&self, log: &LogFile) -> io::Result<bool> {
         match (self.cursor.place, self.evidence) {
             (Place::Start, _) => Ok(false),
-            (Place::Within { offset, checksum, .. }, Evidence::Seen) => log.holds(offset, checksum),
             (Place::Within { offset, checksum, .. }, Evidence::Hearsay) => {
                 log.leads_to(offset, checksum)
             }
+            (Place::Within { offset, checksum, .. }, _) => log.holds(offset, checksum),
         }
     }
 
@@ -313,7 +327,8 @@ impl Capture {
         durability: Durability,
         clean: bool,
     ) -> anyhow::Result<()> {
-        let saved = Saved { cursor, file: self.file.clone(), boot: self.boot.clone(), clean };
+        let (file, boot) = (self.file.clone(), self.boot.clone());
+        let saved = Saved { cursor, file, written: self.written, boot, clean };
         let path = state.cursor();
         saved.store(&path, durability).with_context(|| format!("write {}", path.display()))
     }

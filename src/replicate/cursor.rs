@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime};
 use twox_hash::XxHash3_64;
 
 use super::durable::{Durability, replace_file};
+use super::last_write::LastWrite;
 use super::marks::Marks;
 use crate::format::{Digest, Generation, Link, WalPos};
 use crate::wal::{Checksum, PageSize, Salt};
@@ -57,6 +58,8 @@ pub(super) struct Saved {
     pub(super) cursor: Cursor,
     /// Which file the database is, see `Database::identity`.
     pub(super) file: String,
+    /// When that was written to last, at most at the time of the cursor.
+    pub(super) written: Option<LastWrite>,
     /// Which run of the operating system wrote it.
     pub(super) boot: String,
     /// The daemon had ended in order, and what it left is on disk even after a power loss.
@@ -104,6 +107,9 @@ impl Saved {
                 "log-salt {salt:016x}\nlog-offset {offset}\nlog-checksum {checksum}\n"
             );
         }
+        if let Some(LastWrite(written)) = self.written {
+            let _ = writeln!(text, "written {written}");
+        }
         let signature = XxHash3_64::oneshot(text.as_bytes());
         let _ = writeln!(text, "signature {signature:016x}");
         text
@@ -147,6 +153,7 @@ impl Saved {
         Some(Self {
             cursor,
             file: fields.text("file")?.to_owned(),
+            written: fields.parse("written").map(LastWrite),
             boot,
             clean: fields.parse("clean")?,
         })
@@ -190,7 +197,8 @@ mod tests {
             link: Link(56),
             committed: SystemTime::UNIX_EPOCH + Duration::from_millis(1_700_000_000_123),
         };
-        Saved { cursor, file: "314@15".to_owned(), boot: "0b5a".to_owned(), clean: true }
+        let written = Some(LastWrite(1_600_000_000_123_456_789));
+        Saved { cursor, file: "314@15".to_owned(), written, boot: "0b5a".to_owned(), clean: true }
     }
 
     #[test]
@@ -204,6 +212,7 @@ mod tests {
             let found = Saved::parse(&saved(place).to_text()).unwrap();
             assert_eq!(found.cursor, saved(place).cursor);
             assert!(found.clean && found.boot == "0b5a");
+            assert_eq!(found.written, saved(place).written);
         }
     }
 

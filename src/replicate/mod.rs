@@ -30,6 +30,7 @@ mod engine;
 pub mod fuzz;
 mod health;
 mod image;
+mod last_write;
 mod lineage;
 mod marks;
 mod message;

@@ -25,7 +25,7 @@ use std::time::Instant;
 use anyhow::Context;
 use tracing::{info, warn};
 
-use super::capture::{Capture, Cut, Look};
+use super::capture::{Capture, Look};
 use super::cursor::Saved;
 use super::lineage::Lineage;
 use super::marks::Marks;
@@ -305,6 +305,7 @@ impl Tail {
         if self.capture.as_ref().is_some_and(Capture::is_ahead) && !self.rebuild_pages()? {
             self.capture = None;
         }
+        self.expect_no_older_copy()?;
         if let (Some(capture), Sameness::Given) = (&self.capture, self.sameness) {
             // Unless that was damaged, it is there.
             self.lineage.add(capture.cursor().generation)?;
@@ -376,20 +377,6 @@ impl Tail {
         self.measure(cut, now)?;
         self.bound_backlog(now)?;
         Ok(cut.bytes)
-    }
-
-    fn measure(&self, cut: Cut, began: Instant) -> anyhow::Result<()> {
-        let (Some(database), Some(capture)) = (&self.database, &self.capture) else {
-            return Ok(());
-        };
-        let signed = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
-        self.metrics.db_size.set(signed(database.file().metadata()?.len()));
-        self.metrics.wal_size.set(signed(database.log_bytes()?));
-        self.metrics.shadow_wal_index.set(capture.cursor().pos.index.get().into());
-        self.metrics.total_wal_bytes.inc_by(cut.bytes);
-        self.metrics.sync_count.inc();
-        self.metrics.sync_seconds.inc_by(began.elapsed().as_secs_f64());
-        Ok(())
     }
 
     /// What waits for the replicas of such standing.

@@ -27,4 +27,5 @@ mod round_trip;
 mod stray;
 mod succession;
 mod uncommitted;
+mod unwatched;
 mod validation;

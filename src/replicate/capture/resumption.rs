@@ -25,10 +25,12 @@ impl Capture {
         for staging in staged {
             discard_doubtful(staging, saved.as_ref(), &boot)?;
         }
-        let Some(Saved { mut cursor, boot: written, file: before, .. }) = saved else {
+        let Some(Saved { mut cursor, boot: before, file: other, written, .. }) = saved else {
             return Ok(None);
         };
-        if before != file || written != boot {
+        let same_boot = before == boot;
+        let is_known = same_boot && other == file;
+        if !is_known {
             // A loss of power may have taken it back, and so may a restore.
             cursor.marks = Marks::default();
         }
@@ -39,7 +41,7 @@ impl Capture {
         let Some(pages) = table else { return Ok(None) };
         let ahead = pages.digest() != cursor.digest;
         let was_cutting = state.partial_segment().exists();
-        if ahead && (written != boot || !was_cutting) {
+        if ahead && !(same_boot && was_cutting) {
             // What the table saw may be lost, and would not be seen again; or it is damaged.
             return Ok(None);
         }
@@ -55,7 +57,8 @@ impl Capture {
             evidence: Evidence::Hearsay,
             idle: None,
             file,
-            same_boot: written == boot,
+            written: written.filter(|_| is_known),
+            same_boot,
             boot,
             cancellation: Cancellation::default(),
         }))

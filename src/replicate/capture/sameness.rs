@@ -3,11 +3,13 @@
 use std::fs::File;
 use std::io;
 use std::sync::Arc;
+use std::time::SystemTime;
 
-use super::Capture;
+use super::{Capture, Evidence};
 use crate::replicate::continuity::Break;
 use crate::replicate::cursor::{Cursor, Place};
 use crate::replicate::image::Image;
+use crate::replicate::last_write::{Fate, LastWrite};
 use crate::replicate::marks::Marks;
 use crate::sqlite::LogFile;
 
@@ -44,6 +46,34 @@ impl Capture {
             _ => Image::of_file(file.clone(), page_size, pages),
         };
         Ok(is_base && image.until(&self.cancellation).digest(generation)? == digest)
+    }
+
+    /// Takes note that the log was captured to its end, since our read transaction began.
+    pub(super) fn seen_to_its_end(&mut self, file: &File) -> io::Result<()> {
+        self.evidence = Evidence::SeenToItsEnd;
+        self.note_write(file)
+    }
+
+    /// Takes note of when the database file was written to last, if nothing can be in it that was
+    /// not captured.
+    pub(in crate::replicate) fn note_write(&mut self, file: &File) -> io::Result<()> {
+        if self.evidence == Evidence::SeenToItsEnd {
+            self.written = LastWrite::of(&file.metadata()?, SystemTime::now());
+        }
+        Ok(())
+    }
+
+    /// What became of the database file since that was noted.
+    pub(in crate::replicate) fn fate(&self, file: &File) -> io::Result<Fate> {
+        let metadata = file.metadata()?;
+        Ok(self.written.map_or(Fate::Unknown, |written| written.fate(&metadata)))
+    }
+
+    /// Whether the database file, without any log, is what was captured.
+    pub(in crate::replicate) fn is_in(&self, file: &Arc<File>) -> io::Result<bool> {
+        let Cursor { generation, page_size, pages, digest, .. } = self.cursor;
+        let image = Image::of_file(file.clone(), page_size, pages).until(&self.cancellation);
+        Ok(image.digest(generation)? == digest)
     }
 
     /// Whether a log that is not what was read of it can only have been written to by something

@@ -68,6 +68,7 @@ impl Capture {
         self.idle = None;
         let Some(log) = database.log()? else {
             self.note_idle(outside);
+            self.seen_to_its_end(database.file())?;
             return Ok(Look::default());
         };
         let (start, checksum) = match self.cursor.place {
@@ -90,6 +91,7 @@ impl Capture {
             if !unsettled {
                 self.note_idle(outside);
             }
+            self.seen_to_its_end(database.file())?;
             return Ok(Look { cut: None, unsettled });
         };
         let Some(numbers) = log.page_numbers(start, end)? else {
@@ -108,6 +110,7 @@ impl Capture {
             self.held = false;
             self.drained = false;
         }
+        self.seen_to_its_end(database.file())?;
         debug!(pos = %seal.start, bytes = end - start, frames = frames.count(), "segment cut");
         Ok(Look { cut: Some(Cut { bytes: end - start }), unsettled })
     }

@@ -76,9 +76,11 @@ impl Tail {
 
     /// Leaves everything so that a later process goes on from here, and says what is not sent.
     pub(super) fn end(&mut self) -> Vec<Unreplicated> {
-        if let Some(capture) = self.capture.take() {
+        if let Some(mut capture) = self.capture.take() {
             let staging = self.staging(|standing| standing != Standing::Outside);
-            if let Err(error) = capture.finish(&self.state, &staging) {
+            let noted = self.database.as_ref().map_or(Ok(()), |it| capture.note_write(it.file()));
+            let finished = noted.map_err(anyhow::Error::from);
+            if let Err(error) = finished.and_then(|()| capture.finish(&self.state, &staging)) {
                 warn!(db = %self.path().display(), "the next start may need a snapshot: {error:#}");
             }
             self.capture = Some(capture);

@@ -7,9 +7,10 @@ use tracing::{error, warn};
 
 use super::Tail;
 use super::sameness::Sameness;
-use crate::format::Generation;
+use crate::format::{Generation, WalPos};
 use crate::replicate::capture::Capture;
 use crate::replicate::image::Image;
+use crate::replicate::last_write::Fate;
 use crate::replicate::marks::Marks;
 use crate::replicate::restoration::note_again;
 use crate::sqlite::{
@@ -178,6 +179,69 @@ impl Tail {
             );
         }
         Ok(damage.is_some())
+    }
+
+    /// Whether the log was removed while nobody watched and another one was begun, before what was
+    /// captured from it was in the database file.
+    pub(super) fn has_lost_its_log(&mut self) -> anyhow::Result<bool> {
+        let (Some(database), Some(capture)) = (&self.database, &self.capture) else {
+            return Ok(false);
+        };
+        let lost = self.is_untouched()?
+            && database.log()?.is_some_and(|log| !capture.has_read(&log))
+            && !capture.is_in(database.file())?
+            // Nor while it was read.
+            && self.is_untouched()?;
+        if lost {
+            self.mourn_log();
+        }
+        Ok(lost)
+    }
+
+    /// Whether nobody has written to the database file since what was captured was that file with
+    /// its log.
+    pub(super) fn is_untouched(&self) -> anyhow::Result<bool> {
+        let (Some(database), Some(capture)) = (&self.database, &self.capture) else {
+            return Ok(false);
+        };
+        Ok(capture.fate(database.file())? == Fate::Untouched)
+    }
+
+    /// The log is gone, and nobody has copied it to the database file.
+    pub(super) fn mourn_log(&mut self) {
+        let position = self.capture.as_ref().map_or_else(WalPos::default, |it| it.cursor().pos);
+        error!(
+            db = %self.path().display(), %position,
+            "the -wal file was removed while nothing watched it, and with it what was committed \
+             since the last checkpoint: the database has gone back to before that. Restore it from \
+             a replica, which has all up to this position"
+        );
+        self.estrange();
+    }
+
+    /// Gives up the generation if an older copy was put in the place of what was captured, while
+    /// nobody watched.
+    pub(super) fn expect_no_older_copy(&mut self) -> anyhow::Result<()> {
+        let (Some(database), Some(capture)) = (&self.database, &mut self.capture) else {
+            return Ok(());
+        };
+        let file = database.file();
+        if capture.fate(file)? != Fate::PutBack {
+            return Ok(());
+        }
+        let is_captured = match database.log()? {
+            Some(log) if capture.has_read(&log) => capture.is_led_to(file, log)?,
+            _ => capture.is_in(file)?,
+        };
+        if !is_captured {
+            error!(
+                db = %self.path().display(),
+                "the database file was overwritten by an older copy while nothing watched it"
+            );
+            self.estrange();
+            self.abandon("the database file was overwritten in place");
+        }
+        Ok(())
     }
 
     /// Fails as long as anybody may have the log that was removed.

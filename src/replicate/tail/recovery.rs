@@ -115,6 +115,9 @@ impl Tail {
     /// Compares the database, page by page, with what the replicas have, and stages the difference
     /// as the next WAL. Says whether the generation goes on.
     fn ship_changes(&mut self) -> anyhow::Result<bool> {
+        if self.has_lost_its_log()? {
+            return Ok(false);
+        }
         // Otherwise all of the database would have to be sent.
         let frozen = self.freeze(PATIENCE, REST_FOR_CHANGES)?;
         let Some(Frozen { image, log }) = frozen else { return Ok(false) };
@@ -141,6 +144,11 @@ impl Tail {
         }
         let Some(capture) = &mut self.capture else { return Ok(false) };
         let changed = changes(capture, &image)?;
+        if changed != Changes::None && self.is_untouched()? {
+            self.mourn_log();
+            return Ok(false);
+        }
+        let Some(capture) = &mut self.capture else { return Ok(false) };
         if changed == Changes::Most {
             self.recognize_application();
             return Ok(false);

@@ -4,6 +4,7 @@ use anyhow::bail;
 
 use super::slot::Purpose;
 use super::{Slot, Standing, Tail};
+use crate::replicate::capture::Cut;
 use crate::replicate::message::{Message, Report, SnapshotFailure};
 
 impl Tail {
@@ -100,5 +101,20 @@ impl Tail {
             }
             _ => Ok(()),
         }
+    }
+
+    /// Counts a segment that was cut.
+    pub(super) fn measure(&self, cut: Cut, began: Instant) -> anyhow::Result<()> {
+        let (Some(database), Some(capture)) = (&self.database, &self.capture) else {
+            return Ok(());
+        };
+        let signed = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
+        self.metrics.db_size.set(signed(database.file().metadata()?.len()));
+        self.metrics.wal_size.set(signed(database.log_bytes()?));
+        self.metrics.shadow_wal_index.set(capture.cursor().pos.index.get().into());
+        self.metrics.total_wal_bytes.inc_by(cut.bytes);
+        self.metrics.sync_count.inc();
+        self.metrics.sync_seconds.inc_by(began.elapsed().as_secs_f64());
+        Ok(())
     }
 }

@@ -1,0 +1,124 @@
+//! What became of a database while nothing watched it, and what only looks like that.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use litestream::failpoint::Failpoint;
+use rustix::process::Signal;
+
+use crate::support::{Process, Site, eventually, open, settle};
+
+/// Lets the file be written to last so many hours ago.
+fn set_age(path: &Path, hours: u64) {
+    let time = SystemTime::now() - Duration::from_hours(hours);
+    File::options().write(true).open(path).unwrap().set_modified(time).unwrap();
+}
+
+fn log(site: &Site) -> PathBuf {
+    site.path("app.db-wal")
+}
+
+fn remove_log(site: &Site) {
+    fs::remove_file(log(site)).unwrap();
+    fs::remove_file(site.path("app.db-shm")).unwrap();
+}
+
+/// A database whose log is captured, and not copied into its file; what it was earlier; and what it
+/// is with that log.
+fn captured() -> (Site, PathBuf, PathBuf) {
+    let site = Site::new();
+    site.write(1, 50);
+    let older = site.keep_copy();
+    site.write(2, 20);
+    set_age(&site.database(), 1);
+    let mut daemon = site.replicate();
+    daemon.wait_for("snapshot written");
+    site.write(3, 5);
+    daemon.stop();
+    let newer = site.path("newer.db");
+    fs::copy(site.database(), &newer).unwrap();
+    fs::copy(log(&site), site.path("newer.db-wal")).unwrap();
+    settle(&newer);
+    (site, older, newer)
+}
+
+fn expect_a_fork(site: &Site, reason: &str, newer: &Path) {
+    let mut daemon = site.replicate();
+    daemon.wait_for(reason);
+    daemon.wait_for("DIVERGED");
+    eventually("a fork", || !site.forks().is_empty());
+    daemon.stop();
+    site.check_restore(&[], newer);
+}
+
+fn expect_no_fork(site: &Site, daemon: Process) {
+    let said = daemon.stop();
+    assert!(!said.contains("level=ERROR"), "{said}");
+    site.check();
+}
+
+/// Who took the `-wal` file for a temporary one lost the last commits, and was not told that the
+/// replica has them; after the retention it had them no longer.
+#[test]
+fn a_log_that_is_removed_while_nothing_watches_it_leads_to_a_fork() {
+    for begins_another in [false, true] {
+        let (site, _, newer) = captured();
+        remove_log(&site);
+        let application = begins_another.then(|| {
+            let application = open(&site.database());
+            application.execute_batch("PRAGMA user_version = 1").unwrap();
+            application
+        });
+        expect_a_fork(&site, "the -wal file was removed while nothing watched it", &newer);
+        drop(application);
+        site.check_fork();
+    }
+}
+
+#[test]
+fn an_older_copy_that_keeps_its_time_leads_to_a_fork() {
+    for beside_its_log in [false, true] {
+        let (site, older, newer) = captured();
+        if !beside_its_log {
+            remove_log(&site);
+        }
+        fs::copy(&older, site.database()).unwrap();
+        set_age(&site.database(), 2);
+        expect_a_fork(&site, "the database file was overwritten by an older copy", &newer);
+    }
+}
+
+/// Its application had copied the log.
+#[test]
+fn a_log_that_was_copied_and_removed_is_no_loss() {
+    let (site, ..) = captured();
+    let application = open(&site.database());
+    application.execute_batch("PRAGMA user_version = 1").unwrap();
+    drop(application);
+    assert!(!log(&site).exists());
+    let mut daemon = site.replicate();
+    daemon.wait_for("the generation goes on");
+    expect_no_fork(&site, daemon);
+}
+
+/// Nothing was captured of what was in the file when the daemon before ended.
+#[test]
+fn commits_that_no_daemon_came_to_see_are_no_loss() {
+    let (site, ..) = captured();
+    let application = open(&site.database());
+    application.execute_batch("PRAGMA wal_autocheckpoint = 0; PRAGMA user_version = 1").unwrap();
+    application.query_one("PRAGMA wal_checkpoint", [], |_| Ok(())).unwrap();
+    site.arm(&format!("{} = eio", Failpoint::SegmentCreating.name()));
+    set_age(&site.database(), 1);
+    let mut daemon = site.replicate();
+    daemon.wait_for("replication is interrupted");
+    daemon.signal(Signal::TERM);
+    assert_eq!(daemon.wait(), 75, "{}", daemon.log());
+    site.disarm();
+    drop(application);
+    assert!(!log(&site).exists());
+    let mut daemon = site.replicate();
+    daemon.wait_for("the generation goes on");
+    expect_no_fork(&site, daemon);
+}
