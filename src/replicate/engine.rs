@@ -28,6 +28,10 @@ use crate::store::Connections;
 /// for somebody else's lock.
 const THREADS: usize = 16;
 
+/// How many databases are begun with at a time. A snapshot takes files and memory that a database
+/// gives back when it is at rest.
+const STARTS: usize = 64;
+
 /// Begins what else is to be done while a database is followed. It ends with the value.
 pub type Companions = dyn Fn(&DatabaseOptions) -> JoinSet<()> + Send + Sync;
 
@@ -40,6 +44,7 @@ pub(super) struct Engine {
     watcher: Watcher,
     watchdog: Watchdog,
     connections: Connections,
+    starts: Arc<Semaphore>,
     threads: Arc<Semaphore>,
     metrics: Arc<Metrics>,
     companions: Box<Companions>,
@@ -70,6 +75,7 @@ impl Engine {
             watcher: Watcher::start(),
             watchdog: Watchdog::default(),
             connections: Connections::default(),
+            starts: Arc::new(Semaphore::new(STARTS)),
             threads: Arc::new(Semaphore::new(THREADS)),
             metrics,
             companions,
@@ -224,8 +230,8 @@ impl Engine {
             watch,
             metrics,
         )?;
-        let threads = Arc::clone(&self.threads);
-        self.tails.spawn(async move { (path, follow(tail, threads).await) });
+        let (starts, threads) = (Arc::clone(&self.starts), Arc::clone(&self.threads));
+        self.tails.spawn(async move { (path, follow(tail, starts, threads).await) });
         Ok(mailbox)
     }
 

@@ -349,6 +349,7 @@ impl Tail {
         let unwritten = self.told && capture.is_unwritten(database)?;
         if unwritten {
             self.schedule.looked(false);
+            self.schedule.last_look_was_idle = true;
         }
         Ok(unwritten)
     }

@@ -13,6 +13,7 @@ use rusqlite::ErrorCode;
 use super::connection::{BUSY_TIMEOUT, CheckpointMode, Connection};
 use super::files::{Files, Naming};
 use super::fingerprint::Fingerprint;
+use super::permission::expect_permission;
 use super::shared_lock::{is_log_lost, is_shared_elsewhere};
 use super::{FileId, OpenError, identity};
 use crate::failpoint::Failpoint;
@@ -79,6 +80,7 @@ impl Database {
             // SQLite would take it for an empty database, and write over it.
             return Err(OpenError::not_a_database());
         }
+        expect_permission(path)?;
         let file = match held {
             Some(held) if FileId::of(&held.metadata()?) == FileId::of(&metadata) => held,
             _ => Arc::new(File::open(path)?),
@@ -90,8 +92,9 @@ impl Database {
         // These questions need the schema, which a connection keeps: not ours that stays.
         let writer = Connection::open(path, BUSY_TIMEOUT)?;
         if writer.is_read_only()? {
-            // Otherwise we would make a log and locks which its application may not write.
-            return Err(OpenError::not_permitted("it can be read, but not written"));
+            // Otherwise we would make a log and locks which its application may not write. We may:
+            // what was in the way may pass, as when too many files were open.
+            return Err(io::Error::other("it could only be opened for reading").into());
         }
         let mode = writer.ensure_wal_mode()?;
         if mode != "wal" {

@@ -27,6 +27,7 @@ mod log_index;
 mod log_state;
 mod open_error;
 mod paths;
+mod permission;
 mod readers;
 mod shared_lock;
 mod watches;

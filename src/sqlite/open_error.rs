@@ -1,8 +1,6 @@
-use std::fs::File;
 use std::{fmt, io};
 
 use rusqlite::ErrorCode;
-use rustix::io::Errno;
 
 /// Why a database cannot be replicated.
 #[derive(Debug)]
@@ -65,20 +63,8 @@ impl From<rusqlite::Error> for OpenError {
         match error.sqlite_error_code() {
             Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Self::Locked,
             Some(ErrorCode::NotADatabase) => Self::not_a_database(),
-            Some(ErrorCode::ReadOnly | ErrorCode::CannotOpen | ErrorCode::PermissionDenied) => {
-                // SQLite does not say which file it could not open, nor why.
-                match File::open("/dev/null") {
-                    Err(cause) if is_shortage(&cause) => Self::Io(cause),
-                    _ => Self::not_permitted(error),
-                }
-            }
+            Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied) => Self::not_permitted(error),
             _ => Self::Io(io::Error::other(error)),
         }
     }
-}
-
-/// Whether too many files are open, of this process or of all.
-fn is_shortage(error: &io::Error) -> bool {
-    let cause = Errno::from_io_error(error);
-    cause.is_some_and(|cause| cause == Errno::MFILE || cause == Errno::NFILE)
 }

@@ -2,11 +2,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::Context;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tracing::{debug, error, info};
 
 use super::divergence::Diverged;
-use super::{Interruption, Tail};
+use super::{Interruption, Slot, Standing, Tail};
+use crate::replicate::bell::Bell;
+use crate::replicate::cancellation::Cancellation;
 use crate::replicate::outcome::Unreplicated;
 use crate::replicate::restoration::RestoredMeanwhile;
 use crate::sqlite::{Database, LacksCommits, OpenError};
@@ -16,6 +18,9 @@ const SAFETY_INTERVAL: Duration = Duration::from_secs(30);
 
 /// How long after an error to try again.
 const RETRY_INTERVAL: Duration = Duration::from_secs(1);
+
+/// For how long a database is begun with before the next one may be. Its store may be down.
+const START_MAX: Duration = Duration::from_secs(2);
 
 /// From what pause on it is worth to take less memory in it.
 const REST: Duration = Duration::from_secs(1);
@@ -32,15 +37,19 @@ enum Next {
     End(Vec<Unreplicated>),
 }
 
-/// Follows a database until it is told to stop, and says what some replica does not have. While
-/// there is something to do, that takes one of `threads`, which all databases share.
+/// Follows a database until it is told to stop, and says what some replica does not have. It begins
+/// when it has one of `starts`, and while there is something to do, that takes one of `threads`;
+/// all databases share them.
 ///
 /// An error is one that only somebody's help can end, found before replication began.
 pub(in crate::replicate) async fn follow(
     mut tail: Tail,
+    starts: Arc<Semaphore>,
     threads: Arc<Semaphore>,
 ) -> anyhow::Result<Vec<Unreplicated>> {
     let bell = tail.watch.bell();
+    let mut start = wait_for_start(starts, &bell, tail.lines.cancellation.clone()).await?;
+    let began = Instant::now();
     loop {
         let thread = Arc::clone(&threads).acquire_owned().await?;
         let step = tokio::task::spawn_blocking(move || {
@@ -50,6 +59,9 @@ pub(in crate::replicate) async fn follow(
         });
         let (after_step, next) = step.await.context("please report this as a defect")?;
         tail = after_step;
+        if tail.has_begun() || began.elapsed() > START_MAX {
+            start.take();
+        }
         match next? {
             Next::End(unreplicated) => return Ok(unreplicated),
             Next::Step { after, for_changes } => {
@@ -59,7 +71,30 @@ pub(in crate::replicate) async fn follow(
     }
 }
 
+/// `None` if it is to end at once.
+async fn wait_for_start(
+    starts: Arc<Semaphore>,
+    bell: &Bell,
+    cancellation: Cancellation,
+) -> anyhow::Result<Option<OwnedSemaphorePermit>> {
+    let start = starts.acquire_owned();
+    tokio::pin!(start);
+    while !cancellation.is_cancelled() {
+        tokio::select! {
+            start = &mut start => return Ok(Some(start?)),
+            _ = bell.wait(SAFETY_INTERVAL, false) => (),
+        }
+    }
+    Ok(None)
+}
+
 impl Tail {
+    /// Whether all replicas have what they need to go on with.
+    fn has_begun(&self) -> bool {
+        let inside = |slot: &Slot| slot.standing == Standing::Inside && !slot.storing;
+        self.capture.is_some() && self.slots.iter().all(inside)
+    }
+
     /// Does what there is to do now.
     fn step(&mut self) -> anyhow::Result<Next> {
         self.receive()?;
@@ -93,6 +128,10 @@ impl Tail {
                 self.metrics.sync_error_count.inc();
                 self.schedule.last_look_was_idle = false;
                 self.release_if_unsure(&error);
+                if let Some(database) = &mut self.database {
+                    // Too many files may be open. An error of this one says nothing new.
+                    let _ = database.rest();
+                }
                 if error.is::<LacksCommits>() {
                     self.give_up_log();
                 }
@@ -117,17 +156,18 @@ impl Tail {
     fn rest(&mut self, pause: Duration) {
         let idle = self.schedule.last_look_was_idle;
         if pause >= REST && !(idle && self.rested) {
+            // First, for it takes a connection to look at an empty log.
+            let shortened = if idle { self.shorten_log() } else { Ok(false) };
+            self.rested = shortened.unwrap_or_else(|error| {
+                debug!(db = %self.path().display(), "cannot shorten the log: {error:#}");
+                true
+            });
             // What one needs that is written to now and then is not opened anew each time.
             let long = idle || self.capture.is_none();
             let rest = if long { Database::rest } else { |it: &mut Database| it.forget_pages() };
             if let Some(Err(error)) = self.database.as_mut().map(rest) {
                 debug!(db = %self.path().display(), "cannot take less memory: {error}");
             }
-            let shortened = if idle { self.shorten_log() } else { Ok(false) };
-            self.rested = shortened.unwrap_or_else(|error| {
-                debug!(db = %self.path().display(), "cannot shorten the log: {error:#}");
-                true
-            });
         } else if !idle {
             self.rested = false;
         }
