@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use litestream::failpoint::{Failpoint, SCRIPT};
 use rustix::process::Signal;
 
 use crate::support::{
@@ -298,4 +299,26 @@ fn too_few_open_files_are_named_before_anything_begins() {
     let expected = "error: 10 databases need 330 open files, and 60 are allowed: raise the limit";
     assert!(daemon.says(expected), "{}", daemon.log());
     assert!(!site.replica().exists(), "nothing has begun");
+}
+
+/// All were begun with at once, each with the files that it needs for that, and none could finish.
+#[test]
+fn many_databases_begin_with_files_enough_for_their_rest() {
+    let (site, directory) = tenants("watch: true");
+    make(&directory.join("0.db"), 1);
+    let count = 130;
+    for number in 1..count {
+        fs::copy(directory.join("0.db"), directory.join(format!("{number}.db"))).unwrap();
+    }
+    site.arm(&format!("{} = slow 300ms", Failpoint::ObjectWriting.name()));
+    // 13 for each that begins, 10 for each at rest.
+    let limited = format!("ulimit -n {}; exec \"$0\" replicate", count * 10 + 250);
+    let mut command = Command::new("sh");
+    command.args(["-c", &limited, env!("CARGO_BIN_EXE_litestream")]);
+    let daemon = site.start(
+        command.env("LITESTREAM_CONFIG", site.config()).env(SCRIPT, site.path("failpoints")),
+    );
+    eventually("all snapshots", || daemon.log().matches("snapshot written").count() == count);
+    assert!(!daemon.says("level=ERROR"), "{}", daemon.log());
+    daemon.stop();
 }
