@@ -15,6 +15,7 @@ use super::open_files;
 use super::options::{DatabaseOptions, OnDivergence};
 use super::outcome::Unreplicated;
 use super::places::Places;
+use super::refusals::Refusals;
 use super::replica::Replica;
 use super::restoration::{RestoredMeanwhile, take_up_restoration};
 use super::staging::Staging;
@@ -46,6 +47,7 @@ pub(super) struct Engine {
     connections: Connections,
     starts: Arc<Semaphore>,
     threads: Arc<Semaphore>,
+    refusals: Arc<Refusals>,
     metrics: Arc<Metrics>,
     companions: Box<Companions>,
     unreplicated: Vec<Unreplicated>,
@@ -77,6 +79,7 @@ impl Engine {
             connections: Connections::default(),
             starts: Arc::new(Semaphore::new(STARTS)),
             threads: Arc::new(Semaphore::new(THREADS)),
+            refusals: Arc::default(),
             metrics,
             companions,
             unreplicated: Vec::new(),
@@ -116,6 +119,9 @@ impl Engine {
             let state = StateDirectory::lock(&options.state_directory, &options.path)?;
             locked.push((options, state));
         }
+        for (options, _) in &locked {
+            self.refusals.add(&options.path);
+        }
         for (options, state) in locked {
             self.begin(options, state, false)?;
         }
@@ -147,6 +153,7 @@ impl Engine {
         late: bool,
     ) -> anyhow::Result<()> {
         let path = options.path.clone();
+        self.refusals.add(&path);
         let companions = (self.companions)(&options);
         let mailbox = self
             .follow(options.clone(), state)
@@ -159,6 +166,7 @@ impl Engine {
     fn forget(&mut self, path: &Path) -> Option<Followed> {
         self.places.release(path);
         self.watchdog.remove(path);
+        self.refusals.remove(path);
         self.metrics.forget(path);
         self.followed.remove(path)
     }
@@ -226,7 +234,7 @@ impl Engine {
             options,
             state,
             slots,
-            Lines { inbox, captured, cancellation },
+            Lines { inbox, captured, cancellation, refusals: Arc::clone(&self.refusals) },
             watch,
             metrics,
         )?;

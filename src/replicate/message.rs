@@ -9,6 +9,7 @@ use tokio::sync::watch;
 
 use super::bell::Bell;
 use super::cancellation::Cancellation;
+use super::refusals::Refusals;
 use super::snapshot::Snapshot;
 use super::tip::Tip;
 use crate::format::{Generation, Link, WalPos};
@@ -102,6 +103,8 @@ pub(super) struct Lines {
     pub(super) inbox: mpsc::Receiver<Message>,
     pub(super) captured: watch::Sender<Captured>,
     pub(super) cancellation: Cancellation,
+    /// Shared by all tails.
+    pub(super) refusals: Arc<Refusals>,
 }
 
 /// The way to a tail.

@@ -40,6 +40,7 @@ mod options;
 mod outcome;
 mod pages;
 mod places;
+mod refusals;
 mod replica;
 mod restoration;
 mod retention;

@@ -3,8 +3,10 @@
 use std::fs;
 use std::process::Command;
 
+use rustix::process::Signal;
+
 use crate::seaweed;
-use crate::support::{Helper, Role, Site, as_nobody, set_mode, settle};
+use crate::support::{Helper, Role, Site, as_nobody, eventually, set_mode, settle};
 
 /// Expects that a command fails with one line on standard error that contains all of `texts`.
 fn check(site: &Site, command: &mut Command, texts: &[&str]) {
@@ -139,6 +141,39 @@ fn a_bucket_that_is_not_there_and_wrong_keys_are_refused() {
         let from = site.database();
         check_restore(&site, &[from.to_str().unwrap()], &[text]);
     }
+}
+
+/// A bucket that was deleted ended the backups of all other databases at the next start.
+#[test]
+fn a_database_that_is_refused_does_not_keep_others_from_being_replicated() {
+    let bucket = seaweed::bucket();
+    let site = Site::new();
+    site.write(1, 5);
+    let other = site.path("other.db");
+    fs::copy(site.database(), &other).unwrap();
+    let text = format!(
+        "dbs: [{{path: {}, replicas: [{{type: s3, endpoint: '{}', bucket: no-such-bucket, path: db, \
+         region: us-east-1}}]}}, {{path: {}, replicas: [{{path: {}}}]}}]\n",
+        other.display(),
+        bucket.endpoint,
+        site.database().display(),
+        site.replica().display(),
+    );
+    fs::write(site.config(), text).unwrap();
+    site.configure_also("addr: 127.0.0.1:0");
+    site.configure_also("shutdown-timeout: 2s");
+    let mut daemon = site.start(&mut site.command(&["replicate"]));
+    daemon.wait_for("snapshot written");
+    daemon.wait_for("no-such-bucket");
+    eventually("the health shows it", || {
+        let health = daemon.ask("/health").1;
+        health.contains("late") && health.contains("good")
+    });
+    site.write(2, 5);
+    daemon.signal(Signal::TERM);
+    assert_eq!(daemon.wait(), 75, "{}", daemon.log());
+    assert!(daemon.says("other.db"), "{}", daemon.log());
+    site.check();
 }
 
 #[test]
