@@ -1,11 +1,12 @@
 //! How long it takes until a database is safe for the first time.
 
 use std::fs;
+use std::time::Duration;
 
 use super::Bench;
 use super::baseline;
 use super::database::Original;
-use super::program::{Program, Run};
+use super::program::Program;
 use super::site::{Place, Site};
 use super::table::{mib, seconds};
 
@@ -13,21 +14,31 @@ pub(crate) fn measure(bench: &mut Bench) {
     let original = Original::new(bench.settings.mib);
     let property = format!("first snapshot of {} MiB to S3", original.mib);
     let found = bench.compare(&property, |program| snapshot(program, &original));
-    let cell = |run: &Run| format!("{}, {}", seconds(run.time), mib(run.peak_memory));
+    let cell = |first: &First| {
+        let First { time, cpu, peak_memory } = *first;
+        format!("{}, {} of CPU, {}", seconds(time), seconds(cpu), mib(peak_memory))
+    };
     let target = bare(&original).unwrap_or_default();
     bench.row(&property, &found, cell, &target);
 }
 
-/// Until the object is there, and with the memory that the daemon took till then.
-fn snapshot(program: &Program, original: &Original) -> Run {
+/// Until the object is there: the time, and what the daemon took till then.
+struct First {
+    time: Duration,
+    cpu: Duration,
+    /// Bytes.
+    peak_memory: u64,
+}
+
+fn snapshot(program: &Program, original: &Original) -> First {
     let site = Site::new();
     original.copy_to(&site.database());
     site.configure(Place::S3, "1s");
     let mut daemon = site.replicate(program);
     site.wait_for_snapshot(&mut daemon, Place::S3);
-    let run = Run { time: daemon.age(), peak_memory: daemon.peak_memory() };
+    let (time, cpu, peak_memory) = (daemon.age(), daemon.cpu(), daemon.peak_memory());
     drop(daemon);
-    run
+    First { time, cpu, peak_memory }
 }
 
 /// What it takes to upload what was compressed before.
