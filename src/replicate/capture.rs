@@ -76,8 +76,8 @@ enum Evidence {
     /// what was before it.
     Hearsay,
     Seen,
-    /// And the log to its end since our read transaction began, which keeps what is behind the cursor
-    /// out of the database file.
+    /// And the log to its end since our read transaction began, which keeps what is behind the
+    /// cursor out of the database file.
     SeenToItsEnd,
 }
 
@@ -234,7 +234,7 @@ impl Capture {
     fn find_log(&self, database: &Database) -> anyhow::Result<Found> {
         for _ in 0..LOOKS_MAX {
             let Some(log) = database.log()? else { return Ok(Found::Nothing) };
-            Failpoint::LogFound.reach();
+            Failpoint::LogFound.pass()?;
             let holds_cursor = self.is_cursor_in(&log)?;
             // Otherwise it was restarted in between: the frames may be those of the next log, which
             // says nothing about this one.

@@ -23,8 +23,8 @@ pub(super) enum Fate {
 }
 
 impl LastWrite {
-    /// `None` if that was just before `now`, or it cannot be told: then it might be written to again
-    /// and have the same time.
+    /// `None` if that was just before `now`, or it cannot be told: then it might be written to
+    /// again and have the same time.
     pub(super) fn of(file: &Metadata, now: SystemTime) -> Option<Self> {
         let age = now.duration_since(file.modified().ok()?).ok()?;
         (age > SETTLED).then_some(Self(modified(file)))

@@ -90,8 +90,8 @@ impl Tail {
     }
 
     /// Ends in an error when, right at the start, every store refuses us, of every database: a
-    /// mistake in the configuration, which nobody would notice while we go on trying. Later on it is
-    /// an outage, and as long as other databases are taken, they are not to suffer from it.
+    /// mistake in the configuration, which nobody would notice while we go on trying. Later on it
+    /// is an outage, and as long as other databases are taken, they are not to suffer from it.
     fn refuse_if_nobody_takes_us(&self) -> anyhow::Result<()> {
         let refused = self.slots.iter().all(|slot| !slot.reached && slot.rejected.is_some());
         if !self.lines.refusals.note(self.path(), refused) || !refused {
