@@ -328,7 +328,7 @@ impl Capture {
         clean: bool,
     ) -> anyhow::Result<()> {
         let (file, boot) = (self.file.clone(), self.boot.clone());
-        let saved = Saved { cursor, file, written: self.written, boot, clean };
+        let saved = Saved { cursor, file, written: self.written, refuted: false, boot, clean };
         let path = state.cursor();
         saved.store(&path, durability).with_context(|| format!("write {}", path.display()))
     }

@@ -60,6 +60,8 @@ pub(super) struct Saved {
     pub(super) file: String,
     /// When that was written to last, at most at the time of the cursor.
     pub(super) written: Option<LastWrite>,
+    /// The file was found not to be what was captured, and no generation has begun with it since.
+    pub(super) refuted: bool,
     /// Which run of the operating system wrote it.
     pub(super) boot: String,
     /// The daemon had ended in order, and what it left is on disk even after a power loss.
@@ -76,6 +78,13 @@ impl Saved {
             Err(error) if error.kind() == io::ErrorKind::InvalidData => Ok(None),
             Err(error) => Err(error),
         }
+    }
+
+    /// Takes note, on disk, that the file is not what was captured: whoever goes on from the cursor
+    /// would take it for that.
+    pub(super) fn refute(path: &Path) -> io::Result<()> {
+        let saved = Self::load(path)?;
+        saved.map_or(Ok(()), |it| Self { refuted: true, ..it }.store(path, Durability::Power))
     }
 
     /// Replaces the cursor on disk.
@@ -107,8 +116,11 @@ impl Saved {
                 "log-salt {salt:016x}\nlog-offset {offset}\nlog-checksum {checksum}\n"
             );
         }
-        if let Some(LastWrite(written)) = self.written {
+        if let Some(written) = self.written {
             let _ = writeln!(text, "written {written}");
+        }
+        if self.refuted {
+            text.push_str("refuted true\n");
         }
         let signature = XxHash3_64::oneshot(text.as_bytes());
         let _ = writeln!(text, "signature {signature:016x}");
@@ -153,7 +165,8 @@ impl Saved {
         Some(Self {
             cursor,
             file: fields.text("file")?.to_owned(),
-            written: fields.parse("written").map(LastWrite),
+            written: fields.parse("written"),
+            refuted: fields.parse("refuted").unwrap_or_default(),
             boot,
             clean: fields.parse("clean")?,
         })
@@ -197,8 +210,16 @@ mod tests {
             link: Link(56),
             committed: SystemTime::UNIX_EPOCH + Duration::from_millis(1_700_000_000_123),
         };
-        let written = Some(LastWrite(1_600_000_000_123_456_789));
-        Saved { cursor, file: "314@15".to_owned(), written, boot: "0b5a".to_owned(), clean: true }
+        let written = "1600000000123456789 1500000000123456789".parse().ok();
+        let refuted = place != Place::Start;
+        Saved {
+            cursor,
+            file: "314@15".to_owned(),
+            written,
+            refuted,
+            boot: "0b5a".to_owned(),
+            clean: true,
+        }
     }
 
     #[test]
@@ -212,7 +233,8 @@ mod tests {
             let found = Saved::parse(&saved(place).to_text()).unwrap();
             assert_eq!(found.cursor, saved(place).cursor);
             assert!(found.clean && found.boot == "0b5a");
-            assert_eq!(found.written, saved(place).written);
+            assert!(found.written.is_some() && found.written == saved(place).written);
+            assert_eq!(found.refuted, saved(place).refuted);
         }
     }
 

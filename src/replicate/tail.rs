@@ -300,12 +300,17 @@ impl Tail {
         if saved.as_ref().is_some_and(is_other) {
             self.sameness = Sameness::Doubtful;
         }
+        let refuted = saved.as_ref().is_some_and(|saved| saved.refuted && saved.file == identity);
         let capture = Capture::resume(&self.state, database.page_size(), identity, &staging)?;
         self.capture = capture.map(|capture| capture.until(&self.lines.cancellation));
         if self.capture.as_ref().is_some_and(Capture::is_ahead) && !self.rebuild_pages()? {
             self.capture = None;
         }
         self.expect_no_older_copy()?;
+        if refuted {
+            self.sameness = Sameness::Refuted;
+            self.abandon("an earlier process found that the database is not what was captured");
+        }
         if let (Some(capture), Sameness::Given) = (&self.capture, self.sameness) {
             // Unless that was damaged, it is there.
             self.lineage.add(capture.cursor().generation)?;

@@ -2,7 +2,7 @@ mod log;
 mod lost_log;
 
 use std::cell::OnceCell;
-use std::fs::{self, File};
+use std::fs::{self, File, Metadata};
 use std::io;
 use std::path::Path;
 use std::sync::{Arc, Weak};
@@ -46,6 +46,8 @@ pub struct Database {
     /// In a write transaction while a checkpoint needs writers to wait.
     writer: OnceCell<Connection>,
     file: Arc<File>,
+    /// Of the file, before it was opened.
+    found: Metadata,
     files: Files,
     page_size: PageSize,
     stalls: Vec<Duration>,
@@ -111,7 +113,19 @@ impl Database {
         let (spare, writer) = (OnceCell::new(), OnceCell::from(writer));
         let files = Files::of(path, FileId::of(&file.metadata()?))?;
         let (stalls, lease, frozen) = (Vec::new(), Arc::default(), None);
-        Ok(Some(Self { reader, spare, writer, file, files, page_size, stalls, lease, frozen }))
+        let found = metadata;
+        Ok(Some(Self {
+            reader,
+            spare,
+            writer,
+            file,
+            found,
+            files,
+            page_size,
+            stalls,
+            lease,
+            frozen,
+        }))
     }
 
     /// For how long nobody could write because of us, each time since this was asked last.
@@ -194,6 +208,11 @@ impl Database {
     /// Pages of the database, as our read transaction sees it.
     pub fn pages(&self) -> rusqlite::Result<u32> {
         self.reader.number("page_count")
+    }
+
+    /// What the file was like before it was opened, which may have put it into WAL mode.
+    pub fn found(&self) -> &Metadata {
+        &self.found
     }
 
     /// Which file it is, over restarts too: see [`identity`].

@@ -1,15 +1,14 @@
 //! Whether a database file is what was captured.
 
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io;
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use super::{Capture, Evidence};
 use crate::replicate::continuity::Break;
 use crate::replicate::cursor::{Cursor, Place};
 use crate::replicate::image::Image;
-use crate::replicate::last_write::{Fate, LastWrite};
+use crate::replicate::last_write::{Clock, Fate, LastWrite};
 use crate::replicate::marks::Marks;
 use crate::sqlite::LogFile;
 
@@ -49,24 +48,23 @@ impl Capture {
     }
 
     /// Takes note that the log was captured to its end, since our read transaction began.
-    pub(super) fn seen_to_its_end(&mut self, file: &File) -> io::Result<()> {
+    pub(in crate::replicate) fn seen_to_its_end(&mut self) {
         self.evidence = Evidence::SeenToItsEnd;
-        self.note_write(file)
     }
 
     /// Takes note of when the database file was written to last, if nothing can be in it that was
     /// not captured.
     pub(in crate::replicate) fn note_write(&mut self, file: &File) -> io::Result<()> {
         if self.evidence == Evidence::SeenToItsEnd {
-            self.written = LastWrite::of(&file.metadata()?, SystemTime::now());
+            let metadata = file.metadata()?;
+            self.written = Clock::read().and_then(|clock| LastWrite::of(&metadata, clock));
         }
         Ok(())
     }
 
     /// What became of the database file since that was noted.
-    pub(in crate::replicate) fn fate(&self, file: &File) -> io::Result<Fate> {
-        let metadata = file.metadata()?;
-        Ok(self.written.map_or(Fate::Unknown, |written| written.fate(&metadata)))
+    pub(in crate::replicate) fn fate(&self, file: &Metadata) -> Fate {
+        self.written.map_or(Fate::Unknown, |written| written.fate(file, Clock::read()))
     }
 
     /// Whether the database file, without any log, is what was captured.

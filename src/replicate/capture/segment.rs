@@ -68,7 +68,7 @@ impl Capture {
         self.idle = None;
         let Some(log) = database.log()? else {
             self.note_idle(outside);
-            self.seen_to_its_end(database.file())?;
+            self.caught_up(database, state)?;
             return Ok(Look::default());
         };
         let (start, checksum) = match self.cursor.place {
@@ -91,7 +91,7 @@ impl Capture {
             if !unsettled {
                 self.note_idle(outside);
             }
-            self.seen_to_its_end(database.file())?;
+            self.caught_up(database, state)?;
             return Ok(Look { cut: None, unsettled });
         };
         let Some(numbers) = log.page_numbers(start, end)? else {
@@ -102,6 +102,7 @@ impl Capture {
         } else {
             FrameSelection::newest(numbers)
         };
+        self.note_write(database.file())?;
         let span = Span { start, checksum, end, pages };
         let seal = self.stage(state, staging, salt, frames.count(), |capture, target| {
             capture.copy_frames(&log, span, &frames, target)
@@ -110,9 +111,21 @@ impl Capture {
             self.held = false;
             self.drained = false;
         }
-        self.seen_to_its_end(database.file())?;
+        self.seen_to_its_end();
         debug!(pos = %seal.start, bytes = end - start, frames = frames.count(), "segment cut");
         Ok(Look { cut: Some(Cut { bytes: end - start }), unsettled })
+    }
+
+    /// There is nothing new in the log.
+    fn caught_up(&mut self, database: &Database, state: &StateDirectory) -> anyhow::Result<()> {
+        self.seen_to_its_end();
+        let before = self.written;
+        self.note_write(database.file())?;
+        if self.written != before && self.save(state, Durability::Process, false).is_err() {
+            // A full disk is in the way of nothing that has to be done now.
+            self.written = before;
+        }
+        Ok(())
     }
 
     /// Stages pages that changed while nobody watched, as if they were in the log: behind what was

@@ -7,6 +7,7 @@ use super::sameness::Sameness;
 use super::slot::Request;
 use crate::format::{Key, Link};
 use crate::provenance::Provenance;
+use crate::replicate::cursor::Saved;
 use crate::replicate::descent::{Evidence, descends};
 use crate::replicate::options::OnDivergence;
 use crate::replicate::tip::Tip;
@@ -46,6 +47,9 @@ impl Tail {
     /// The file is not what was captured, and not known to continue what a replica holds.
     pub(super) fn estrange(&mut self) {
         self.sameness = Sameness::Refuted;
+        if let Err(error) = Saved::refute(&self.state.cursor()) {
+            warn!(db = %self.path().display(), "cannot take note of that: {error}");
+        }
         if let Err(error) = Provenance::forget(self.path()) {
             warn!(db = %self.path().display(), "cannot forget what it was restored from: {error}");
         }

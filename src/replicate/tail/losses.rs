@@ -204,7 +204,7 @@ impl Tail {
         let (Some(database), Some(capture)) = (&self.database, &self.capture) else {
             return Ok(false);
         };
-        Ok(capture.fate(database.file())? == Fate::Untouched)
+        Ok(capture.fate(&database.file().metadata()?) == Fate::Untouched)
     }
 
     /// The log is gone, and nobody has copied it to the database file.
@@ -226,7 +226,8 @@ impl Tail {
             return Ok(());
         };
         let file = database.file();
-        if capture.fate(file)? != Fate::PutBack {
+        // If it is not in WAL mode, it was written to since.
+        if capture.fate(database.found()) != Fate::PutBack {
             return Ok(());
         }
         let is_captured = match database.log()? {

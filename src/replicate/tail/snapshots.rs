@@ -120,7 +120,7 @@ impl Tail {
             committed: SystemTime::now(),
         };
         let log_end = log.map(|log| (log.salt, log.offset));
-        let capture =
+        let mut capture =
             Capture::begin(cursor, table, identity, log_end).until(&self.lines.cancellation);
         let seal = match log.filter(|log| log.needed) {
             None => {
@@ -137,6 +137,8 @@ impl Tail {
                 ..capture.snapshot_seal()
             },
         };
+        // Nothing is in the file that is not in the image.
+        capture.seen_to_its_end();
         self.capture = Some(capture);
         self.sameness = Sameness::Given;
         self.schedule.changed = true;

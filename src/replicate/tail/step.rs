@@ -59,13 +59,17 @@ pub(in crate::replicate) async fn follow(
         });
         let (after_step, next) = step.await.context("please report this as a defect")?;
         tail = after_step;
-        if tail.has_begun() || began.elapsed() > START_MAX {
+        if tail.has_begun() {
             start.take();
         }
         match next? {
             Next::End(unreplicated) => return Ok(unreplicated),
             Next::Step { after, for_changes } => {
+                // Others wait for that start.
+                let rest = start.as_ref().map(|_| START_MAX.saturating_sub(began.elapsed()));
+                let after = rest.map_or(after, |rest| rest.min(after));
                 tail.schedule.changed |= bell.wait(after, for_changes).await;
+                start.take_if(|_| began.elapsed() >= START_MAX);
             }
         }
     }
@@ -89,10 +93,10 @@ async fn wait_for_start(
 }
 
 impl Tail {
-    /// Whether all replicas have what they need to go on with.
+    /// Whether all replicas have what they need to go on with, or there is no database.
     fn has_begun(&self) -> bool {
         let inside = |slot: &Slot| slot.standing == Standing::Inside && !slot.storing;
-        self.capture.is_some() && self.slots.iter().all(inside)
+        self.absent.is_some() || (self.capture.is_some() && self.slots.iter().all(inside))
     }
 
     /// Does what there is to do now.

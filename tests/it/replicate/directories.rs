@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use litestream::failpoint::{Failpoint, SCRIPT};
 use rustix::process::Signal;
@@ -321,4 +322,21 @@ fn many_databases_begin_with_files_enough_for_their_rest() {
     eventually("all snapshots", || daemon.log().matches("snapshot written").count() == count);
     assert!(!daemon.says("level=ERROR"), "{}", daemon.log());
     daemon.stop();
+}
+
+/// A database kept those that were to begin after it waiting until it had something to do.
+#[test]
+fn databases_whose_store_hangs_do_not_keep_others_from_beginning() {
+    let (site, directory) = tenants("watch: true");
+    make(&directory.join("0.db"), 1);
+    for number in 1..66 {
+        fs::copy(directory.join("0.db"), directory.join(format!("{number}.db"))).unwrap();
+    }
+    site.arm(&format!("{} = slow 60s @ 1..64", Failpoint::ObjectWriting.name()));
+    let mut command = site.command(&["replicate"]);
+    let mut daemon = site.start(&mut command);
+    let began = Instant::now();
+    daemon.wait_for("snapshot written");
+    assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
+    daemon.kill();
 }

@@ -2,9 +2,11 @@
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
+use std::thread;
 use std::time::{Duration, SystemTime};
 
 use litestream::failpoint::Failpoint;
+use rusqlite::Row;
 use rustix::process::Signal;
 
 use crate::support::{Process, Site, eventually, open, settle};
@@ -87,6 +89,75 @@ fn an_older_copy_that_keeps_its_time_leads_to_a_fork() {
         set_age(&site.database(), 2);
         expect_a_fork(&site, "the database file was overwritten by an older copy", &newer);
     }
+}
+
+/// The cursor that the first segment leaves did not say when the file was written to last.
+#[test]
+fn a_log_with_the_first_segment_is_missed_after_the_daemon_was_killed() {
+    let site = Site::new();
+    site.write(1, 5);
+    let mut daemon = site.replicate();
+    daemon.wait_for("snapshot written");
+    // The file is known to be settled then.
+    thread::sleep(Duration::from_millis(2500));
+    open(&site.database()).execute_batch("PRAGMA user_version = 7").unwrap();
+    let newer = site.path("newer.db");
+    eventually("it is replicated", || {
+        let restored = site.restore(&[]);
+        let version = |row: &Row| row.get::<_, i64>(0);
+        let found = open(&restored).query_one("PRAGMA user_version", [], version).unwrap();
+        fs::rename(restored, &newer).unwrap();
+        found == 7
+    });
+    daemon.kill();
+    remove_log(&site);
+    expect_a_fork(&site, "the -wal file was removed while nothing watched it", &newer);
+}
+
+/// The store was down when the loss was found. The application went on, and at the next start, of
+/// which nothing was known of that any more, the older state was followed.
+#[test]
+fn a_loss_is_known_to_the_next_process() {
+    let (site, _, newer) = captured();
+    remove_log(&site);
+    site.arm(&format!("{} = eio", Failpoint::ObjectReading.name()));
+    let mut daemon = site.replicate();
+    daemon.wait_for("the -wal file was removed while nothing watched it");
+    daemon.wait_for("generation ended");
+    let application = open(&site.database());
+    application.execute_batch("PRAGMA user_version = 1").unwrap();
+    application.query_one("PRAGMA wal_checkpoint", [], |_| Ok(())).unwrap();
+    daemon.kill();
+    site.disarm();
+    expect_a_fork(&site, "the database is not what was captured", &newer);
+    drop(application);
+    site.check_fork();
+    site.replicate().stop();
+    assert_eq!(site.forks().len(), 1);
+}
+
+/// To put it into WAL mode is to write to it: that came before its time was looked at.
+#[test]
+fn an_older_copy_of_before_wal_mode_leads_to_a_fork() {
+    let site = Site::new();
+    let application = open(&site.database());
+    application.execute_batch("PRAGMA journal_mode = delete; CREATE TABLE t (x)").unwrap();
+    application.execute_batch("INSERT INTO t VALUES (1)").unwrap();
+    drop(application);
+    let older = site.path("older.db");
+    fs::copy(site.database(), &older).unwrap();
+    set_age(&site.database(), 1);
+    let mut daemon = site.replicate();
+    daemon.wait_for("snapshot written");
+    open(&site.database()).execute_batch("UPDATE t SET x = 2").unwrap();
+    daemon.stop();
+    let newer = site.keep_copy();
+    set_age(&site.database(), 1);
+    site.replicate().stop();
+    settle(&site.database());
+    fs::copy(&older, site.database()).unwrap();
+    set_age(&site.database(), 2);
+    expect_a_fork(&site, "the database file was overwritten by an older copy", &newer);
 }
 
 /// Its application had copied the log.
