@@ -2,7 +2,10 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
+
+use rustix::fs::OFlags;
 
 use crate::failpoint::Failpoint;
 
@@ -31,6 +34,26 @@ pub(super) fn replace_file(path: &Path, content: &[u8], durability: Durability) 
         sync_parent(path)?;
     }
     Ok(())
+}
+
+/// Writes over a small file that is there, for which a full disk has room. After a crash it is the
+/// old or the new one if both are as long and fit into a sector, which a disk writes as a whole; a
+/// longer old one may leave its end behind the new one.
+pub(super) fn overwrite_file(
+    path: &Path,
+    content: &[u8],
+    durability: Durability,
+) -> io::Result<()> {
+    let no_follow = OFlags::NOFOLLOW.bits().cast_signed();
+    let mut file = File::options().write(true).custom_flags(no_follow).open(path)?;
+    file.write_all(content)?;
+    file.set_len(content.len() as u64)?;
+    if durability == Durability::Power { file.sync_all() } else { Ok(()) }
+}
+
+/// Whether there is no room for what is new.
+pub(super) fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
 /// Makes an empty file in the place of what an earlier process left. Whoever owns the database may

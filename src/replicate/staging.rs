@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
-use super::durable::{Durability, remove, replace_file, sync_parent};
+use super::durable::{Durability, is_full, overwrite_file, remove, replace_file, sync_parent};
 use super::sent::Sent;
 use crate::failpoint::Failpoint;
 use crate::format::{Generation, Key, ProofRecord, WalPos};
@@ -112,11 +112,18 @@ impl Staging {
         }
     }
 
-    /// Takes note of what the replica acknowledged.
+    /// Takes note of what the replica acknowledged. A full disk does not keep that from being
+    /// known, if anything was noted before: what is ahead of that is taken for another history.
     pub(super) fn note_sent(&self, sent: Sent, durability: Durability) -> io::Result<()> {
         self.notes().sent = Some(sent);
         fs::create_dir_all(&self.root)?;
-        replace_file(&self.root.join("sent"), sent.to_text().as_bytes(), durability)?;
+        let (path, text) = (self.root.join("sent"), sent.to_text());
+        match replace_file(&path, text.as_bytes(), durability) {
+            Err(error) if is_full(&error) => {
+                overwrite_file(&path, text.as_bytes(), durability).map_err(|_| error)?;
+            }
+            noted => noted?,
+        }
         if durability == Durability::Power { self.sync_names() } else { Ok(()) }
     }
 

@@ -12,7 +12,7 @@ use crate::catalog::{self, LATER_FORMAT};
 use crate::failpoint::Failpoint;
 use crate::format::{Generation, Key, Link, Seal, WalPos};
 use crate::replicate::backoff::Backoff;
-use crate::replicate::durable::Durability;
+use crate::replicate::durable::{Durability, is_full};
 use crate::replicate::message::Report;
 use crate::replicate::message::SnapshotFailure::{self, Mismatch, NotTaken};
 use crate::replicate::sent::Sent;
@@ -339,8 +339,4 @@ impl Connected {
             }
         }
     }
-}
-
-fn is_full(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }

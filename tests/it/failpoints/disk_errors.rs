@@ -80,18 +80,14 @@ fn a_disk_that_fails_for_a_while_is_said_and_loses_nothing() {
             let script = format!("{} = {error}", failpoint.name());
             let writes = application(&site);
             let daemon = site.replicate();
-            eventually("a snapshot", || site.listing().snapshots() > 0);
-            look(&site, REPLICA, &mut seen);
+            // A store that refuses the first snapshot ends it.
+            expect_progress(&site, &mut seen);
 
             site.arm(&script);
             eventually(&script, || daemon.says(text));
             site.disarm();
             look(&site, REPLICA, &mut seen);
-            let before = seen;
-            eventually("it goes on", || {
-                look(&site, REPLICA, &mut seen);
-                seen > before
-            });
+            expect_progress(&site, &mut seen);
 
             site.arm(&script);
             writes.finish();
@@ -103,6 +99,14 @@ fn a_disk_that_fails_for_a_while_is_said_and_loses_nothing() {
         }
         site.replicate().stop();
         site.check();
+    });
+}
+
+fn expect_progress(site: &Site, seen: &mut i64) {
+    let before = *seen;
+    eventually("it goes on", || {
+        look(site, REPLICA, seen);
+        *seen > before
     });
 }
 
@@ -328,6 +332,27 @@ fn a_segment_that_could_not_be_counted_is_cut_again() {
     site.arm("state-renaming = eio @ 1");
     expect_last_commit_to_be_sent(&site);
     daemon.stop();
+    site.check();
+}
+
+/// The disk was full when a segment had been sent, which was therefore not noted: the next start
+/// took what the replica held for the history of another database.
+#[test]
+fn what_was_sent_is_known_though_the_disk_was_full() {
+    let (site, daemon) = quiet();
+    expect_last_commit_to_be_sent(&site);
+    let noted = site.state().join("staging/file.replica/sent");
+    eventually("that is noted", || noted.exists());
+    site.arm(&format!("{} = slow 2s @ 1", Failpoint::SegmentSent.name()));
+    expect_last_commit_to_be_sent(&site);
+    site.arm(&format!("{} = enospc", Failpoint::StateRenaming.name()));
+    eventually("it is sent", || site.staged().is_empty());
+    daemon.kill();
+    site.disarm();
+    // Nothing is left of the log, by which it could be known as well.
+    site.write(2, 20);
+    let log = site.replicate().stop();
+    assert!(!log.contains("DIVERGED"), "{log}");
     site.check();
 }
 
