@@ -8,7 +8,7 @@ use super::output::Row;
 use super::{clock, listing};
 use crate::catalog;
 use crate::format::Generation;
-use crate::store::Store;
+use crate::store::{Retrying, Store};
 use crate::utc;
 
 struct GenerationRow {
@@ -24,7 +24,7 @@ pub(super) async fn run(arguments: &ListingArguments) -> anyhow::Result<u8> {
     let source = listing::source(arguments).await?;
     let changed = source.database.as_deref().and_then(last_change);
     let changed = changed.unwrap_or_else(SystemTime::now);
-    let list = async |name: &str, store: &Store| list(name, store, changed).await;
+    let list = async |name: &str, store: &Retrying<Store>| list(name, store, changed).await;
     listing::print(&source, arguments.json, None, list).await
 }
 
@@ -39,7 +39,7 @@ fn last_change(database: &Path) -> Option<SystemTime> {
 
 async fn list(
     replica: &str,
-    store: &Store,
+    store: &Retrying<Store>,
     changed: SystemTime,
 ) -> anyhow::Result<Vec<GenerationRow>> {
     let mut rows = Vec::new();

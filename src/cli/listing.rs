@@ -7,7 +7,7 @@ use super::arguments::ListingArguments;
 use super::output::{self, Row};
 use super::source::{self, Source};
 use super::{DONE, forks, logging};
-use crate::store::Store;
+use crate::store::{Retrying, Store};
 
 /// Finds the replicas that the arguments name.
 pub(super) async fn source(arguments: &ListingArguments) -> anyhow::Result<Source> {
@@ -22,7 +22,7 @@ pub(super) async fn print<R: Row>(
     source: &Source,
     json: bool,
     missing: Option<String>,
-    list: impl AsyncFn(&str, &Store) -> anyhow::Result<Vec<R>>,
+    list: impl AsyncFn(&str, &Retrying<Store>) -> anyhow::Result<Vec<R>>,
 ) -> anyhow::Result<u8> {
     let mut rows = Vec::new();
     let mut failures = Vec::new();
@@ -31,7 +31,9 @@ pub(super) async fn print<R: Row>(
             Ok(store) => {
                 let context = || format!("cannot list replica {name:?} at {location}");
                 let listed = list(name, &store).await.with_context(context);
-                forks::mention(name, &store).await;
+                if listed.is_ok() {
+                    forks::mention(name, &store).await;
+                }
                 listed
             }
             Err(error) => Err(error),

@@ -94,7 +94,7 @@ fn config(arguments: &ReplicateArguments) -> anyhow::Result<Config> {
         bail!("cannot specify a replica URL and the -config flag");
     }
     if let Some(path) = arguments.urls.iter().find(|url| !is_url(url)) {
-        bail!("replica url scheme required: {path}");
+        bail!("{}", config::scheme_required(path));
     }
     Ok(Config::of_database(database, &arguments.urls)?)
 }

@@ -5,7 +5,7 @@ use super::listing;
 use super::output::Row;
 use crate::catalog;
 use crate::format::{Generation, Snapshot};
-use crate::store::Store;
+use crate::store::{Retrying, Store};
 use crate::utc;
 
 struct SnapshotRow {
@@ -19,7 +19,7 @@ pub(super) async fn run(arguments: &ListingArguments) -> anyhow::Result<u8> {
     listing::print(&source, arguments.json, None, list).await
 }
 
-async fn list(replica: &str, store: &Store) -> anyhow::Result<Vec<SnapshotRow>> {
+async fn list(replica: &str, store: &Retrying<Store>) -> anyhow::Result<Vec<SnapshotRow>> {
     let mut rows = Vec::new();
     for generation in catalog::generations(store).await? {
         let snapshots = catalog::snapshots(store, generation).await?;

@@ -56,7 +56,13 @@ impl Source {
         };
         let source = Self::of_database(&database, replica, config.logging);
         if let (Some(name), []) = (replica, source.replicas.as_slice()) {
-            bail!("replica {name:?} not found for database {:?}", path.display().to_string());
+            let names: Vec<&str> =
+                database.replicas.iter().map(|replica| replica.name.as_str()).collect();
+            bail!(
+                "replica {name:?} not found for database {:?}; it has {}",
+                path.display().to_string(),
+                names.join(", ")
+            );
         }
         Ok(source)
     }
@@ -164,17 +170,17 @@ impl Source {
     pub(super) async fn stores(&self) -> anyhow::Result<Vec<(String, Retrying<Store>)>> {
         let mut stores = Vec::new();
         for (name, location) in &self.replicas {
-            let store = Retrying::new(name, open(name, location).await?);
-            stores.push((name.clone(), store));
+            stores.push((name.clone(), open(name, location).await?));
         }
         Ok(stores)
     }
 }
 
 /// Opens one replica.
-pub(super) async fn open(name: &str, location: &Location) -> anyhow::Result<Store> {
+pub(super) async fn open(name: &str, location: &Location) -> anyhow::Result<Retrying<Store>> {
     let store = Store::open(location).await;
-    store.map_err(anyhow::Error::new).with_context(|| format!("replica {name:?} at {location}"))
+    let context = || format!("replica {name:?} at {location}");
+    Ok(Retrying::new(name, store.map_err(anyhow::Error::new).with_context(context)?))
 }
 
 /// Reads the configuration that the arguments name, or the environment, or nobody.

@@ -11,7 +11,7 @@ use super::{DONE, forks, logging};
 use crate::catalog;
 use crate::format::{Generation, Key, Proof, WalPos};
 use crate::replicate::acknowledged;
-use crate::store::{Location, Retrying};
+use crate::store::Location;
 use crate::utc;
 use crate::verify::{Defect, Verified, VerifyOptions, verify};
 
@@ -72,11 +72,11 @@ async fn verify_replica(
         None => None,
     };
     let store = source::open(name, location).await?;
-    forks::mention(name, &store).await;
-    let store = Arc::new(Retrying::new(name, store));
+    let store = Arc::new(store);
     let context = || format!("cannot verify replica {name:?} at {location}");
     let record = catalog::proof_record(&*store).await.with_context(context)?;
     let proof = record.transpose().with_context(context)?.and_then(|record| record.last);
+    forks::mention(name, &*store).await;
     let mut verified = verify(name, store, &options).await.with_context(context)?;
     let wanted = |generation| arguments.generation.is_none_or(|only| only == generation);
     if let Some((generation, end)) = acknowledged.filter(|(generation, _)| wanted(*generation))

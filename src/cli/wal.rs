@@ -5,7 +5,7 @@ use super::listing;
 use super::output::Row;
 use crate::catalog;
 use crate::format::{Generation, Segment};
-use crate::store::Store;
+use crate::store::{Retrying, Store};
 use crate::utc;
 
 struct SegmentRow {
@@ -20,13 +20,13 @@ pub(super) async fn run(arguments: &WalArguments) -> anyhow::Result<u8> {
     let missing = only.map(|generation| {
         format!("there are no WAL segments of a generation {generation}: see `generations`")
     });
-    let list = async |name: &str, store: &Store| list(name, store, only).await;
+    let list = async |name: &str, store: &Retrying<Store>| list(name, store, only).await;
     listing::print(&source, arguments.listing.json, missing, list).await
 }
 
 async fn list(
     replica: &str,
-    store: &Store,
+    store: &Retrying<Store>,
     only: Option<Generation>,
 ) -> anyhow::Result<Vec<SegmentRow>> {
     let generations = match only {

@@ -112,7 +112,8 @@ fn variable(name: &str, default: Option<&str>, variables: &Variables) -> Result<
         (Some(value), Some(_)) if !value.is_empty() => Ok(value),
         (_, Some(default)) => Ok(default.to_owned()),
         (None, None) => Err(format!(
-            "the environment variable {name} is not set; set it, or write `${{{name}:-default}}`"
+            "the environment variable {name} is not set; set it, or write `${{{name}:-default}}`, or \
+             `$$` if a dollar sign is meant"
         )),
     }
 }

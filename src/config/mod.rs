@@ -23,6 +23,7 @@ pub use database::parse_on_divergence;
 pub use error::ConfigError;
 pub use logging::{Level, LogFormat, LoggingOptions};
 pub use path::absolute;
+pub use replica::scheme_required;
 
 use crate::replicate::{DatabaseOptions, Followed, Look, Places, Sources};
 use database::Entry;
@@ -148,6 +149,11 @@ fn checked_address(address: String) -> Result<String, Invalid> {
         Some(Ok(_)) => Ok(address),
         Some(Err(_)) if !address.ends_with([':', ']']) => {
             Err(Invalid::new("addr", format!("the port in {address:?} is not a number to 65535")))
+        }
+        None if address.bytes().all(|byte| byte.is_ascii_digit()) => {
+            let message =
+                format!("must specify port for bind address: {address:?}; write \":{address}\"");
+            Err(Invalid::new("addr", message))
         }
         _ => Err(Invalid::new("addr", format!("must specify port for bind address: {address:?}"))),
     }

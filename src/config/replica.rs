@@ -139,7 +139,7 @@ impl Place {
 
     fn at_url(self, url: &str, keys: &Keys) -> Result<Location, Invalid> {
         let Some((scheme, _)) = url.split_once(':') else {
-            return Err(Invalid::new("url", format!("replica url scheme required: {url}")));
+            return Err(Invalid::new("url", scheme_required(url)));
         };
         if !["s3", "file"].contains(&scheme) {
             return Err(unsupported("url", scheme));
@@ -193,6 +193,13 @@ impl Place {
         if bucket.is_empty() {
             return Err(Invalid::whole("bucket required for s3 replica"));
         }
+        if bucket.contains(['/', ':']) {
+            let message = format!(
+                "`bucket`: {bucket:?} is no name of a bucket; write `bucket: NAME` and \
+                 `path: PREFIX`, or `url: s3://NAME/PREFIX`"
+            );
+            return Err(Invalid::new("bucket", message));
+        }
         let keys = self.keys.or(keys)?;
         Ok(Location::S3(S3Location {
             bucket,
@@ -205,6 +212,16 @@ impl Place {
             secret_access_key: keys.secret.map(Secret::new),
         }))
     }
+}
+
+/// Says what a URL looks like.
+pub fn scheme_required(text: &str) -> String {
+    let example = if text.starts_with('/') {
+        format!("file://{text}")
+    } else {
+        "s3://bucket/path".to_owned()
+    };
+    format!("replica url scheme required: {text}; write a URL such as {example}")
 }
 
 fn unsupported(key: &'static str, kind: &str) -> Invalid {

@@ -1,4 +1,5 @@
 mod earlier;
+mod hold;
 mod resumption;
 mod sameness;
 mod segment;
@@ -6,7 +7,7 @@ mod segment;
 use std::io;
 use std::time::SystemTime;
 
-use anyhow::{Context, bail};
+use anyhow::bail;
 
 use super::cancellation::Cancellation;
 use super::continuity::{Break, Continuity, Found, continuity};
@@ -37,7 +38,8 @@ pub(super) struct Capture {
     pages: PageTable,
     /// See [`continuity`].
     held: bool,
-    /// Where the log ended when our read transaction began. `None`: no log had begun.
+    /// Where the log ended when our read transaction began, or before that. `None`: no log had
+    /// begun.
     held_end: Option<(Salt, u64)>,
     /// Nothing of the log up to the cursor is missing in the database file.
     drained: bool,
@@ -140,24 +142,6 @@ impl Capture {
         &self.cursor
     }
 
-    pub(super) fn is_held(&self) -> bool {
-        self.held
-    }
-
-    pub(super) fn is_drained(&self) -> bool {
-        self.drained
-    }
-
-    /// Pages of the log that may be missing in the database file.
-    pub(super) fn undrained_pages(&self) -> u64 {
-        self.undrained_bytes() / self.cursor.page_size.frame_bytes()
-    }
-
-    /// How far, from its start, the log was read that may be missing there.
-    pub(super) fn undrained_bytes(&self) -> u64 {
-        if self.drained { 0 } else { self.log_read().1 }
-    }
-
     /// How far which log was read: its index, and bytes from its start.
     pub(super) fn log_read(&self) -> (WalIndex, u64) {
         let offset = match self.cursor.place {
@@ -165,31 +149,6 @@ impl Capture {
             Place::Within { offset, .. } => offset,
         };
         (self.cursor.pos.index, offset)
-    }
-
-    /// Takes note that our read transaction ended, and with it what it held.
-    pub(super) fn released(&mut self) {
-        self.held = false;
-        self.drained = false;
-        if self.evidence == Evidence::SeenToItsEnd {
-            self.evidence = Evidence::Seen;
-        }
-    }
-
-    /// Takes note that our read transaction began at the cursor, while nobody could write.
-    pub(super) fn advanced(&mut self) {
-        self.held = true;
-        self.held_end = match self.cursor.place {
-            Place::Start => None,
-            Place::Within { salt, offset, .. } => Some((salt, offset)),
-        };
-    }
-
-    /// Takes note of a complete checkpoint during which the log was read to its end.
-    pub(super) fn drained(&mut self) {
-        self.advanced();
-        self.drained = true;
-        self.earlier.begin();
     }
 
     /// Whether the table of pages is that of the cursor, and what comes next may be anything.
@@ -329,8 +288,7 @@ impl Capture {
     ) -> anyhow::Result<()> {
         let (file, boot) = (self.file.clone(), self.boot.clone());
         let saved = Saved { cursor, file, written: self.written, refuted: false, boot, clean };
-        let path = state.cursor();
-        saved.store(&path, durability).with_context(|| format!("write {}", path.display()))
+        Ok(saved.store(&state.cursor(), durability)?)
     }
 
     /// Makes everything durable that a later process needs to go on from here.

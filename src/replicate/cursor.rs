@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use twox_hash::XxHash3_64;
 
-use super::durable::{Durability, replace_file};
+use super::durable::{Durability, read_text, replace_file};
 use super::last_write::LastWrite;
 use super::marks::Marks;
 use crate::format::{Digest, Generation, Link, WalPos};
@@ -72,12 +72,7 @@ impl Saved {
     /// Reads the cursor. `None` if there is none, or none that can be trusted: then a generation
     /// begins, which is always safe.
     pub(super) fn load(path: &Path) -> io::Result<Option<Self>> {
-        match std::fs::read_to_string(path) {
-            Ok(text) => Ok(Self::parse(&text)),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) if error.kind() == io::ErrorKind::InvalidData => Ok(None),
-            Err(error) => Err(error),
-        }
+        Ok(read_text(path)?.as_deref().and_then(Self::parse))
     }
 
     /// Takes note, on disk, that the file is not what was captured: whoever goes on from the cursor

@@ -187,6 +187,12 @@ impl Scan {
                 self.databases.push(path);
             }
             Ok(Kind::Unsettled) => self.unsettled = true,
+            // It was one before: then it is damaged, and its replica gets nothing any more.
+            Ok(Kind::Other) if state_directory(&path).exists() => {
+                let reason = "it was replicated, and is not a SQLite database any more, or is \
+                              encrypted";
+                self.unreadable.insert(path, reason.to_owned());
+            }
             Ok(Kind::Other) => drop(self.others.insert(path)),
             Err(error) if error.kind() == ErrorKind::NotFound => (),
             Err(error) => {

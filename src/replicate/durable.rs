@@ -18,8 +18,36 @@ pub(super) enum Durability {
     Power,
 }
 
+/// Reads a file that may be missing. What is no text in it is replaced.
+pub(super) fn read_text(path: &Path) -> io::Result<Option<String>> {
+    match fs::read(path) {
+        Ok(bytes) => Ok(Some(String::from_utf8_lossy(&bytes).into_owned())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(located(path, &error)),
+    }
+}
+
+/// Says of which file that is said, and what to do about it.
+pub(super) fn located(path: &Path, error: &io::Error) -> io::Error {
+    let remedy = match error.kind() {
+        io::ErrorKind::StorageFull => "; make room on this file system",
+        io::ErrorKind::QuotaExceeded => "; raise the quota, or make room",
+        io::ErrorKind::ReadOnlyFilesystem => "; mount it writable",
+        io::ErrorKind::PermissionDenied => {
+            "; if it belongs to another user, run as that one, or change the owner of the \
+             directory and of all that is in it (chown -R)"
+        }
+        _ => "",
+    };
+    io::Error::new(error.kind(), format!("{}: {error}{remedy}", path.display()))
+}
+
 /// Replaces the content of `path`. After a crash it is the old or the new one.
 pub(super) fn replace_file(path: &Path, content: &[u8], durability: Durability) -> io::Result<()> {
+    try_replace(path, content, durability).map_err(|error| located(path, &error))
+}
+
+fn try_replace(path: &Path, content: &[u8], durability: Durability) -> io::Result<()> {
     let partial = path.with_extension("partial");
     let mut file = create_anew(File::options().write(true), &partial)?;
     file.write_all(content)?;

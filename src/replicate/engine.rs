@@ -2,7 +2,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, mpsc};
 
-use anyhow::{Context, anyhow};
+use anyhow::{Context, anyhow, bail};
 use tokio::sync::{Semaphore, mpsc as queue, watch};
 use tokio::task::{JoinError, JoinSet};
 use tracing::{error, info};
@@ -208,8 +208,10 @@ impl Engine {
         let all_staging: Arc<[Staging]> = staging.clone().into();
         let mut slots = Vec::with_capacity(staging.len());
         for (number, (replica, staging)) in options.replicas.iter().zip(staging).enumerate() {
-            if options.on_divergence == OnDivergence::Continue {
-                staging.forget_fork()?;
+            match options.on_divergence {
+                OnDivergence::Continue => staging.forget_fork()?,
+                OnDivergence::Stop => expect_no_fork(&options.path, &replica.name, &staging)?,
+                OnDivergence::Fork => (),
             }
             let (grants, granted) = queue::unbounded_channel();
             slots.push(Slot::new(replica.name.clone(), staging.clone(), grants));
@@ -338,6 +340,17 @@ impl Engine {
             None => Ok(self.unreplicated),
         }
     }
+}
+
+/// Fails if a database went to a fork of a replica before it was said that this is to end it.
+fn expect_no_fork(database: &Path, replica: &str, staging: &Staging) -> anyhow::Result<()> {
+    let Some(fork) = staging.fork()? else { return Ok(()) };
+    bail!(
+        "{} does not continue what replica {replica} holds, is replicated to fork {fork} of it, and \
+         on-divergence is \"stop\": restore the database with -force, or start once with \
+         -on-divergence continue to let it take the place of that history",
+        database.display()
+    )
 }
 
 fn panicked(error: JoinError) -> anyhow::Error {

@@ -2,7 +2,7 @@ use std::fmt::Write as _;
 use std::io;
 use std::path::PathBuf;
 
-use super::durable::{Durability, remove, replace_file};
+use super::durable::{Durability, read_text, remove, replace_file};
 use crate::format::Generation;
 
 /// The generations that were captured from one database file, in their order.
@@ -17,12 +17,7 @@ pub(super) struct Lineage {
 impl Lineage {
     /// Reads what an earlier process wrote.
     pub(super) fn load(path: PathBuf) -> io::Result<Self> {
-        let text = match std::fs::read_to_string(&path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
-            Err(error) if error.kind() == io::ErrorKind::InvalidData => String::new(),
-            Err(error) => return Err(error),
-        };
+        let text = read_text(&path)?.unwrap_or_default();
         let generations = text.lines().filter_map(|line| line.parse().ok()).collect();
         Ok(Self { path, generations })
     }

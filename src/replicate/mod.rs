@@ -251,14 +251,26 @@ async fn ended(application: &mut Option<&mut Application>) -> anyhow::Result<i32
     }
 }
 
+/// A stop that takes longer is worth a word. Somebody who is writing yet is waited for, too.
+const QUIET_STOP: Duration = Duration::from_secs(6);
+
 /// Lets the engine send what is left. Says whether a signal cut it short.
 async fn finish(engine: &mut Engine, signals: &mut Signals, timeout: Duration) -> bool {
     engine.stop();
     let deadline = tokio::time::sleep(timeout);
-    tokio::pin!(deadline);
+    let quiet = tokio::time::sleep(QUIET_STOP);
+    tokio::pin!(deadline, quiet);
+    let mut said = false;
     loop {
         tokio::select! {
             () = engine.finished() => return false,
+            () = &mut quiet, if !said => {
+                said = true;
+                info!(
+                    longest = ?timeout,
+                    "waiting until what is left is sent; a second signal ends it at once"
+                );
+            }
             () = &mut deadline => {
                 warn!(?timeout, "stopping takes too long, giving up");
                 engine.abort();

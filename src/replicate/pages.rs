@@ -8,7 +8,7 @@ use std::path::Path;
 
 use entries::{ENTRY, Entries, Entry};
 
-use super::durable::create_anew;
+use super::durable::{create_anew, located};
 use crate::failpoint::Failpoint;
 use crate::format::{Digest, Generation, PageDigest};
 use crate::wal::PageSize;
@@ -46,7 +46,9 @@ impl PageTable {
         pages: u32,
         mut image: impl Read,
     ) -> io::Result<Self> {
-        let file = create_anew(OpenOptions::new().read(true).write(true), path)?;
+        let located = |error| located(path, &error);
+        let options = &mut OpenOptions::new();
+        let file = create_anew(options.read(true).write(true), path).map_err(located)?;
         let mut entries = BufWriter::with_capacity(1 << 18, &file);
         entries.write_all(&header(generation))?;
         let mut digest = Digest::default();
@@ -55,9 +57,9 @@ impl PageTable {
             image.read_exact(&mut page)?;
             let entry = PageDigest::of(generation, number, &page);
             digest = digest.with(entry);
-            entries.write_all(&entry.0.to_le_bytes())?;
+            entries.write_all(&entry.0.to_le_bytes()).map_err(located)?;
         }
-        entries.flush()?;
+        entries.flush().map_err(located)?;
         drop(entries);
         Failpoint::PagesBuilt.pass()?;
         Ok(Self {
@@ -80,7 +82,7 @@ impl PageTable {
         let file = match OpenOptions::new().read(true).write(true).open(path) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(error),
+            Err(error) => return Err(located(path, &error)),
         };
         let extent = (file.metadata()?.len() / ENTRY).saturating_sub(1);
         let extent = u32::try_from(extent).unwrap_or(u32::MAX);

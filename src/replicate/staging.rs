@@ -4,7 +4,9 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
-use super::durable::{Durability, is_full, overwrite_file, remove, replace_file, sync_parent};
+use super::durable::{
+    Durability, is_full, located, overwrite_file, read_text, remove, replace_file, sync_parent,
+};
 use super::sent::Sent;
 use crate::failpoint::Failpoint;
 use crate::format::{Generation, Key, ProofRecord, WalPos};
@@ -100,16 +102,12 @@ impl Staging {
 
     /// What the replica acknowledged last, as far as that is known.
     pub(super) fn sent(&self) -> io::Result<Option<Sent>> {
-        match fs::read_to_string(self.root.join("sent")) {
-            Ok(text) => {
-                let sent = Sent::parse(&text);
-                self.notes().sent = sent;
-                Ok(sent)
-            }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(self.notes().sent),
-            Err(error) if error.kind() == io::ErrorKind::InvalidData => Ok(None),
-            Err(error) => Err(error),
-        }
+        let Some(text) = read_text(&self.root.join("sent"))? else {
+            return Ok(self.notes().sent);
+        };
+        let sent = Sent::parse(&text);
+        self.notes().sent = sent;
+        Ok(sent)
     }
 
     /// Takes note of what the replica acknowledged. A full disk does not keep that from being
@@ -150,15 +148,12 @@ impl Staging {
 
     /// The fork that the database is replicated to, because the replica holds another history.
     pub(super) fn fork(&self) -> io::Result<Option<Generation>> {
-        match fs::read_to_string(self.root.join("fork")) {
-            Ok(text) => {
-                let fork = text.trim_end().parse().map_err(io::Error::other)?;
-                self.notes().fork = Some(fork);
-                Ok(Some(fork))
-            }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(self.notes().fork),
-            Err(error) => Err(error),
-        }
+        let path = self.root.join("fork");
+        let Some(text) = read_text(&path)? else { return Ok(self.notes().fork) };
+        let damaged = |error| located(&path, &io::Error::new(io::ErrorKind::InvalidData, error));
+        let fork = text.trim_end().parse().map_err(damaged)?;
+        self.notes().fork = Some(fork);
+        Ok(Some(fork))
     }
 
     /// Takes note of a fork, durably: nothing else tells it from the replica itself.

@@ -8,7 +8,7 @@ use rustix::fs::OFlags;
 use rustix::process::geteuid;
 use tracing::warn;
 
-use super::durable::{Durability, remove, replace_file};
+use super::durable::{Durability, located, read_text, remove, replace_file};
 use crate::format::Generation;
 use crate::sqlite::{FileId, state_directory};
 
@@ -41,11 +41,11 @@ pub(super) struct StateDirectory {
 impl StateDirectory {
     /// Makes the directory if needed, and locks it and the database.
     pub(super) fn lock(path: &Path, database: &Path) -> anyhow::Result<Self> {
-        if database.parent().is_some_and(|directory| !directory.is_dir()) {
+        if database.parent().is_some_and(|directory| !holds_more_than(directory, path)) {
             warn!(
                 db = %database.display(),
-                "the directory of the database does not exist: check the path, unless its \
-                 application is still to put it there"
+                "the directory of the database does not exist, or is empty: check the path, \
+                 unless its application is still to put it there"
             );
         }
         let make = || format!("make the state directory {}", path.display());
@@ -121,17 +121,13 @@ impl StateDirectory {
 
     /// The restore that was taken note of last.
     pub(super) fn taken_up(&self) -> io::Result<Option<String>> {
-        match fs::read_to_string(self.path.join("restored")) {
-            Ok(text) => Ok(Some(text.trim_end().to_owned())),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error),
-        }
+        let text = read_text(&self.path.join("restored"))?;
+        Ok(text.map(|text| text.trim_end().to_owned()))
     }
 
     pub(super) fn note_taken_up(&self, restored: &str) -> anyhow::Result<()> {
         let path = self.path.join("restored");
-        replace_file(&path, format!("{restored}\n").as_bytes(), Durability::Power)
-            .with_context(|| format!("write {}", path.display()))
+        Ok(replace_file(&path, format!("{restored}\n").as_bytes(), Durability::Power)?)
     }
 
     /// The generation that Litestream 0.3 wrote last, as it says here.
@@ -187,8 +183,8 @@ fn lock(directory: &Path, database: &Path, by: &str) -> anyhow::Result<File> {
             return Err(error).with_context(|| format!("lock {}", path.display()));
         }
     }
-    lock.set_len(0)?;
-    writeln!(lock, "{}", std::process::id())?;
+    let written = lock.set_len(0).and_then(|()| writeln!(lock, "{}", std::process::id()));
+    written.map_err(|error| located(&path, &error))?;
     Ok(lock)
 }
 
@@ -218,6 +214,15 @@ fn create_like(path: &Path, neighbour: Option<&Path>) -> io::Result<()> {
         let _ = chown(path, Some(metadata.uid()), Some(metadata.gid()));
     }
     Ok(())
+}
+
+/// Whether there is anything in a directory but our state.
+fn holds_more_than(directory: &Path, state: &Path) -> bool {
+    // Of what cannot be read nobody knows.
+    let unreadable = |error: io::Error| error.kind() != io::ErrorKind::NotFound;
+    fs::read_dir(directory).map_or_else(unreadable, |entries| {
+        entries.filter_map(Result::ok).any(|entry| entry.path() != state)
+    })
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ mod backlog;
 mod checkpoints;
 mod divergence;
 mod ending;
+mod looks;
 mod losses;
 mod recovery;
 mod reports;
@@ -180,6 +181,7 @@ impl Tail {
             return Ok(());
         }
         self.expect_state()?;
+        let changed = self.schedule.changed;
         self.follow()?;
         if self.is_closing(now) {
             return Ok(());
@@ -191,6 +193,9 @@ impl Tail {
         if self.stopping.is_some() || (self.schedule.cut_is_due(now) && !self.is_unwritten()?) {
             self.cut(now)?;
         }
+        // What lets others copy the log lets us hear of that.
+        let is_told_more = changed && self.schedule.last_cut != Some(now);
+        self.step_aside(is_told_more, now)?;
         if self.snapshot_is_due(now) {
             self.take_snapshots(now)?;
         }
@@ -361,12 +366,12 @@ impl Tail {
 
     /// Cuts what was committed since the last segment, and says how many bytes of log that were.
     fn cut(&mut self, now: Instant) -> anyhow::Result<u64> {
-        let staging = self.staging(|standing| standing != Standing::Outside);
-        let (Some(database), Some(capture)) = (&self.database, &mut self.capture) else {
-            return Ok(0);
+        let look = match self.look() {
+            Ok(None) => return Ok(0),
+            Ok(Some(look)) => Ok(look),
+            Err(error) => Err(error.downcast()),
         };
-        let look = capture.cut(database, &self.state, &staging);
-        let Look { cut, unsettled } = match look.map_err(anyhow::Error::downcast) {
+        let Look { cut, unsettled } = match look {
             Ok(look) => look,
             Err(Ok(reason)) => {
                 self.recover(reason)?;
@@ -378,6 +383,7 @@ impl Tail {
         self.schedule.last_look_was_idle = cut.is_none();
         let Some(cut) = cut else { return Ok(0) };
         self.schedule.last_cut = Some(now);
+        self.schedule.until_copied = None;
         self.rested = false;
         self.publish();
         self.measure(cut, now)?;

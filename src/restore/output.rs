@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use anyhow::{Context, anyhow, ensure};
-use tracing::{info, warn};
+use tracing::warn;
 
 use crate::exclusive::{create_locked, rename_to_new};
 use crate::failpoint::Failpoint;
@@ -223,6 +223,11 @@ fn set_aside_side_files(path: &Path) -> anyhow::Result<()> {
         if !exists(&side_file)? {
             continue;
         }
+        if suffix == INDEX {
+            let context = || format!("cannot remove {}", side_file.display());
+            fs::remove_file(&side_file).with_context(context)?;
+            continue;
+        }
         let mut number = now.as_secs();
         let kept = loop {
             let kept = with_suffix(&side_file, &format!(".before-restore-{number}"));
@@ -235,13 +240,8 @@ fn set_aside_side_files(path: &Path) -> anyhow::Result<()> {
                 Ok(()) => break kept,
             }
         };
-        let (path, kept) = (side_file.display(), kept.display());
-        if suffix == INDEX {
-            info!(%path, %kept, "set aside a file of an earlier database");
-            continue;
-        }
         warn!(
-            %path, %kept,
+            path = %side_file.display(), kept = %kept.display(),
             "set aside a file of an earlier database, which SQLite would have applied to the \
              restored one"
         );

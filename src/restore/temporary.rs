@@ -24,7 +24,14 @@ pub struct TemporaryDirectory {
 impl TemporaryDirectory {
     /// `purpose` becomes part of its name.
     pub fn create(purpose: &str) -> anyhow::Result<Self> {
-        Self::create_in(&std::env::temp_dir(), purpose).context("cannot make a temporary directory")
+        let root = std::env::temp_dir();
+        Self::create_in(&root, purpose).with_context(|| {
+            format!(
+                "cannot make a temporary directory in {}: set TMPDIR to a directory with as much \
+                 room as the database takes",
+                root.display()
+            )
+        })
     }
 
     fn create_in(root: &Path, purpose: &str) -> io::Result<Self> {

@@ -111,6 +111,10 @@ impl Connection {
         })
     }
 
+    pub(super) fn is_in_transaction(&self) -> bool {
+        !self.0.is_autocommit()
+    }
+
     /// Reads from the database, but for its schema.
     fn read(&self) -> Result<()> {
         self.0.pragma_query_value(None, "user_version", |_| Ok(()))

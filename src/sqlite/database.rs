@@ -1,5 +1,6 @@
 mod log;
 mod lost_log;
+mod reading;
 
 use std::cell::OnceCell;
 use std::fs::{self, File, Metadata};
@@ -19,6 +20,7 @@ use super::{FileId, OpenError, identity};
 use crate::failpoint::Failpoint;
 use crate::wal::PageSize;
 pub use lost_log::{LostLog, keep_unnamed_log};
+pub use reading::Reading;
 
 /// What a checkpoint achieved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,7 +42,7 @@ pub struct Database {
     // Dropped in this order: the file must be closed after the connections.
     /// In a read transaction, always.
     reader: Connection,
-    /// In none, except for the instant in which it takes over from the reader. Only open while it
+    /// In none, except for the time in which it takes over from the reader. Only open while it
     /// is in use, as the writer: a connection takes some 20 KB, and as much again for a schema.
     spare: OnceCell<Connection>,
     /// In a write transaction while a checkpoint needs writers to wait.
@@ -157,6 +159,12 @@ impl Database {
         self.opened(&self.writer, Duration::ZERO)
     }
 
+    /// A connection in no transaction: SQLite takes a checkpoint of no other.
+    fn idle(&self) -> anyhow::Result<&Connection> {
+        let spare = self.spare()?;
+        if spare.is_in_transaction() { self.writer() } else { Ok(spare) }
+    }
+
     /// Opens a connection if need be.
     fn opened<'a>(
         &self,
@@ -252,19 +260,11 @@ impl Database {
         let began = Instant::now();
         let complete = self.while_nobody_writes(patience, |database| {
             drain(database)?;
-            database.swap_readers()?;
-            Ok(database.spare()?.checkpoint(CheckpointMode::Noop)?.complete())
+            database.spare()?.begin_read()?;
+            database.end_old_read()?;
+            database.is_copied()
         })?;
         Ok(self.checkpointed(complete, began))
-    }
-
-    /// Begins a read transaction in another connection, and ends the one that we had.
-    fn swap_readers(&mut self) -> anyhow::Result<()> {
-        self.spare()?.begin_read()?;
-        if let Some(spare) = self.spare.get_mut() {
-            std::mem::swap(&mut self.reader, spare);
-        }
-        Ok(self.spare()?.rollback()?)
     }
 
     /// Copies the log up to our read transaction into the database file, while the application goes
@@ -338,7 +338,7 @@ impl Database {
         // Somebody else may have copied the rest meanwhile. Then our read transaction reads the
         // file alone and does not keep the log: who took that for needed would read from another
         // one. Looked at after it has begun, for from then on, if it is not so, the log is kept.
-        Ok(outcome?.complete() || spare.checkpoint(CheckpointMode::Noop)?.complete())
+        Ok(outcome?.complete() || self.is_copied()?)
     }
 
     /// Empties the log after a complete checkpoint, so that whatever is written next begins a new

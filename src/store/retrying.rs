@@ -1,7 +1,9 @@
 use std::io::Read;
 use std::ops::Range;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use tokio::time::timeout;
 use tracing::warn;
 
 use super::{Object, ObjectStore, Result, StoreError};
@@ -10,6 +12,13 @@ const ATTEMPTS_MAX: u32 = 10;
 const PATIENCE: Duration = Duration::from_mins(2);
 const PAUSE_MIN: Duration = Duration::from_millis(100);
 const PAUSE_MAX: Duration = Duration::from_secs(15);
+
+/// A request that takes longer than this, and than its bytes need, is worth a word: its time-outs
+/// come after half a minute and more.
+const QUIET: Duration = Duration::from_secs(5);
+
+/// Bytes a second of a connection that is slow, and not silent.
+const BYTES_PER_SECOND: u64 = 1 << 18;
 
 /// The store of a replica, which is read until that succeeds, while trying again may help, but not
 /// for ever: whoever waits for a restore has to be told that the replica cannot be reached.
@@ -21,15 +30,18 @@ pub struct Retrying<S> {
     store: S,
     /// As logs name it.
     replica: String,
+    /// It was said that there is no answer, and none came since.
+    waiting: AtomicBool,
 }
 
 impl<S> Retrying<S> {
     pub fn new(replica: &str, store: S) -> Self {
-        Self { store, replica: replica.to_owned() }
+        Self { store, replica: replica.to_owned(), waiting: AtomicBool::new(false) }
     }
 
-    /// `what` names the object or the listing in logs and in the last error.
-    async fn retry<T, F>(&self, what: &str, call: impl Fn() -> F) -> Result<T>
+    /// `what` names the object or the listing in logs and in the last error. The answer has so many
+    /// bytes.
+    async fn retry<T, F>(&self, what: &str, bytes: u64, call: impl Fn() -> F) -> Result<T>
     where
         F: Future<Output = Result<T>>,
     {
@@ -37,7 +49,7 @@ impl<S> Retrying<S> {
         let begun = Instant::now();
         let mut pause = PAUSE_MIN;
         for attempt in 1.. {
-            let error = match call().await {
+            let error = match self.wait(what, bytes, call()).await {
                 Err(StoreError::Unavailable(error)) => error,
                 outcome => return outcome,
             };
@@ -52,6 +64,23 @@ impl<S> Retrying<S> {
         }
         unreachable!("the last attempt returns")
     }
+
+    /// Waits for an answer, and says so when it takes long.
+    async fn wait<T>(&self, what: &str, bytes: u64, call: impl Future<Output = T>) -> T {
+        let mut call = std::pin::pin!(call);
+        let quiet = QUIET + Duration::from_secs(bytes / BYTES_PER_SECOND);
+        let answer = if let Ok(answer) = timeout(quiet, &mut call).await {
+            answer
+        } else {
+            if !self.waiting.swap(true, Ordering::Relaxed) {
+                let (replica, seconds) = (&self.replica, quiet.as_secs());
+                warn!(replica, what, seconds, "the store does not answer, still waiting");
+            }
+            call.await
+        };
+        self.waiting.store(false, Ordering::Relaxed);
+        answer
+    }
 }
 
 impl<S: ObjectStore> ObjectStore for Retrying<S> {
@@ -64,15 +93,16 @@ impl<S: ObjectStore> ObjectStore for Retrying<S> {
     }
 
     async fn get(&self, key: &str, range: Range<u64>) -> Result<Vec<u8>> {
-        self.retry(key, || self.store.get(key, range.clone())).await
+        let bytes = range.end - range.start;
+        self.retry(key, bytes, || self.store.get(key, range.clone())).await
     }
 
     async fn list(&self, prefix: &str) -> Result<Vec<Object>> {
-        self.retry(prefix, || self.store.list(prefix)).await
+        self.retry(prefix, 0, || self.store.list(prefix)).await
     }
 
     async fn list_directories(&self, prefix: &str) -> Result<Vec<String>> {
-        self.retry(prefix, || self.store.list_directories(prefix)).await
+        self.retry(prefix, 0, || self.store.list_directories(prefix)).await
     }
 
     async fn delete(&self, keys: &[String]) -> Result<()> {

@@ -3,6 +3,7 @@
 mod about_to_restart;
 mod altered_log;
 mod application;
+mod application_checkpoints;
 mod beside;
 mod byte_order;
 mod clocks;

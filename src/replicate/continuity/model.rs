@@ -73,6 +73,8 @@ pub(super) struct Log {
     users: [User; USERS + 1],
     /// Our read transaction.
     pub(super) reader: Option<Reading>,
+    /// The one that is to take its place.
+    pub(super) next: Option<Reading>,
     /// The transactions that were committed.
     pub(super) ledger: Vec<u64>,
     drawn: u64,
@@ -90,6 +92,7 @@ impl Log {
             copying: None,
             users: Default::default(),
             reader: None,
+            next: None,
             ledger: Vec::new(),
             drawn: 0,
             copy: Files::default(),
@@ -109,7 +112,7 @@ impl Log {
 
     fn marks(&self) -> impl Iterator<Item = Mark> {
         let users = self.users.iter().filter_map(|user| user.reading);
-        users.chain(self.reader).map(|reading| reading.mark)
+        users.chain(self.reader).chain(self.next).map(|reading| reading.mark)
     }
 
     /// Begins to read at the newest commit.
@@ -168,6 +171,11 @@ impl Log {
             End::RollBack => (),
             End::Die => self.reconnect(by),
         }
+    }
+
+    /// Whether the whole log is in the file.
+    pub(super) fn is_complete(&self) -> bool {
+        self.backfilled == self.end
     }
 
     /// The checksum before a frame, in the log of that salt.
@@ -235,7 +243,7 @@ impl Log {
             return false;
         }
         self.end_checkpoint();
-        self.backfilled == self.end
+        self.is_complete()
     }
 
     /// Checkpoints, and empties the log unless somebody is in the way.

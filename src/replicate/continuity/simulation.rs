@@ -21,6 +21,10 @@ enum Step {
     /// We look at the log, and take what is new.
     Look,
     Advance,
+    /// We begin another read transaction, while others go on.
+    BeginAdvance,
+    /// We take what is new, and end the first one.
+    EndAdvance,
     /// We checkpoint; a checkpoint of somebody else that is in the way may end meanwhile.
     Checkpoint {
         other_ends: bool,
@@ -49,6 +53,8 @@ fn step() -> impl Strategy<Value = Step> {
         2 => Just(Step::PutBack),
         6 => Just(Step::Look),
         2 => Just(Step::Advance),
+        4 => Just(Step::BeginAdvance),
+        4 => Just(Step::EndAdvance),
         3 => any::<bool>().prop_map(|other_ends| Step::Checkpoint { other_ends }),
         1 => any::<bool>().prop_map(|snapshot| Step::EndIndex { snapshot }),
         1 => Just(Step::Stop),
@@ -112,8 +118,8 @@ impl Follower {
         Found::Log { salt, sequence, holds_cursor }
     }
 
-    /// Follows the log, and takes what is new. `false` if a generation began.
-    fn drain(&mut self, log: &mut Log) -> bool {
+    /// Follows the log. `false` if a generation began.
+    fn follow(&mut self, log: &mut Log) -> bool {
         match continuity(self.place, self.held, self.found(log)) {
             Continuity::Same => (),
             Continuity::Next => self.next_index(),
@@ -122,6 +128,14 @@ impl Follower {
                 self.begin_generation(log);
                 return false;
             }
+        }
+        true
+    }
+
+    /// Follows the log, and takes what is new. `false` if a generation began.
+    fn drain(&mut self, log: &mut Log) -> bool {
+        if !self.follow(log) {
+            return false;
         }
         self.cut(log);
         assert_eq!(self.captured, log.ledger, "something was missed, or never was committed");
@@ -132,15 +146,16 @@ impl Follower {
         (self.place, self.at, self.held_end) = (Place::Start, 0, None);
     }
 
-    fn cut(&mut self, log: &Log) {
-        let Some((salt, _)) = log.header else { return };
+    /// Takes what is new. `false` if that was not looked for in this log.
+    fn cut(&mut self, log: &Log) -> bool {
+        let Some((salt, _)) = log.header else { return true };
         match self.place {
-            Place::Within { salt: of, .. } if of != salt => return,
+            Place::Within { salt: of, .. } if of != salt => return false,
             _ => (),
         }
         let (found, end) = log.transactions(self.at, log.end());
         if found.is_empty() {
-            return;
+            return true;
         }
         assert!(log.ledger.ends_with(&found), "it never was committed");
         assert!(log.ledger.len() - found.len() <= self.captured.len(), "there is a hole");
@@ -150,6 +165,7 @@ impl Follower {
         if self.held_end != Some((salt, end)) {
             (self.held, self.drained) = (false, false);
         }
+        true
     }
 
     fn advanced(&mut self) {
@@ -165,6 +181,21 @@ impl Follower {
             log.reader = Some(log.begin());
             log.checkpoint(OURS);
             self.advanced();
+        }
+    }
+
+    fn begin_advance(&mut self, log: &mut Log) {
+        if self.follow(log) {
+            log.next = Some(log.begin());
+        }
+    }
+
+    fn end_advance(&mut self, log: &mut Log) {
+        let Some(next) = log.next else { return };
+        if self.cut(log) {
+            log.reader = Some(next);
+            self.advanced();
+            self.drained |= log.is_complete();
         }
     }
 
@@ -210,10 +241,16 @@ impl Follower {
             Step::LastClose => log.last_close(),
             Step::Copy => log.copy(),
             Step::PutBack => log.put_back(),
-            Step::Stop => log.reader = None,
+            Step::Stop => (log.reader, log.next) = (None, None),
+            Step::EndAdvance => {
+                self.end_advance(log);
+                log.next = None;
+            }
             _ => {
+                log.next = None;
                 self.resume(log);
                 match step {
+                    Step::BeginAdvance => self.begin_advance(log),
                     Step::Advance => self.advance(log),
                     Step::Checkpoint { other_ends } => self.checkpoint(log, other_ends),
                     Step::EndIndex { snapshot } => self.end_index(log, snapshot),
@@ -238,4 +275,20 @@ proptest! {
         follower.resume(&mut log);
         follower.drain(&mut log);
     }
+}
+
+/// An application went on, copied what nobody had captured, and restarted its log between our look
+/// at it and the capture: that counts for no look at the new one.
+#[test]
+fn what_is_lost_between_two_looks_is_noticed() {
+    let mut log = Log::new();
+    let mut follower = Follower::begin(&mut log);
+    let write = |by| Step::Write(by, 1, End::Commit);
+    let unwatched = [Step::Stop, write(0), Step::BeginCheckpoint(0), Step::EndCheckpoint];
+    let restarted = [Step::BeginAdvance, write(1), Step::EndAdvance];
+    for step in [write(0), Step::Look].into_iter().chain(unwatched).chain(restarted) {
+        follower.step(&mut log, step);
+    }
+    assert_ne!(follower.captured, log.ledger);
+    assert!(!follower.drain(&mut log), "another generation begins");
 }

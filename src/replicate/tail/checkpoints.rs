@@ -49,7 +49,7 @@ const UNCAPTURED_INTERVAL: Duration = Duration::from_secs(10);
 impl Tail {
     /// Whether to checkpoint now, and how hard to try.
     pub(super) fn checkpoint_effort(&self, now: Instant) -> anyhow::Result<Option<Effort>> {
-        if self.slots.iter().any(|slot| slot.storing) {
+        if self.is_storing() {
             return Ok(None);
         }
         let schedule = &self.schedule;
@@ -70,7 +70,7 @@ impl Tail {
 
     /// How long until the log is to be checkpointed, unless it changes. `None`: for ever.
     pub(super) fn until_checkpoint(&self, now: Instant) -> Option<Duration> {
-        if self.slots.iter().any(|slot| slot.storing) {
+        if self.is_storing() {
             return None;
         }
         if self.schedule.fresh {

@@ -24,6 +24,8 @@ pub(super) struct Schedule {
     pub(super) changed: bool,
     /// How long to leave frames alone of which it is not known whether they are committed.
     pub(super) until_settled: Option<Duration>,
+    /// How long until it is looked whether somebody has copied the log.
+    pub(super) until_copied: Option<Duration>,
     pub(super) last_checkpoint: Instant,
     pub(super) last_complete_checkpoint: Instant,
     /// Checkpoints since the last complete one.
@@ -57,6 +59,7 @@ impl Schedule {
             last_look_was_idle: false,
             changed: true,
             until_settled: None,
+            until_copied: None,
             last_checkpoint: now,
             last_complete_checkpoint: now,
             checkpoint_failures: 0,

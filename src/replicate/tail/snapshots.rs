@@ -38,11 +38,10 @@ impl Tail {
     pub(super) fn snapshot_is_due(&self, now: Instant) -> bool {
         let waiting = || self.slots.iter().filter_map(|slot| Some(slot.request?.since));
         let Some(longest) = waiting().min() else { return false };
-        let storing = self.slots.iter().any(|slot| slot.storing);
         let gathered = self.capture.is_some()
             || waiting().count() == self.slots.len()
             || now >= self.gather_until().unwrap_or(longest + GATHER);
-        !storing && gathered && now >= self.schedule.next_snapshot
+        !self.is_storing() && gathered && now >= self.schedule.next_snapshot
     }
 
     fn gather_until(&self) -> Option<Instant> {
@@ -100,7 +99,6 @@ impl Tail {
         let identity = database.identity()?;
         let generation = Generation::from_bits(fastrand::u64(..));
         let (page_size, pages) = (image.page_size(), image.pages());
-        info!(db = %self.path().display(), %generation, "generation begins");
         let table =
             PageTable::build(&self.state.pages(), generation, page_size, pages, image.reader())?;
         let mut first = vec![0; page_size.bytes()];
@@ -137,6 +135,7 @@ impl Tail {
                 ..capture.snapshot_seal()
             },
         };
+        info!(db = %self.path().display(), %generation, "generation begins");
         // Nothing is in the file that is not in the image.
         capture.seen_to_its_end();
         self.capture = Some(capture);

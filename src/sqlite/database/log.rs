@@ -51,7 +51,7 @@ impl Database {
     fn committed_frames(&self) -> anyhow::Result<u64> {
         for _ in 0..LOOKS_MAX {
             let outcome =
-                self.spare()?.checkpoint(CheckpointMode::Noop).map_err(io::Error::other)?;
+                self.idle()?.checkpoint(CheckpointMode::Noop).map_err(io::Error::other)?;
             if let Ok(frames) = outcome.frames.try_into() {
                 return Ok(frames);
             }
@@ -59,6 +59,11 @@ impl Database {
             sleep(LOOK_INTERVAL);
         }
         bail!("it cannot be told how much of the log is committed")
+    }
+
+    /// Where in the log its last commit ends.
+    pub fn committed_bytes(&self) -> anyhow::Result<u64> {
+        Ok(self.page_size.wal_bytes(self.committed_frames()?))
     }
 
     /// What the log is like from outside.

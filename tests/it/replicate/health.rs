@@ -68,6 +68,8 @@ fn a_database_that_is_not_captured_is_late_though_it_is_written_to() {
     // What would hold up the replica as well.
     let sent = site.state().join("staging/file.replica/sent");
     eventually("a note of what was sent", || sent.exists());
+    // The replica looks once more at what is staged.
+    thread::sleep(Duration::from_millis(300));
     let hidden = site.path("hidden");
     fs::write(&hidden, "no directory").unwrap();
     exchange(&site.state(), &hidden);

@@ -1,0 +1,87 @@
+//! Applications that checkpoint their log themselves, and want all of it: SQLite makes them wait for
+//! whoever reads from it, and everybody who writes wait for them.
+
+use rusqlite::Connection;
+
+use crate::support::{Background, Ledger, Site, eventually, open};
+
+const MODES: [&str; 3] = ["FULL", "RESTART", "TRUNCATE"];
+
+/// Checkpoints, for as long as the busy timeout lets it, and expects that nobody was in the way.
+fn checkpoint(connection: &Connection, mode: &str) {
+    let sql = format!("PRAGMA wal_checkpoint({mode})");
+    loop {
+        let (busy, frames, copied): (bool, i64, i64) = connection
+            .query_row(&sql, [], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
+            .unwrap();
+        if frames == -1 {
+            // We are checkpointing just now, which nobody waits for.
+            continue;
+        }
+        assert!(!busy && frames == copied, "{mode}: {copied} of {frames} frames");
+        break;
+    }
+}
+
+#[test]
+fn wait_for_nobody_when_all_is_captured() {
+    let site = Site::new();
+    site.write(1, 20);
+    let mut daemon = site.replicate();
+    daemon.wait_for("snapshot written");
+    let connection = open(&site.database());
+    for round in 0..2 {
+        for mode in MODES {
+            let before = site.listing().segments();
+            connection.execute_batch("INSERT INTO t (number) VALUES (1)").unwrap();
+            eventually("it is captured", || site.listing().segments() > before);
+            checkpoint(&connection, mode);
+            assert_eq!(site.listing().generations.len(), 1, "{mode} {round}");
+        }
+    }
+    // What is written next may be lost if we took it for the log before.
+    connection.execute_batch("INSERT INTO t (number) VALUES (2)").unwrap();
+    drop(connection);
+    let log = daemon.stop();
+    assert!(!log.contains("generation ended"), "{log}");
+    site.check();
+}
+
+/// Only until the next segment is cut.
+#[test]
+fn wait_not_for_long_while_others_write() {
+    let site = Site::with("monitor-interval: 20ms", "sync-interval: 100ms, snapshot-interval: 2s");
+    let ledger = Ledger::open(&site.database());
+    let mut daemon = site.replicate();
+    daemon.wait_for("snapshot written");
+    let writes = Background::start(move |_| ledger.step());
+    let other = Ledger::open(&site.database());
+    let other = Background::start(move |_| other.step());
+    let connection = open(&site.database());
+    for mode in MODES.iter().cycle().take(12) {
+        checkpoint(&connection, mode);
+    }
+    let moves = [writes, other].map(Background::finish);
+    drop(connection);
+    let log = daemon.stop();
+    assert!(!log.contains("generation ended"), "{moves:?} {log}");
+    assert_eq!(Ledger::audit(&site.restore(&[])), Ledger::audit(&site.database()));
+    site.check();
+}
+
+/// Without a replica that could be reached there is nothing to capture, and nothing to be kept.
+#[test]
+fn wait_for_nobody_while_nothing_can_be_captured() {
+    let site = Site::new();
+    let nobody = "type: s3, endpoint: 'http://127.0.0.1:9', bucket: b, path: db, region: r";
+    site.configure("monitor-interval: 50ms", &[nobody]);
+    site.write(1, 20);
+    let mut daemon = site.replicate();
+    daemon.wait_for("initialized db");
+    let connection = open(&site.database());
+    for mode in MODES {
+        connection.execute_batch("INSERT INTO t (number) VALUES (1)").unwrap();
+        checkpoint(&connection, mode);
+    }
+    daemon.kill();
+}
