@@ -177,6 +177,31 @@ fn s3_is_found_by_keys_and_by_url() {
 }
 
 #[test]
+fn advises_on_what_is_nearly_right() {
+    for (text, expected) in [
+        (
+            with_replica(&["type: s3", "bucket: b/p"]),
+            "5:13: `bucket`: \"b/p\" is no name of a bucket; write `bucket: NAME` and",
+        ),
+        (
+            with_replica(&["type: s3", "bucket: s3://b"]),
+            "5:13: `bucket`: \"s3://b\" is no name of a bucket",
+        ),
+        (
+            with_replica(&["url: /r"]),
+            "4:10: replica url scheme required: /r; write a URL such as file:///r",
+        ),
+        (
+            format!("addr: 9090\n{}", with_replica(&["path: /r"])),
+            "1:7: must specify port for bind address: \"9090\"; write \":9090\"",
+        ),
+    ] {
+        let error = parse(&text).unwrap_err();
+        assert!(error.starts_with(expected), "{text}\nexpected {expected}\nfound    {error}");
+    }
+}
+
+#[test]
 fn refuses_what_cannot_work_and_says_where() {
     let replica = |lines: &[&str]| with_replica(lines);
     let database = |line: &str| format!("{}  {line}\n", with_replica(&["path: /r"]));

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use anyhow::{Context, anyhow, ensure};
-use tracing::warn;
+use tracing::{info, warn};
 
 use crate::exclusive::{create_locked, rename_to_new};
 use crate::failpoint::Failpoint;
@@ -147,7 +147,7 @@ impl Output {
     fn replace(&self) -> anyhow::Result<()> {
         let path = self.path.display();
         check_replaceable(&self.path)?;
-        let _claimed = match Claimed::claim(&self.path) {
+        let claimed = match Claimed::claim(&self.path) {
             Ok(claimed) => Some(claimed),
             Err(ClaimError::NoDatabase(error)) => {
                 warn!(%path, %error, "what is replaced is no database that SQLite can read");
@@ -161,6 +161,10 @@ impl Output {
             }
         };
         Failpoint::OutputClaimed.pass()?;
+        if claimed.is_some() {
+            // SQLite has emptied the log that it was the index of.
+            remove_index(&self.path)?;
+        }
         set_aside_side_files(&self.path)?;
         let renamed =
             Failpoint::OutputRenaming.pass().and_then(|()| fs::rename(&self.partial, &self.path));
@@ -214,6 +218,16 @@ fn hidden(path: &Path, suffix: &str) -> anyhow::Result<PathBuf> {
     Ok(path.with_file_name(hidden))
 }
 
+fn remove_index(path: &Path) -> anyhow::Result<()> {
+    let index = with_suffix(path, INDEX);
+    match fs::remove_file(&index) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("cannot remove {}", index.display()))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Renames what was left beside a database that is gone. SQLite would take it for the log of the
 /// restored one and write old pages into that. It may be all that is left, so it is kept.
 fn set_aside_side_files(path: &Path) -> anyhow::Result<()> {
@@ -221,11 +235,6 @@ fn set_aside_side_files(path: &Path) -> anyhow::Result<()> {
     for suffix in SIDE_FILES {
         let side_file = with_suffix(path, suffix);
         if !exists(&side_file)? {
-            continue;
-        }
-        if suffix == INDEX {
-            let context = || format!("cannot remove {}", side_file.display());
-            fs::remove_file(&side_file).with_context(context)?;
             continue;
         }
         let mut number = now.as_secs();
@@ -240,8 +249,13 @@ fn set_aside_side_files(path: &Path) -> anyhow::Result<()> {
                 Ok(()) => break kept,
             }
         };
+        let (path, kept) = (side_file.display(), kept.display());
+        if suffix == INDEX {
+            info!(%path, %kept, "set aside a file of an earlier database");
+            continue;
+        }
         warn!(
-            path = %side_file.display(), kept = %kept.display(),
+            %path, %kept,
             "set aside a file of an earlier database, which SQLite would have applied to the \
              restored one"
         );

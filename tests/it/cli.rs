@@ -139,11 +139,11 @@ fn what_the_configuration_lacks_is_named() {
         ),
         (
             &["generations", "-config", "c.yml", "-replica", "x", "/no/db"],
-            "replica \"x\" not found for database \"/no/db\"",
+            "replica \"x\" not found for database \"/no/db\"; it has file, b",
         ),
         (
             &["restore", "-config", "c.yml", "-if-replica-exists", "-replica", "x", "/no/db"],
-            "replica \"x\" not found for database \"/no/db\"",
+            "replica \"x\" not found for database \"/no/db\"; it has file, b",
         ),
         (
             &["wal", "-config", "c.yml", "-generation", "0123456789abcdef", "/no/db"],

@@ -41,7 +41,7 @@ fn variables_come_from_the_environment() {
     assert_eq!(
         databases(&files, &[], &["-config", "good.yml"]),
         "error: good.yml:1:40: `path`: the environment variable NAME is not set; set it, or write \
-         `${NAME:-default}`\n"
+         `${NAME:-default}`, or `$$` if a dollar sign is meant\n"
     );
 }
 

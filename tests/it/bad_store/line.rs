@@ -43,6 +43,28 @@ fn a_store_that_hangs_is_named_within_seconds() {
     remote.finish(daemon);
 }
 
+/// Whoever looked at it, or waited for a restore, heard nothing for a minute and more.
+#[test]
+fn a_store_that_hangs_is_named_by_all_who_read_it() {
+    let remote = Remote::new();
+    let daemon = remote.replicate();
+    remote.at_work(&daemon);
+    remote.finish(daemon);
+    remote.store.set_line(Line::Hangs);
+    let (database, output) = (remote.site.database(), remote.site.path("output.db"));
+    let (database, output) = (database.to_str().unwrap(), output.to_str().unwrap());
+    for arguments in [
+        &["restore", "-o", output, database][..],
+        &["verify", database],
+        &["generations", database],
+    ] {
+        let mut command = remote.site.start(&mut remote.site.command(arguments));
+        command.wait_for("the store does not answer, still waiting");
+        command.kill();
+    }
+    remote.store.behave();
+}
+
 /// In the middle of the head of a request, of its body, and before and in the middle of an answer,
 /// when the object is there already.
 #[test]

@@ -1,6 +1,7 @@
 //! All databases of a directory, those that come and go too.
 
-use std::fs;
+use std::fs::{self, File};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -262,6 +263,33 @@ fn what_a_short_lived_application_makes_in_a_directory_is_replicated() {
     assert_eq!(daemon.wait(), 3, "{}", daemon.log());
     settle(&database);
     check(&site, &database, &database);
+}
+
+/// A database whose header was damaged, or that was encrypted, was taken for a file that never was
+/// one: of what was replicated before nothing was said.
+#[test]
+fn what_was_replicated_and_is_no_database_any_more_is_failing() {
+    let (site, directory) = tenants("watch: true");
+    let [good, damaged] = ["good.db", "damaged.db"].map(|name| directory.join(name));
+    for path in [&good, &damaged] {
+        make(path, 1);
+    }
+    let replicate = || site.start(&mut site.command(&["replicate"]));
+    let daemon = replicate();
+    eventually("both", || daemon.log().matches("snapshot written").count() == 2);
+    daemon.stop();
+    let file = File::options().write(true).open(&damaged).unwrap();
+    file.write_all_at(&[0; 16], 0).unwrap();
+    site.serve();
+    let mut daemon = replicate();
+    daemon.wait_for("serving metrics on");
+    let failing = format!("{{\"db\":\"{}\",\"health\":\"failing\",", damaged.display());
+    eventually("the health shows it", || {
+        let (status, health) = daemon.ask("/health");
+        status == 503 && health.contains(&failing)
+    });
+    daemon.signal(Signal::TERM);
+    assert_eq!(daemon.wait(), 75, "{}", daemon.log());
 }
 
 /// A name that was mistyped was waited for without a word, and the health was empty, which is good.

@@ -133,6 +133,21 @@ fn divergence_may_end_replication() {
     assert!(daemon.says("does not continue what replica"), "{}", daemon.log());
     assert!(site.forks().is_empty());
     site.check_restore(&[], &lost);
+
+    // It was not said before it went to a fork.
+    site.configure("on-divergence: fork", &[&replica]);
+    let mut daemon = site.replicate();
+    daemon.wait_for("snapshot written");
+    daemon.stop();
+    site.configure("on-divergence: stop", &[&replica]);
+    let mut daemon = site.start(&mut site.command(&["replicate"]));
+    assert_eq!(daemon.wait(), 1);
+    assert!(daemon.says("is replicated to fork"), "{}", daemon.log());
+    let database = site.database();
+    let restore = ["restore", "-force", database.to_str().unwrap()];
+    site.start(&mut site.command(&restore)).finish();
+    site.replicate().stop();
+    site.check();
 }
 
 /// A note that could not be read counted as none, and the replica was written to.
