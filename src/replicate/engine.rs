@@ -5,7 +5,7 @@ use std::sync::{Arc, mpsc};
 use anyhow::{Context, anyhow, bail};
 use tokio::sync::{Semaphore, mpsc as queue, watch};
 use tokio::task::{JoinError, JoinSet};
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 use super::bell::Bell;
 use super::cancellation::Cancellation;
@@ -16,6 +16,7 @@ use super::options::{DatabaseOptions, OnDivergence};
 use super::outcome::Unreplicated;
 use super::places::Places;
 use super::refusals::Refusals;
+use super::renaming::take_up_names;
 use super::replica::Replica;
 use super::restoration::{RestoredMeanwhile, take_up_restoration};
 use super::staging::Staging;
@@ -193,6 +194,9 @@ impl Engine {
     ) -> anyhow::Result<Mailbox> {
         let metrics = self.metrics.database(&options.path);
         self.watchdog.add(&options, &metrics);
+        if let Err(error) = take_up_names(state.path(), &options.replicas) {
+            warn!(db = %options.path.display(), "cannot note where the replicas are: {error}");
+        }
         let staging: Vec<Staging> = options
             .replicas
             .iter()

@@ -41,6 +41,7 @@ mod outcome;
 mod pages;
 mod places;
 mod refusals;
+mod renaming;
 mod replica;
 mod restoration;
 mod retention;

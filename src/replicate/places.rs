@@ -19,7 +19,7 @@ pub struct Places {
 
 /// Where a replica is, whatever the way to it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-enum Place {
+pub(super) enum Place {
     File(PathBuf),
     S3 { endpoint: Option<String>, bucket: String, prefix: String },
 }
@@ -78,7 +78,7 @@ impl Places {
 }
 
 impl Place {
-    fn of(replica: &ReplicaOptions) -> Self {
+    pub(super) fn of(replica: &ReplicaOptions) -> Self {
         match &replica.location {
             Location::File(path) => Self::File(path.clone()),
             Location::S3(place) => Self::S3 {
@@ -86,6 +86,17 @@ impl Place {
                 bucket: place.bucket.clone(),
                 prefix: place.prefix.clone(),
             },
+        }
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(path) => write!(f, "file {}", path.display()),
+            Self::S3 { endpoint, bucket, prefix } => {
+                write!(f, "s3 {} {bucket} {prefix}", endpoint.as_deref().unwrap_or("aws"))
+            }
         }
     }
 }

@@ -119,7 +119,8 @@ impl Replica {
         let store = self.connect().await;
         let patience =
             Patience { database: self.database.clone(), name: self.options.name.clone() };
-        let store = CountedStore::new(store, self.root().await, self.all_metrics.clone(), patience);
+        let root = self.root(&store).await;
+        let store = CountedStore::new(store, root, self.all_metrics.clone(), patience);
         let mut connected = Connected {
             maintenance: Maintenance::new(&self.options),
             replica: self,

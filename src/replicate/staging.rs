@@ -1,3 +1,5 @@
+mod naming;
+
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -10,6 +12,7 @@ use super::durable::{
 use super::sent::Sent;
 use crate::failpoint::Failpoint;
 use crate::format::{Generation, Key, ProofRecord, WalPos};
+use naming::directory_name;
 
 /// Segments that wait until a replica has them: finished objects under their final names.
 ///
@@ -17,6 +20,7 @@ use crate::format::{Generation, Key, ProofRecord, WalPos};
 /// staging/<replica>/<generation>/<index>_<offset>.wal.lz4
 /// staging/<replica>/sent     what it acknowledged last
 /// staging/<replica>/fork     the fork of the replica that is written to, if it is one
+/// staging/<replica>/place    where the replica is, by which it is known under another name
 /// staging/<replica>/verified what validation found out about it last, as it is in the replica
 /// ```
 ///
@@ -59,9 +63,7 @@ impl Staged {
 impl Staging {
     /// What waits for the replica of that name, in a state directory.
     pub(super) fn new(state: &Path, replica: &str) -> Self {
-        // A name may be anything; as the name of a directory it must be one part of a path.
-        let name = replica.replace('%', "%25").replace('/', "%2f");
-        let root = state.join("staging").join(format!("{name}.replica"));
+        let root = state.join("staging").join(directory_name(replica));
         Self { root, notes: Arc::default() }
     }
 

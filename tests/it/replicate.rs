@@ -16,6 +16,7 @@ mod history;
 mod indexes;
 mod lost_log;
 mod lost_state;
+mod moved;
 mod overwriting;
 mod pages_once;
 mod power_loss;

@@ -1,8 +1,11 @@
 //! Where the objects of a replica are: in which store, and below which fork.
 
-use tracing::error;
+use std::io;
+
+use tracing::{error, info};
 
 use super::{Failures, PAUSE_MAX, Replica};
+use crate::catalog;
 use crate::format::{Generation, Key};
 use crate::store::{Access, FileStore, Store};
 
@@ -31,9 +34,9 @@ impl Replica {
 
     /// What every key begins with: nothing, unless the database is replicated to a fork. As long as
     /// that cannot be told, nothing is sent anywhere.
-    pub(super) async fn root(&self) -> String {
+    pub(super) async fn root(&self, store: &Store) -> String {
         loop {
-            match self.staging.fork() {
+            match self.fork_in(store).await {
                 Ok(None) => return String::new(),
                 Ok(Some(generation)) => return self.root_of_fork(generation),
                 Err(error) => {
@@ -43,6 +46,36 @@ impl Replica {
                     );
                     tokio::time::sleep(PAUSE_MAX).await;
                 }
+            }
+        }
+    }
+
+    /// The fork that the database is replicated to, unless there is nothing that it would be a fork
+    /// of, as in a place to which the replica was moved in the configuration.
+    async fn fork_in(&self, store: &Store) -> io::Result<Option<Generation>> {
+        let Some(fork) = self.staging.fork()? else { return Ok(None) };
+        if !self.is_empty(store).await {
+            return Ok(Some(fork));
+        }
+        info!(
+            db = %self.database.display(), name = self.options.name, %fork,
+            "there is nothing in this place that the database was a fork of: it is replicated there"
+        );
+        self.staging.forget_fork()?;
+        Ok(None)
+    }
+
+    /// Whether a store holds nothing of the replica. Waits until it answers.
+    async fn is_empty(&self, store: &Store) -> bool {
+        let mut failures = Failures::new("looking at the replica");
+        loop {
+            let found = async {
+                let generations = catalog::generations(store).await?;
+                Ok(generations.is_empty() && catalog::forks(store).await?.is_empty())
+            };
+            match found.await {
+                Ok(is_empty) => return is_empty,
+                Err(error) => failures.wait(self, &error).await,
             }
         }
     }

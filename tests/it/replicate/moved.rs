@@ -1,0 +1,61 @@
+//! Replicas that have another name or another place in the configuration than before.
+
+use std::fs;
+
+use litestream::failpoint::Failpoint;
+
+use crate::support::{Site, eventually, open};
+
+fn configure(site: &Site, name: &str, place: &str) {
+    let path = site.path(place);
+    let replica = format!("name: {name}, path: {}, sync-interval: 50ms", path.display());
+    site.configure("monitor-interval: 50ms", &[&replica]);
+}
+
+/// What was sent last was noted under the other name, or not noted yet: what the replica held was
+/// taken for the history of another database.
+#[test]
+fn a_replica_that_is_renamed_is_the_same() {
+    let site = Site::new();
+    configure(&site, "before", "replica");
+    site.write(1, 20);
+    let mut daemon = site.replicate();
+    daemon.wait_for("snapshot written");
+    site.arm(&format!("{} = kill @ 1", Failpoint::SegmentSent.name()));
+    open(&site.database()).execute_batch("INSERT INTO t (number) VALUES (1)").unwrap();
+    assert_eq!(daemon.wait(), 128 + 9, "{}", daemon.log());
+    site.disarm();
+    // Nothing is left of the log, by which it could be known as well.
+    site.write(2, 3);
+    configure(&site, "after", "replica");
+    let log = site.replicate().stop();
+    assert!(log.contains("the replica was renamed") && !log.contains("DIVERGED"), "{log}");
+    site.check();
+    let names = fs::read_dir(site.state().join("staging")).unwrap();
+    let names: Vec<_> = names.map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(names, ["after.replica"]);
+}
+
+/// There `restore` found no backup: all of it was in a fork of nothing.
+#[test]
+fn a_fork_is_not_taken_along_to_another_place() {
+    let site = Site::new();
+    configure(&site, "file", "replica");
+    site.write(1, 20);
+    site.replicate().stop();
+    // A volume was lost, and the application has begun anew.
+    fs::remove_file(site.database()).unwrap();
+    fs::remove_dir_all(site.state()).unwrap();
+    site.write(2, 3);
+    let mut daemon = site.replicate();
+    daemon.wait_for("DIVERGED: replicating to a fork");
+    daemon.wait_for("snapshot written");
+    daemon.stop();
+    assert_eq!(site.forks().len(), 1);
+    configure(&site, "file", "moved");
+    let daemon = site.replicate();
+    eventually("it is there", || daemon.says("snapshot written"));
+    let log = daemon.stop();
+    assert!(!log.contains("DIVERGED"), "{log}");
+    site.check();
+}
