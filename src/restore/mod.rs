@@ -168,7 +168,16 @@ async fn restore_listed<S: ObjectStore + 'static>(
             }
         })?;
         match candidates.restore(&ranking, options, reporting).await? {
-            Attempt::Restored(restored) => return Ok(restored),
+            Attempt::Restored(restored) => {
+                if let Some(error) = unlisted {
+                    let (error, replica) = (format!("{error:#}"), &restored.replica);
+                    warn!(
+                        error,
+                        replica, "RESTORED from this replica, and another one may be newer"
+                    );
+                }
+                return Ok(restored);
+            }
             Attempt::Without(number, strays) => candidates.leave_out(number, &strays),
         }
     }

@@ -213,6 +213,19 @@ fn a_second_signal_ends_it_while_a_directory_hangs() {
     assert_eq!(daemon.wait_within(Duration::from_secs(10)), Some(130), "{}", daemon.log());
 }
 
+/// What is restored from the other one may be older, which nobody said.
+#[test]
+fn a_restore_says_that_a_replica_that_cannot_be_reached_may_be_newer() {
+    let (site, daemon) = begun("30s");
+    daemon.stop();
+    cut_off(&site);
+    let (mut restore, output) = site.start_restore(&[]);
+    restore.wait_for("RESTORED from this replica, and another one may be newer");
+    restore.finish();
+    settle(&site.database());
+    assert_same(&site.database(), &output);
+}
+
 #[test]
 fn an_outage_does_not_let_the_log_grow() {
     let (site, daemon) = begun("20s");
