@@ -35,10 +35,30 @@ pub(super) struct Signs {
     pub(super) absent: Option<Duration>,
     /// A snapshot is being stored, which takes as long as it takes.
     pub(super) joining: bool,
-    /// The database is replicated to a fork.
-    pub(super) diverged: bool,
+    pub(super) trouble: Option<Trouble>,
+}
+
+/// What somebody must look after, whatever is sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Trouble {
     /// The last validation failed.
-    pub(super) invalid: bool,
+    Invalid,
+    /// The database is replicated to a fork.
+    Diverged,
+    /// Its store refuses what is asked of it.
+    Refused,
+}
+
+impl Trouble {
+    fn reason(self) -> &'static str {
+        match self {
+            Self::Invalid => "the last validation failed: see the log",
+            Self::Diverged => {
+                "it holds another history, and the database is in a fork: see the log"
+            }
+            Self::Refused => "its store refuses what is asked of it: see the log",
+        }
+    }
 }
 
 /// Commits are late after so many sync intervals, and not before so much time.
@@ -60,17 +80,14 @@ pub(super) fn diagnose(signs: &Signs, interval: Duration) -> (Health, &'static s
         Health::Failing if signs.joining => Health::Late,
         health => health,
     };
-    let flag = |failing| if failing { Health::Failing } else { Health::Good };
+    if let Some(trouble) = signs.trouble {
+        return (Health::Failing, trouble.reason());
+    }
     let absence = match signs.absent {
         Some(age) if age > ABSENT_MAX => Health::Late,
         _ => Health::Good,
     };
     let findings = [
-        (flag(signs.invalid), "the last validation failed: see the log"),
-        (
-            flag(signs.diverged),
-            "it holds another history, and the database is in a fork: see the log",
-        ),
         (absence, "there is no database file: check its path, if its application runs"),
         (lateness(signs.unseen), "the database is not captured: see the log"),
         (sending, "it does not have commits that are to be sent to it"),
@@ -125,8 +142,9 @@ mod tests {
     #[test]
     fn the_worst_counts_and_is_named() {
         let late = Some(Duration::from_secs(11));
-        check(Signs { diverged: true, unacknowledged: late, ..Signs::default() }, Health::Failing);
-        let signs = Signs { invalid: true, ..Signs::default() };
+        let trouble = Some(Trouble::Diverged);
+        check(Signs { trouble, unacknowledged: late, ..Signs::default() }, Health::Failing);
+        let signs = Signs { trouble: Some(Trouble::Invalid), ..Signs::default() };
         let (health, reason) = diagnose(&signs, Duration::from_secs(1));
         assert_eq!(health, Health::Failing);
         assert!(reason.contains("validation"), "{reason}");

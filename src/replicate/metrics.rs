@@ -10,7 +10,7 @@ use prometheus::core::Collector;
 use prometheus::proto::MetricFamily;
 use prometheus::{Counter, Gauge, Histogram, IntCounter, IntGauge, Registry, TextEncoder};
 
-use super::health::{Health, Signs};
+use super::health::{Health, Signs, Trouble};
 use families::Families;
 use reasons::Reasons;
 
@@ -60,6 +60,7 @@ pub struct ReplicaMetrics {
     joining: IntGauge,
     diverged: IntGauge,
     invalid: IntGauge,
+    refused: IntGauge,
     health: IntGauge,
     oldest_unreplicated: Gauge,
     reasons: Reasons,
@@ -214,6 +215,7 @@ impl DatabaseMetrics {
             joining: self.families.replica_joining.with_label_values(labels),
             diverged: self.families.replica_diverged.with_label_values(labels),
             invalid: self.families.replica_invalid.with_label_values(labels),
+            refused: self.families.replica_refused.with_label_values(labels),
             health: self.families.replica_health.with_label_values(labels),
             oldest_unreplicated: self.families.replica_lag.0.with_label_values(labels),
             reasons: self.families.reasons.clone(),
@@ -256,6 +258,11 @@ impl ReplicaMetrics {
         self.diverged.set(diverged.into());
     }
 
+    /// Says whether its store refuses what is asked of it.
+    pub fn set_refused(&self, refused: bool) {
+        self.refused.set(refused.into());
+    }
+
     /// Says how good it is, and if it is not, why.
     pub(super) fn set_health(&self, health: Health, reason: &'static str) {
         self.reasons.set(&self.labels, reason);
@@ -266,8 +273,13 @@ impl ReplicaMetrics {
     pub(super) fn signs(&self) -> Signs {
         Signs {
             joining: self.joining.get() != 0,
-            diverged: self.diverged.get() != 0,
-            invalid: self.invalid.get() != 0,
+            trouble: [
+                (&self.invalid, Trouble::Invalid),
+                (&self.diverged, Trouble::Diverged),
+                (&self.refused, Trouble::Refused),
+            ]
+            .into_iter()
+            .find_map(|(gauge, trouble)| (gauge.get() != 0).then_some(trouble)),
             ..Signs::default()
         }
     }

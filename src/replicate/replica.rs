@@ -41,6 +41,9 @@ use patience::Patience;
 use reconcile::Standing;
 use sending::Due;
 
+/// As it is called when it fails.
+const STORING: &str = "storing a snapshot";
+
 /// The longest pause between two attempts.
 const PAUSE_MAX: Duration = Duration::from_secs(15);
 
@@ -88,8 +91,8 @@ struct Connected {
     last_sent: Option<Instant>,
     /// It was found out whether the store keeps to conditional writes, or it will never be.
     conditions_checked: bool,
-    /// Between snapshots that could not be stored.
-    snapshot_pause: Backoff,
+    /// Snapshots that could not be stored.
+    snapshot_failures: Failures,
     /// Between looks at what is staged that failed.
     staging_pause: Backoff,
     maintenance: Maintenance,
@@ -132,7 +135,7 @@ impl Replica {
             asked: None,
             last_sent: None,
             conditions_checked: false,
-            snapshot_pause: Backoff::new(PAUSE_MAX),
+            snapshot_failures: Failures::new(STORING),
             staging_pause: Backoff::new(PAUSE_MAX),
         };
         connected.probe().await;

@@ -34,6 +34,7 @@ pub(super) struct Families {
     pub(super) replica_joining: IntGaugeVec,
     pub(super) replica_diverged: IntGaugeVec,
     pub(super) replica_invalid: IntGaugeVec,
+    pub(super) replica_refused: IntGaugeVec,
     pub(super) replica_health: IntGaugeVec,
     pub(super) reasons: Reasons,
     pub(super) db_looked_at: GaugeVec,
@@ -116,6 +117,11 @@ impl Families {
                 "Whether the last validation failed",
                 REPLICA,
             )?,
+            replica_refused: gauge(
+                "replica_refused",
+                "Whether its store refuses what is asked of it, which somebody has to mend",
+                REPLICA,
+            )?,
             replica_health: gauge(
                 "replica_health",
                 "0: good, 1: late, 2: somebody must look after it",
@@ -162,6 +168,7 @@ impl Families {
         forget(&self.replica_joining, database);
         forget(&self.replica_diverged, database);
         forget(&self.replica_invalid, database);
+        forget(&self.replica_refused, database);
         forget(&self.replica_health, database);
         self.reasons.forget(database);
         forget(&self.db_looked_at, database);

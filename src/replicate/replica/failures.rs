@@ -6,14 +6,18 @@ use tracing::{error, warn};
 use super::{PAUSE_MAX, Replica};
 use crate::replicate::backoff::Backoff;
 use crate::replicate::message::Report;
+use crate::replicate::metrics::ReplicaMetrics;
 use crate::store::StoreError;
 
-/// How often something failed, and what was said about it.
+/// How often something failed, and what was said about it. Ends when it succeeds.
+#[derive(Debug)]
 pub(super) struct Failures {
     what: &'static str,
     backoff: Backoff,
     count: u32,
     logged: Option<Instant>,
+    /// Those of a replica whose store refuses this. It is said to do so until it succeeds.
+    refused: Option<ReplicaMetrics>,
 }
 
 /// While something goes on failing, it is said so this often.
@@ -22,7 +26,7 @@ const LOG_INTERVAL: Duration = Duration::from_secs(30);
 impl Failures {
     /// Begins to count failures of one thing that is tried until it succeeds.
     pub(super) fn new(what: &'static str) -> Self {
-        Self { what, backoff: Backoff::new(PAUSE_MAX), count: 0, logged: None }
+        Self { what, backoff: Backoff::new(PAUSE_MAX), count: 0, logged: None, refused: None }
     }
 
     /// Says what went wrong, though not every time, and waits before the next attempt.
@@ -32,8 +36,15 @@ impl Failures {
             self.logged = Some(Instant::now());
             self.say(replica, error);
         }
-        if let (1, StoreError::Rejected(_)) = (self.count, error) {
-            replica.report(Report::Rejected(error.to_string()));
+        if let StoreError::Rejected(_) = error {
+            if self.count == 1 {
+                replica.report(Report::Rejected(error.to_string()));
+            }
+            // What is not tried again at once says nothing of how it is now.
+            if self.count > 1 && self.refused.is_none() {
+                replica.metrics.set_refused(true);
+                self.refused = Some(replica.metrics.clone());
+            }
         }
         tokio::time::sleep(self.backoff.pause(fastrand::f64())).await;
     }
@@ -51,6 +62,14 @@ impl Failures {
                 %db, name, failures, seconds_behind = behind,
                 "{what} failed, and is tried again: {error}"
             );
+        }
+    }
+}
+
+impl Drop for Failures {
+    fn drop(&mut self) {
+        if let Some(metrics) = &self.refused {
+            metrics.set_refused(false);
         }
     }
 }

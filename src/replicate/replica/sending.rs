@@ -7,11 +7,10 @@ use tokio::time::Instant;
 use tracing::{debug, error, info, warn};
 
 use super::reconcile::follows;
-use super::{Connected, Failures, PAUSE_MAX, Replica, stopping};
+use super::{Connected, Failures, Replica, STORING, stopping};
 use crate::catalog::{self, LATER_FORMAT};
 use crate::failpoint::Failpoint;
 use crate::format::{Generation, Key, Link, Seal, WalPos};
-use crate::replicate::backoff::Backoff;
 use crate::replicate::durable::{Durability, is_full};
 use crate::replicate::message::Report;
 use crate::replicate::message::SnapshotFailure::{self, Mismatch, NotTaken};
@@ -193,7 +192,7 @@ impl Connected {
         self.replica.metrics.set_joining(false);
         match outcome {
             Ok(None) => {
-                self.snapshot_pause = Backoff::new(PAUSE_MAX);
+                self.snapshot_failures = Failures::new(STORING);
                 if !self.holds(generation) {
                     self.joined(&snapshot.seal);
                 }
@@ -211,8 +210,7 @@ impl Connected {
                     _ => NotTaken,
                 };
                 self.snapshot_failed(generation, cause);
-                Failures::new("storing a snapshot").wait(&self.replica, &error).await;
-                tokio::time::sleep(self.snapshot_pause.pause(fastrand::f64())).await;
+                self.snapshot_failures.wait(&self.replica, &error).await;
             }
         }
     }
