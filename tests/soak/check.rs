@@ -316,7 +316,8 @@ pub(crate) fn verify(path: &Path) -> anyhow::Result<State> {
 
 /// Whether a message says that there is nothing that old, or nothing yet.
 fn is_about_a_beginning(message: &str) -> bool {
-    ["no matching backups found", "no snapshot"].iter().any(|text| message.contains(text))
+    let texts = ["no matching backups found", "no snapshot", "there is no fork"];
+    texts.iter().any(|text| message.contains(text))
 }
 
 fn difference(expected: &[u8], found: &[u8]) -> Option<String> {
