@@ -36,8 +36,7 @@ pub(super) use segment::{Cut, Look};
 pub(super) struct Capture {
     cursor: Cursor,
     pages: PageTable,
-    /// See [`continuity`].
-    held: bool,
+    hold: Hold,
     /// Where the log ended when our read transaction began, or before that. `None`: no log had
     /// begun.
     held_end: Option<(Salt, u64)>,
@@ -71,6 +70,18 @@ const UNKNOWN: Salt = Salt([0; 8]);
 /// checkpoint.
 const LOOKS_MAX: u32 = 10;
 
+/// What our read transaction keeps from being lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Hold {
+    /// What was committed while nobody watched may be lost from the log at any time.
+    Loose,
+    /// All of the log was captured once, while nobody could write, and there was no moment without
+    /// a read transaction since: nothing that is behind the cursor can be lost.
+    Watched,
+    /// And it has begun where the cursor is: see [`continuity`].
+    Held,
+}
+
 /// How we know what is before the cursor in the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Evidence {
@@ -97,7 +108,7 @@ impl Capture {
         Self {
             cursor,
             pages,
-            held: true,
+            hold: Hold::Held,
             held_end: log_end,
             drained: false,
             earlier: EarlierPages::default(),
@@ -181,7 +192,7 @@ impl Capture {
             }
             Found::Log { .. } => (),
         }
-        match continuity(self.cursor.place, self.held, found) {
+        match continuity(self.cursor.place, self.is_held(), found) {
             Continuity::Same => Ok(Ok(())),
             Continuity::Next => {
                 self.next_index().map(Ok).or_else(|error| error.downcast::<Break>().map(Err))

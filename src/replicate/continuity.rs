@@ -78,8 +78,8 @@ const SEQUENCE_FIRST: u32 = 0;
 /// Judges the log.
 ///
 /// `held` says that our read transaction was begun when the cursor was at the end of the log and
-/// nobody could write; or that the log was read to its end after it had begun. Since then no frame
-/// can have been lost: a log is restarted only when all of it is in the database file, and what was
+/// nobody could write; or that it took the place of such a one, before that ended, and the log was
+/// read to its end in between. Since then no frame can have been lost: a log is restarted only when all of it is in the database file, and what was
 /// written after the transaction began cannot be copied there while it lasts. So a new log can only
 /// have begun behind the cursor. It is never true after a stop.
 pub(super) fn continuity(place: Place, held: bool, found: Found) -> Continuity {

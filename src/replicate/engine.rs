@@ -1,3 +1,5 @@
+mod anew;
+
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, mpsc};
@@ -5,7 +7,8 @@ use std::sync::{Arc, mpsc};
 use anyhow::{Context, anyhow, bail};
 use tokio::sync::{Semaphore, mpsc as queue, watch};
 use tokio::task::{JoinError, JoinSet};
-use tracing::{error, info, warn};
+use tokio::time::sleep;
+use tracing::{error, warn};
 
 use super::bell::Bell;
 use super::cancellation::Cancellation;
@@ -25,6 +28,7 @@ use super::tail::{Slot, Tail, follow};
 use super::watchdog::Watchdog;
 use super::watcher::Watcher;
 use crate::store::Connections;
+use anew::{ANEW_INTERVAL, Waiting};
 
 /// How many databases have a thread at a time, whatever their number: enough for those that wait
 /// for somebody else's lock.
@@ -51,6 +55,8 @@ pub(super) struct Engine {
     refusals: Arc<Refusals>,
     metrics: Arc<Metrics>,
     companions: Box<Companions>,
+    /// What was restored, and could not be begun with yet.
+    waiting: Vec<Waiting>,
     unreplicated: Vec<Unreplicated>,
     failure: Option<anyhow::Error>,
     /// Is called when what was gone is followed no more.
@@ -83,6 +89,7 @@ impl Engine {
             refusals: Arc::default(),
             metrics,
             companions,
+            waiting: Vec::new(),
             unreplicated: Vec::new(),
             failure: None,
             released: None,
@@ -170,21 +177,6 @@ impl Engine {
         self.refusals.remove(path);
         self.metrics.forget(path);
         self.followed.remove(path)
-    }
-
-    /// Follows a database anew that was restored, as from the start.
-    fn begin_anew(&mut self, path: &Path) -> anyhow::Result<()> {
-        let Some(Followed { options, late, retired, .. }) = self.forget(path) else {
-            return Ok(());
-        };
-        info!(db = %path.display(), "the database was restored, and is followed anew");
-        self.places.claim(&options)?;
-        let state = StateDirectory::lock(&options.state_directory, path)?;
-        self.begin(options, state, late)?;
-        if retired {
-            self.retire(path);
-        }
-        Ok(())
     }
 
     fn follow(
@@ -276,6 +268,7 @@ impl Engine {
                     Ok(()) => (),
                     Err(error) => return panicked(error),
                 },
+                () = sleep(ANEW_INTERVAL), if !self.waiting.is_empty() => self.begin_waiting(),
                 else => std::future::pending().await,
             }
         }
@@ -284,18 +277,15 @@ impl Engine {
     /// Goes on after the end of one database, unless that is to end all.
     fn take_end(&mut self, path: &Path, error: anyhow::Error) -> anyhow::Result<()> {
         let late = self.is_late(path);
-        let outcome = match error.downcast() {
+        match error.downcast() {
             Ok(RestoredMeanwhile) => self.begin_anew(path),
-            Err(error) => Err(error),
-        };
-        match outcome {
             Err(error) if late => {
                 error!(db = %path.display(), "no longer followed, will retry: {error:#}");
                 self.forget(path);
-                Ok(())
             }
-            outcome => outcome,
+            Err(error) => return Err(error),
         }
+        Ok(())
     }
 
     fn is_late(&self, path: &Path) -> bool {
@@ -339,6 +329,7 @@ impl Engine {
     pub(super) async fn end(mut self) -> anyhow::Result<Vec<Unreplicated>> {
         self.finished().await;
         self.replicas.shutdown().await;
+        self.unreplicated.extend(self.waiting.iter().map(Waiting::unreplicated));
         match self.failure {
             Some(failure) => Err(failure),
             None => Ok(self.unreplicated),

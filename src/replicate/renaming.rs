@@ -1,4 +1,4 @@
-//! A replica that has another name in the configuration than before.
+//! Replicas that have other names in the configuration than before.
 
 use std::io;
 use std::path::Path;
@@ -13,29 +13,25 @@ use super::staging::Staging;
 /// it is known by its place. Otherwise the history that it holds would be taken for that of another
 /// database, if something was sent last of which only the notes tell.
 ///
-/// `state` is the state directory of the database of these replicas.
+/// `state` is the state directory of the database of these replicas. A process that dies in between
+/// leaves everything under some name, and the next one goes on.
 pub(super) fn take_up_names(state: &Path, replicas: &[ReplicaOptions]) -> io::Result<()> {
-    for replica in replicas {
+    let places = replicas.iter().map(|replica| Place::of(replica).to_string());
+    let places: Vec<String> = places.collect();
+    for (replica, place) in replicas.iter().zip(&places) {
         let staging = Staging::new(state, &replica.name);
-        let place = Place::of(replica).to_string();
-        if !staging.exists()
-            && let Some(former) = former(state, replicas, &place)?
-        {
-            staging.take_over(&former)?;
-            info!(name = replica.name, before = former, "the replica was renamed");
+        if staging.place()?.as_deref() == Some(place) {
+            continue;
         }
-        staging.note_place(&place)?;
+        if let Some(former) = Staging::at_place(state, place)? {
+            // What is there is of a replica that has another name now, or is gone.
+            staging.set_aside()?;
+            staging.take_over(&former)?;
+            info!(name = replica.name, "the replica was renamed");
+        } else if staging.place()?.is_some_and(|noted| places.contains(&noted)) {
+            staging.set_aside()?;
+        }
+        staging.note_place(place)?;
     }
     Ok(())
-}
-
-/// The name that no replica has any more, and that was of the one in that place.
-fn former(state: &Path, replicas: &[ReplicaOptions], place: &str) -> io::Result<Option<String>> {
-    for name in Staging::names(state)? {
-        let is_free = replicas.iter().all(|replica| replica.name != name);
-        if is_free && Staging::new(state, &name).place()?.as_deref() == Some(place) {
-            return Ok(Some(name));
-        }
-    }
-    Ok(None)
 }

@@ -383,7 +383,7 @@ impl Tail {
         self.schedule.last_look_was_idle = cut.is_none();
         let Some(cut) = cut else { return Ok(0) };
         self.schedule.last_cut = Some(now);
-        self.schedule.until_copied = None;
+        self.schedule.copying_since = None;
         self.rested = false;
         self.publish();
         self.measure(cut, now)?;

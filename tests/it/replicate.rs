@@ -22,6 +22,7 @@ mod pages_once;
 mod power_loss;
 mod refusals;
 mod replicas;
+mod restarted_log;
 mod restoration;
 mod resume;
 mod rivalry;

@@ -1,18 +1,24 @@
 //! What our read transaction keeps from being lost.
 
-use super::{Capture, Evidence};
+use super::{Capture, Evidence, Hold};
 use crate::replicate::cursor::Place;
 use crate::wal::Salt;
 
 impl Capture {
+    /// Whether our read transaction may be moved while others write. Before that is so, what was
+    /// committed while nobody watched may be lost from the log at any time.
+    pub(in crate::replicate) fn is_watched(&self) -> bool {
+        self.hold != Hold::Loose
+    }
+
     pub(in crate::replicate) fn is_held(&self) -> bool {
-        self.held
+        self.hold == Hold::Held
     }
 
     /// Whether our read transaction keeps what is behind the cursor, and for certain nothing before
     /// it.
     pub(in crate::replicate) fn is_held_at_cursor(&self) -> bool {
-        self.held && self.held_end == self.log_end()
+        self.is_held() && self.held_end == self.log_end()
     }
 
     pub(in crate::replicate) fn is_drained(&self) -> bool {
@@ -31,7 +37,7 @@ impl Capture {
 
     /// Takes note that our read transaction ended, and with it what it held.
     pub(in crate::replicate) fn released(&mut self) {
-        self.held = false;
+        self.hold = Hold::Loose;
         self.drained = false;
         self.reading_anew();
     }
@@ -49,16 +55,17 @@ impl Capture {
         self.evidence == Evidence::SeenToItsEnd
     }
 
-    /// Takes note that our read transaction began when the log ended at `end` or behind that, and
-    /// that it was read to its end since. What came in between cannot be lost either.
+    /// Takes note that our read transaction began when the log ended at `end` or behind that, before
+    /// another one ended by which it was watched, and that it was read to its end since. What came
+    /// in between cannot be lost either.
     pub(in crate::replicate) fn followed(&mut self, end: u64) {
-        self.held = true;
+        self.hold = Hold::Held;
         self.held_end = self.log_end().map(|(salt, cursor)| (salt, cursor.min(end)));
     }
 
     /// Takes note that our read transaction began at the cursor, while nobody could write.
     pub(in crate::replicate) fn advanced(&mut self) {
-        self.held = true;
+        self.hold = Hold::Held;
         self.held_end = self.log_end();
     }
 

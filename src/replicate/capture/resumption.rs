@@ -1,7 +1,7 @@
 use std::io;
 
 use super::earlier::EarlierPages;
-use super::{Capture, Evidence, UNKNOWN, boot};
+use super::{Capture, Evidence, Hold, UNKNOWN, boot};
 use crate::replicate::cancellation::Cancellation;
 use crate::replicate::cursor::Saved;
 use crate::replicate::marks::Marks;
@@ -48,7 +48,7 @@ impl Capture {
         Ok(Some(Self {
             cursor,
             pages,
-            held: false,
+            hold: Hold::Loose,
             held_end: None,
             drained: false,
             earlier: EarlierPages::default(),

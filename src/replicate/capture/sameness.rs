@@ -53,11 +53,19 @@ impl Capture {
     }
 
     /// Takes note of when the database file was written to last, if nothing can be in it that was
-    /// not captured.
+    /// not captured. Not if it was given an earlier time since: what is in it then is to be looked
+    /// at before anybody goes on from here.
     pub(in crate::replicate) fn note_write(&mut self, file: &File) -> io::Result<()> {
         if self.evidence == Evidence::SeenToItsEnd {
             let metadata = file.metadata()?;
-            self.written = Clock::read().and_then(|clock| LastWrite::of(&metadata, clock));
+            let clock = Clock::read();
+            let is_noted = match self.written.map(|written| written.fate(&metadata, clock)) {
+                Some(Fate::Untouched | Fate::PutBack) => true,
+                Some(Fate::Unknown) | None => false,
+            };
+            if !is_noted {
+                self.written = clock.and_then(|clock| LastWrite::of(&metadata, clock));
+            }
         }
         Ok(())
     }
@@ -80,7 +88,7 @@ impl Capture {
     pub(in crate::replicate) fn is_tampering(&self, reason: Break) -> bool {
         match reason {
             Break::FrameOverwritten => self.same_boot,
-            Break::LogReplaced => self.held,
+            Break::LogReplaced => self.is_held(),
             _ => false,
         }
     }

@@ -5,7 +5,7 @@ use std::time::SystemTime;
 use anyhow::{Context, anyhow, bail};
 use tracing::debug;
 
-use super::{Capture, seal_at};
+use super::{Capture, Hold, seal_at};
 use crate::failpoint::Failpoint;
 use crate::format::{Content, Seal, WalPos, lz4};
 use crate::replicate::continuity::Break;
@@ -67,6 +67,9 @@ impl Capture {
         let outside = database.log_state()?;
         self.idle = None;
         let Some(log) = database.log()? else {
+            if !self.is_watched() && self.cursor.place != Place::Start {
+                return Err(Break::LogGone.into());
+            }
             self.note_idle(outside);
             self.caught_up(database, state)?;
             return Ok(Look::default());
@@ -85,6 +88,14 @@ impl Capture {
         }
         if log.header.page_size != self.cursor.page_size {
             bail!("the log has pages of another size than the database");
+        }
+        // A log is begun anew in shared memory first: then the old one is still in the file, and may
+        // hold what nobody has captured.
+        if !self.is_watched()
+            && self.cursor.place != Place::Start
+            && database.committed_bytes()? < start
+        {
+            return Err(Break::LogRestarted.into());
         }
         let LogView { end, pages, more: unsettled, .. } = database.view(&log, start, checksum)?;
         let Some(pages) = pages else {
@@ -108,7 +119,7 @@ impl Capture {
             capture.copy_frames(&log, span, &frames, target)
         })?;
         if self.held_end != Some((salt, end)) {
-            self.held = false;
+            self.hold = self.hold.min(Hold::Watched);
             self.drained = false;
         }
         self.seen_to_its_end();

@@ -1,24 +1,21 @@
 use std::fs;
 use std::io;
 use std::path::Path;
+use std::sync::Arc;
 
 use super::{Staging, read_directory};
 use crate::replicate::durable::{Durability, read_text, replace_file, sync_parent};
 
 impl Staging {
-    /// The names of all replicas for which there is something in a state directory.
-    pub(in crate::replicate) fn names(state: &Path) -> io::Result<Vec<String>> {
-        let entries = read_directory(&state.join("staging"))?;
-        let name = |entry: &fs::DirEntry| {
-            let name = entry.file_name().into_string().ok()?;
-            let name = name.strip_suffix(".replica")?;
-            Some(name.replace("%2f", "/").replace("%25", "%"))
-        };
-        Ok(entries.iter().filter_map(name).collect())
-    }
-
-    pub(in crate::replicate) fn exists(&self) -> bool {
-        self.root.exists()
+    /// What is kept in a state directory for the replica in that place, under whatever name.
+    pub(in crate::replicate) fn at_place(state: &Path, place: &str) -> io::Result<Option<Self>> {
+        for entry in read_directory(&state.join("staging"))? {
+            let found = Self { root: entry.path(), notes: Arc::default() };
+            if found.place()?.as_deref() == Some(place) {
+                return Ok(Some(found));
+            }
+        }
+        Ok(None)
     }
 
     /// Where the replica is, as it was noted.
@@ -36,10 +33,19 @@ impl Staging {
         replace_file(&self.root.join("place"), format!("{place}\n").as_bytes(), Durability::Process)
     }
 
-    /// Takes over all that is of the replica that had another name.
-    pub(in crate::replicate) fn take_over(&self, former: &str) -> io::Result<()> {
-        fs::rename(self.root.with_file_name(directory_name(former)), &self.root)?;
+    /// Takes over all that is kept under another name. There must be nothing under this one.
+    pub(in crate::replicate) fn take_over(&self, former: &Self) -> io::Result<()> {
+        fs::rename(&former.root, &self.root)?;
         sync_parent(&self.root)
+    }
+
+    /// Gives what is kept under this name a name that no replica has.
+    pub(in crate::replicate) fn set_aside(&self) -> io::Result<()> {
+        let aside = (0..).map(|number| self.root.with_extension(format!("aside-{number}")));
+        match aside.into_iter().find(|aside| !aside.exists()) {
+            Some(aside) if self.root.exists() => fs::rename(&self.root, aside),
+            _ => Ok(()),
+        }
     }
 }
 
@@ -53,19 +59,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_kept_for_a_replica_is_found_under_its_name() {
+    fn what_is_kept_for_a_replica_is_found_by_its_place() {
         let state = tempfile::tempdir().unwrap();
-        let names = ["near", "a/b", "100%", "%2f"];
-        for name in names {
-            Staging::new(state.path(), name).note_place(name).unwrap();
+        let staging = |name| Staging::new(state.path(), name);
+        for name in ["near", "a/b", "100%", "%2f"] {
+            staging(name).note_place(name).unwrap();
+            assert_eq!(staging(name).place().unwrap().as_deref(), Some(name));
         }
-        let mut found = Staging::names(state.path()).unwrap();
-        found.sort_by_key(|found| names.iter().position(|name| name == found));
-        assert_eq!(found, names);
-        let far = Staging::new(state.path(), "far");
-        assert!(!far.exists());
-        far.take_over("a/b").unwrap();
-        assert_eq!(far.place().unwrap().as_deref(), Some("a/b"));
-        assert!(!Staging::new(state.path(), "a/b").exists());
+        let former = Staging::at_place(state.path(), "a/b").unwrap().unwrap();
+        staging("near").set_aside().unwrap();
+        staging("near").take_over(&former).unwrap();
+        assert_eq!(staging("near").place().unwrap().as_deref(), Some("a/b"));
+        assert_eq!(staging("a/b").place().unwrap(), None);
+        let aside = Staging::at_place(state.path(), "near").unwrap().unwrap();
+        staging("far").take_over(&aside).unwrap();
+        staging("none").set_aside().unwrap();
+        assert!(Staging::at_place(state.path(), "none").unwrap().is_none());
     }
 }

@@ -5,9 +5,8 @@ use std::time::{Duration, Instant};
 use super::{Standing, Tail};
 use crate::replicate::capture::Look;
 
-/// How soon, and at the latest, it is looked again whether a log was copied.
-const COPY_LOOK_MIN: Duration = Duration::from_millis(4);
-const COPY_LOOK_MAX: Duration = Duration::from_secs(1);
+/// How long it is looked whether a log that is being copied was. Its copier waits for the disk.
+const COPY_MAX: Duration = Duration::from_secs(30);
 
 impl Tail {
     /// Cuts what was committed since the last segment. `None` if there is nothing to capture it
@@ -18,7 +17,7 @@ impl Tail {
         let (Some(database), Some(capture)) = (&mut self.database, &mut self.capture) else {
             return Ok(None);
         };
-        if is_fixed {
+        if is_fixed || !capture.is_watched() {
             return capture.cut(database, &self.state, &staging).map(Some);
         }
         // As long as nothing can have been copied that is not captured yet.
@@ -42,8 +41,8 @@ impl Tail {
     /// somebody may have copied it, or is about to. Who has done so says it in shared memory, and
     /// nobody tells us: then it is looked at again after a while.
     pub(super) fn step_aside(&mut self, changed: bool, now: Instant) -> anyhow::Result<()> {
-        let waited = self.schedule.until_copied.take();
-        let may_be_copied = changed || waited.is_some();
+        let copying_since = self.schedule.copying_since.take();
+        let may_be_copied = changed || copying_since.is_some();
         let (is_fixed, capture) = (self.is_fixed(), self.capture.as_ref());
         let Some(database) = self.database.as_mut().filter(|_| !is_fixed) else { return Ok(()) };
         let is_done = match capture {
@@ -51,21 +50,27 @@ impl Tail {
                 (database.is_aside() && database.is_copied()?)
                     || database.keep_up(|_| Ok(true))?.is_some_and(|reading| reading.complete)
             }
-            Some(capture) => {
-                let is_at_end = capture.is_held_at_cursor();
-                let is_open = is_at_end && may_be_copied && !database.is_aside();
-                // The next segment does it, if there will be one.
-                let is_behind = !is_at_end && !self.schedule.changed;
-                if is_behind || (is_open && database.is_copied()?) {
+            // The next segment does it, if there will be one.
+            Some(capture) if !capture.is_held_at_cursor() => {
+                if capture.is_watched() && !self.schedule.changed {
                     return self.cut(now).map(drop);
                 }
-                // While something is written, nobody can be waiting for the log to end.
-                !is_open || database.committed_bytes()? > capture.log_read().1
+                true
             }
-            None => true,
+            Some(capture) if may_be_copied => {
+                let (is_aside, is_copied) = (database.is_aside(), database.is_copied()?);
+                // While something is written, nobody can be waiting for the log to end.
+                let is_growing = database.committed_bytes()? > capture.log_read().1;
+                // Another way round, the log was recovered, and is to be copied once more.
+                if is_aside != is_copied && !is_growing {
+                    return self.cut(now).map(drop);
+                }
+                is_copied || is_growing
+            }
+            _ => true,
         };
-        let next = waited.map_or(COPY_LOOK_MIN, |waited| 2 * waited);
-        self.schedule.until_copied = (!is_done && next <= COPY_LOOK_MAX).then_some(next);
+        let since = copying_since.unwrap_or(now);
+        self.schedule.copying_since = Some(since).filter(|_| !is_done && now - since <= COPY_MAX);
         Ok(())
     }
 

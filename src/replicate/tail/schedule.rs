@@ -7,6 +7,10 @@ use crate::replicate::options::DatabaseOptions;
 /// well.
 const BACKLOG_INTERVAL: Duration = Duration::from_secs(10);
 
+/// How soon, and how often at least, it is looked whether a log was copied.
+const COPY_LOOK_MIN: Duration = Duration::from_millis(4);
+const COPY_LOOK_MAX: Duration = Duration::from_millis(500);
+
 /// When what was done last, and when it may be done next.
 #[derive(Debug)]
 pub(super) struct Schedule {
@@ -24,8 +28,8 @@ pub(super) struct Schedule {
     pub(super) changed: bool,
     /// How long to leave frames alone of which it is not known whether they are committed.
     pub(super) until_settled: Option<Duration>,
-    /// How long until it is looked whether somebody has copied the log.
-    pub(super) until_copied: Option<Duration>,
+    /// Since when somebody may be copying the log.
+    pub(super) copying_since: Option<Instant>,
     pub(super) last_checkpoint: Instant,
     pub(super) last_complete_checkpoint: Instant,
     /// Checkpoints since the last complete one.
@@ -59,7 +63,7 @@ impl Schedule {
             last_look_was_idle: false,
             changed: true,
             until_settled: None,
-            until_copied: None,
+            copying_since: None,
             last_checkpoint: now,
             last_complete_checkpoint: now,
             checkpoint_failures: 0,
@@ -75,6 +79,13 @@ impl Schedule {
     /// How long until the log may be cut again.
     pub(super) fn until_cut(&self, now: Instant) -> Duration {
         self.last_cut.map_or(Duration::ZERO, |last| self.pace.saturating_sub(now - last))
+    }
+
+    /// How long until it is looked whether somebody has copied the log. The longer he takes, the
+    /// longer he may be waited for.
+    pub(super) fn until_copied(&self, now: Instant) -> Option<Duration> {
+        let since = self.copying_since?;
+        Some((now - since).clamp(COPY_LOOK_MIN, COPY_LOOK_MAX))
     }
 
     /// Takes note that the log was looked at, and whether more may be committed there soon. A

@@ -180,7 +180,7 @@ impl Tail {
     /// How long there is nothing to do, unless something changes. `told`: that would be noticed.
     fn pause(&self, told: bool, now: Instant) -> Duration {
         let pause = self.pause_of_log(told, now);
-        self.schedule.until_copied.map_or(pause, |until| until.min(pause))
+        self.schedule.until_copied(now).map_or(pause, |until| until.min(pause))
     }
 
     fn pause_of_log(&self, told: bool, now: Instant) -> Duration {

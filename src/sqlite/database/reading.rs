@@ -39,8 +39,9 @@ impl Database {
             }
         }
         self.frozen = None;
-        // Only if it was copied before, the new transaction reads the file alone for certain. It is
-        // moved once more otherwise: one that reads from the log keeps it from being restarted.
+        // If it was copied before, the new transaction reads the file alone, unless whoever copied
+        // it was just about to let others do that. It is moved once more otherwise: one that reads
+        // from the log keeps it from being restarted.
         let complete = was_copied && self.is_copied()?;
         if complete {
             self.frozen = Fingerprint::of(&self.file).ok();

@@ -167,7 +167,7 @@ fn a_database_that_is_refused_does_not_keep_others_from_being_replicated() {
     daemon.wait_for("no-such-bucket");
     eventually("the health shows it", || {
         let health = daemon.ask("/health").1;
-        health.contains("late") && health.contains("good")
+        health.contains("its store refuses what is asked of it") && health.contains("good")
     });
     site.write(2, 5);
     daemon.signal(Signal::TERM);

@@ -3,6 +3,8 @@
 use std::fs;
 
 use super::divergence::{lost_volume, restore_in_place, side_files};
+use litestream::failpoint::{Failpoint, SCRIPT};
+
 use crate::support::{Site, all_is_sent, eventually, insert, open};
 
 fn remove(site: &Site) {
@@ -77,4 +79,24 @@ fn what_is_committed_and_closed_after_a_restore_is_replicated() {
         daemon.stop();
         site.check();
     }
+}
+
+/// A restore is what fills a disk: it ended the daemon, for all databases.
+#[test]
+fn a_restored_database_that_cannot_be_followed_yet_is_tried_again() {
+    let (site, _) = lost_volume();
+    site.serve();
+    let mut daemon = site.replicate();
+    daemon.wait_for("waiting for the database");
+    site.arm(&format!("{} = enospc", Failpoint::StateRenaming.name()));
+    let mut restore = site.command(&["restore", site.database().to_str().unwrap()]);
+    site.start(restore.env_remove(SCRIPT)).finish();
+    daemon.wait_for("it cannot be followed, will retry");
+    let (status, health) = daemon.ask("/health");
+    assert!(status == 503 && health.contains("it is not followed: see the log"), "{health}");
+    site.disarm();
+    daemon.wait_for("the generation goes on");
+    site.write(3, 20);
+    daemon.stop();
+    site.check();
 }
