@@ -79,9 +79,10 @@ const SEQUENCE_FIRST: u32 = 0;
 ///
 /// `held` says that our read transaction was begun when the cursor was at the end of the log and
 /// nobody could write; or that it took the place of such a one, before that ended, and the log was
-/// read to its end in between. Since then no frame can have been lost: a log is restarted only when all of it is in the database file, and what was
-/// written after the transaction began cannot be copied there while it lasts. So a new log can only
-/// have begun behind the cursor. It is never true after a stop.
+/// read to its end in between. Since then no frame can have been lost: a log is restarted only
+/// when all of it is in the database file, and what was written after the transaction began cannot
+/// be copied there while it lasts. So a new log can only have begun behind the cursor. It is never
+/// true after a stop.
 pub(super) fn continuity(place: Place, held: bool, found: Found) -> Continuity {
     match (place, found) {
         _ if !held && place == Place::Start => Continuity::Broken(Break::Unwatched),

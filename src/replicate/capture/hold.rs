@@ -55,9 +55,9 @@ impl Capture {
         self.evidence == Evidence::SeenToItsEnd
     }
 
-    /// Takes note that our read transaction began when the log ended at `end` or behind that, before
-    /// another one ended by which it was watched, and that it was read to its end since. What came
-    /// in between cannot be lost either.
+    /// Takes note that our read transaction began when the log ended at `end` or behind that,
+    /// before another one ended by which it was watched, and that it was read to its end since.
+    /// What came in between cannot be lost either.
     pub(in crate::replicate) fn followed(&mut self, end: u64) {
         self.hold = Hold::Held;
         self.held_end = self.log_end().map(|(salt, cursor)| (salt, cursor.min(end)));

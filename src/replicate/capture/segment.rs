@@ -89,8 +89,8 @@ impl Capture {
         if log.header.page_size != self.cursor.page_size {
             bail!("the log has pages of another size than the database");
         }
-        // A log is begun anew in shared memory first: then the old one is still in the file, and may
-        // hold what nobody has captured.
+        // A log is begun anew in shared memory first: then the old one is still in the file, and
+        // may hold what nobody has captured.
         if !self.is_watched()
             && self.cursor.place != Place::Start
             && database.committed_bytes()? < start

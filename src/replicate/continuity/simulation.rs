@@ -285,8 +285,8 @@ proptest! {
     }
 }
 
-/// An application went on, copied what nobody had captured, and restarted or emptied its log between
-/// our look at it and the capture: that counts for no look at the new one.
+/// An application went on, copied what nobody had captured, and restarted or emptied its log
+/// between our look at it and the capture: that counts for no look at the new one.
 #[test]
 fn what_is_lost_between_two_looks_is_noticed() {
     let write = |by| Step::Write(by, 1, End::Commit);
