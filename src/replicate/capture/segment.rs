@@ -89,15 +89,10 @@ impl Capture {
         if log.header.page_size != self.cursor.page_size {
             bail!("the log has pages of another size than the database");
         }
-        // A log is begun anew in shared memory first: then the old one is still in the file, and
-        // may hold what nobody has captured.
-        if !self.is_watched()
-            && self.cursor.place != Place::Start
-            && database.committed_bytes()? < start
-        {
+        let LogView { end, pages, more: unsettled, .. } = database.view(&log, start, checksum)?;
+        if !self.is_watched() && self.was_restarted(database, &log)? {
             return Err(Break::LogRestarted.into());
         }
-        let LogView { end, pages, more: unsettled, .. } = database.view(&log, start, checksum)?;
         let Some(pages) = pages else {
             if !unsettled {
                 self.note_idle(outside);
@@ -125,6 +120,16 @@ impl Capture {
         self.seen_to_its_end();
         debug!(pos = %seal.start, bytes = end - start, frames = frames.count(), "segment cut");
         Ok(Look { cut: Some(Cut { bytes: end - start }), unsettled })
+    }
+
+    /// Whether a log was begun anew before it was asked what is committed, though it holds what was
+    /// captured of it: then that was asked of the next one, and what was behind the cursor is gone.
+    ///
+    /// It is begun anew in shared memory first, and its header is written before anything is
+    /// committed to it: so they are asked in that order.
+    fn was_restarted(&self, database: &Database, log: &LogFile) -> anyhow::Result<bool> {
+        let Place::Within { offset, .. } = self.cursor.place else { return Ok(false) };
+        Ok(database.committed_bytes()? < offset || !log.has_its_header()?)
     }
 
     /// There is nothing new in the log.

@@ -8,7 +8,7 @@ use crate::support::{Background, Site, eventually, exchange, insert, open};
 
 /// The store could not be reached, and nobody knew until the database was needed.
 #[test]
-fn a_replica_that_is_behind_is_late_and_good_again_afterwards() {
+fn a_replica_that_refuses_is_failing_and_good_again_afterwards() {
     let site = Site::new();
     site.write(1, 20);
     let mut daemon = site.replicate();
@@ -17,7 +17,7 @@ fn a_replica_that_is_behind_is_late_and_good_again_afterwards() {
     fs::write(&hidden, "no directory").unwrap();
     exchange(&site.replica(), &hidden);
     site.write(2, 2);
-    daemon.wait_for("replica is late");
+    daemon.wait_for("replica is failing");
     exchange(&site.replica(), &hidden);
     // Without another write.
     daemon.wait_for("replica is good again");
