@@ -117,7 +117,7 @@ impl Validation<'_> {
                 self.proven = None;
                 self.metrics.validated(false);
                 let reason = format!("{failure:#}");
-                error!(%db, name, status = "error", reason, "validator: the replica could not be restored");
+                error!(%db, name, status = "error", reason, "validator: the replica cannot be restored");
                 false
             }
         }
