@@ -71,6 +71,9 @@ const ABSENT_MAX: Duration = Duration::from_mins(1);
 
 /// Judges a replica whose commits are to be sent in `interval`, and says why.
 pub(super) fn diagnose(signs: &Signs, interval: Duration) -> (Health, &'static str) {
+    if let Some(trouble) = signs.trouble {
+        return (Health::Failing, trouble.reason());
+    }
     let lateness = |age: Option<Duration>| match age {
         Some(age) if longest(FAILING, interval) < age => Health::Failing,
         Some(age) if longest(LATE, interval) < age => Health::Late,
@@ -80,9 +83,6 @@ pub(super) fn diagnose(signs: &Signs, interval: Duration) -> (Health, &'static s
         Health::Failing if signs.joining => Health::Late,
         health => health,
     };
-    if let Some(trouble) = signs.trouble {
-        return (Health::Failing, trouble.reason());
-    }
     let absence = match signs.absent {
         Some(age) if age > ABSENT_MAX => Health::Late,
         _ => Health::Good,

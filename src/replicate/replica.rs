@@ -363,7 +363,11 @@ impl Connected {
                 self.store_snapshot(*snapshot).await;
             }
             // What it holds is looked up before anything is sent.
-            Grant::Continuation => (self.asked, self.tip) = (None, None),
+            Grant::Continuation => {
+                (self.asked, self.tip) = (None, None);
+                // None is needed any more.
+                self.snapshot_failures = Failures::new(STORING);
+            }
         }
     }
 }

@@ -3,19 +3,14 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use tokio::time::timeout;
 use tracing::warn;
 
-use super::{Object, ObjectStore, Result, StoreError};
+use super::{Object, ObjectStore, QUIET, Result, StoreError, wait};
 
 const ATTEMPTS_MAX: u32 = 10;
 const PATIENCE: Duration = Duration::from_mins(2);
 const PAUSE_MIN: Duration = Duration::from_millis(100);
 const PAUSE_MAX: Duration = Duration::from_secs(15);
-
-/// A request that takes longer than this, and than its bytes need, is worth a word: its time-outs
-/// come after half a minute and more.
-const QUIET: Duration = Duration::from_secs(5);
 
 /// Bytes a second of a connection that is slow, and not silent.
 const BYTES_PER_SECOND: u64 = 1 << 18;
@@ -67,17 +62,14 @@ impl<S> Retrying<S> {
 
     /// Waits for an answer, and says so when it takes long.
     async fn wait<T>(&self, what: &str, bytes: u64, call: impl Future<Output = T>) -> T {
-        let mut call = std::pin::pin!(call);
         let quiet = QUIET + Duration::from_secs(bytes / BYTES_PER_SECOND);
-        let answer = if let Ok(answer) = timeout(quiet, &mut call).await {
-            answer
-        } else {
+        let answer = wait(quiet, call, || {
             if !self.waiting.swap(true, Ordering::Relaxed) {
                 let (replica, seconds) = (&self.replica, quiet.as_secs());
                 warn!(replica, what, seconds, "the store does not answer, still waiting");
             }
-            call.await
-        };
+        })
+        .await;
         self.waiting.store(false, Ordering::Relaxed);
         answer
     }

@@ -55,7 +55,9 @@ impl Engine {
             Ok(()) => self.metrics.take_in(&path),
             Err(error) => {
                 let reason = format!("{error:#}");
-                error!(db = %path.display(), "it cannot be followed, will retry: {reason}");
+                if reason != waiting.reason {
+                    error!(db = %path.display(), "it cannot be followed, will retry: {reason}");
+                }
                 self.forget(&path);
                 self.metrics.leave_out(&path, Health::Failing, "it is not followed: see the log");
                 self.waiting.push(Waiting { reason, ..waiting });

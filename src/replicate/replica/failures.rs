@@ -41,7 +41,7 @@ impl Failures {
                 replica.report(Report::Rejected(error.to_string()));
             }
             // What is not tried again at once says nothing of how it is now.
-            if self.count > 1 && self.refused.is_none() {
+            if self.count > 1 {
                 replica.metrics.set_refused(true);
                 self.refused = Some(replica.metrics.clone());
             }

@@ -1,12 +1,10 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 use tracing::{info, warn};
 
-/// A request that takes longer than this, and than its bytes need, is worth a word: its time-outs
-/// come after half a minute and more.
-const QUIET: Duration = Duration::from_secs(5);
+use crate::store::{QUIET, wait};
 
 /// Bytes a second of a connection that nobody would call slow.
 const BYTES_PER_SECOND: u64 = 1 << 20;
@@ -27,17 +25,19 @@ impl Patience {
         bytes: u64,
         request: impl Future<Output = T> + Send,
     ) -> T {
-        let began = Instant::now();
-        let mut request = std::pin::pin!(request);
-        let quiet = QUIET + Duration::from_secs(bytes / BYTES_PER_SECOND);
-        if let Ok(answer) = timeout(quiet, &mut request).await {
-            return answer;
-        }
+        let (began, mut said) = (Instant::now(), false);
         let (db, name) = (self.database.display(), &self.name);
-        let seconds = began.elapsed().as_secs();
-        warn!(%db, name, what, seconds, "the store does not answer, still waiting");
-        let answer = request.await;
-        info!(%db, name, what, seconds = began.elapsed().as_secs(), "no longer waiting for the store");
+        let quiet = QUIET + Duration::from_secs(bytes / BYTES_PER_SECOND);
+        let answer = wait(quiet, request, || {
+            said = true;
+            let seconds = quiet.as_secs();
+            warn!(%db, name, what, seconds, "the store does not answer, still waiting");
+        })
+        .await;
+        if said {
+            let seconds = began.elapsed().as_secs();
+            info!(%db, name, what, seconds, "no longer waiting for the store");
+        }
         answer
     }
 }

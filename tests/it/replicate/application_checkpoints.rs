@@ -26,9 +26,7 @@ fn checkpoint(connection: &Connection, mode: &str) {
 #[test]
 fn wait_for_nobody_when_all_is_captured() {
     let site = Site::new();
-    site.write(1, 20);
-    let mut daemon = site.replicate();
-    daemon.wait_for("snapshot written");
+    let daemon = site.begin();
     let connection = open(&site.database());
     for round in 0..2 {
         for mode in MODES {

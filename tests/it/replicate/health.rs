@@ -10,9 +10,7 @@ use crate::support::{Background, Site, eventually, exchange, insert, open};
 #[test]
 fn a_replica_that_refuses_is_failing_and_good_again_afterwards() {
     let site = Site::new();
-    site.write(1, 20);
-    let mut daemon = site.replicate();
-    daemon.wait_for("snapshot written");
+    let mut daemon = site.begin();
     let hidden = site.path("hidden");
     fs::write(&hidden, "no directory").unwrap();
     exchange(&site.replica(), &hidden);
@@ -67,9 +65,7 @@ fn a_database_whose_directory_is_not_there_is_warned_of() {
 #[test]
 fn a_database_that_is_not_captured_is_late_though_it_is_written_to() {
     let site = Site::new();
-    site.write(1, 20);
-    let mut daemon = site.replicate();
-    daemon.wait_for("snapshot written");
+    let mut daemon = site.begin();
     // What would hold up the replica as well.
     let sent = site.state().join("staging/file.replica/sent");
     eventually("a note of what was sent", || sent.exists());

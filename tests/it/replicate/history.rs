@@ -81,9 +81,7 @@ fn what_is_lost_of_an_idle_database_is_stored_again() {
             "monitor-interval: 5ms",
             &format!("sync-interval: 5ms, retention: {retention}, retention-check-interval: 300ms"),
         );
-        site.write(1, 20);
-        let mut daemon = site.replicate();
-        daemon.wait_for("snapshot written");
+        let daemon = site.begin();
         let snapshots = site.listing();
         site.write(2, 3);
         all_is_sent(&site, &site);

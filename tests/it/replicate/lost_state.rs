@@ -11,9 +11,7 @@ use crate::support::{Site, all_is_sent, eventually, insert, open};
 fn a_state_directory_that_is_removed_is_made_anew() {
     for with_pending in [false, true] {
         let site = Site::new();
-        site.write(1, 20);
-        let mut daemon = site.replicate();
-        daemon.wait_for("snapshot written");
+        let mut daemon = site.begin();
         all_is_sent(&site, &site);
         if with_pending {
             site.arm("object-writing = eio");
@@ -43,9 +41,7 @@ fn a_state_directory_that_is_removed_is_made_anew() {
 #[test]
 fn a_state_directory_is_written_anew_until_all_of_it_is_there() {
     let site = Site::new();
-    site.write(1, 20);
-    let mut daemon = site.replicate();
-    daemon.wait_for("snapshot written");
+    let mut daemon = site.begin();
     all_is_sent(&site, &site);
     site.arm("state-renaming = enospc");
     fs::rename(site.state(), site.fresh("gone")).unwrap();
@@ -64,9 +60,7 @@ fn a_state_directory_is_written_anew_until_all_of_it_is_there() {
 #[test]
 fn a_database_that_is_moved_away_and_back_is_the_same() {
     let site = Site::new();
-    site.write(1, 20);
-    let mut daemon = site.replicate();
-    daemon.wait_for("snapshot written");
+    let daemon = site.begin();
     let away = site.path("away.db");
     for number in 100..102 {
         insert(&open(&site.database()), number);

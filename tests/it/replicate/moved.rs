@@ -18,9 +18,7 @@ fn configure(site: &Site, name: &str, place: &str) {
 fn a_replica_that_is_renamed_is_the_same() {
     let site = Site::new();
     configure(&site, "before", "replica");
-    site.write(1, 20);
-    let mut daemon = site.replicate();
-    daemon.wait_for("snapshot written");
+    let mut daemon = site.begin();
     site.arm(&format!("{} = kill @ 1", Failpoint::SegmentSent.name()));
     open(&site.database()).execute_batch("INSERT INTO t (number) VALUES (1)").unwrap();
     assert_eq!(daemon.wait(), 128 + 9, "{}", daemon.log());
@@ -34,6 +32,33 @@ fn a_replica_that_is_renamed_is_the_same() {
     let names = fs::read_dir(site.state().join("staging")).unwrap();
     let names: Vec<_> = names.map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(names, ["after.replica"]);
+}
+
+/// Each got what was noted of the other one, and the segments that waited for it.
+#[test]
+fn replicas_may_exchange_their_names() {
+    let site = Site::new();
+    let configure = |names: [&str; 2]| {
+        let replicas = [(names[0], "replica"), (names[1], "other")].map(|(name, place)| {
+            format!("name: {name}, path: {}, sync-interval: 50ms", site.path(place).display())
+        });
+        site.configure("monitor-interval: 50ms", &replicas.each_ref().map(String::as_str));
+    };
+    configure(["one", "two"]);
+    site.write(1, 20);
+    let daemon = site.replicate();
+    eventually("both", || daemon.log().matches("snapshot written").count() == 2);
+    site.arm(&format!("{} = kill @ 1", Failpoint::SegmentSent.name()));
+    open(&site.database()).execute_batch("INSERT INTO t (number) VALUES (1)").unwrap();
+    let mut daemon = daemon;
+    assert_eq!(daemon.wait(), 128 + 9, "{}", daemon.log());
+    site.disarm();
+    site.write(2, 3);
+    configure(["two", "one"]);
+    let log = site.replicate().stop();
+    assert!(log.contains("the replica was renamed") && !log.contains("DIVERGED"), "{log}");
+    site.check();
+    site.check_restore(&["-replica", "one"], &site.database());
 }
 
 /// There `restore` found no backup: all of it was in a fork of nothing.

@@ -23,9 +23,7 @@ fn insert(connection: &Connection, rows: u32) {
 /// A daemon that has captured the beginning of a log, and was killed.
 fn killed() -> (Site, Connection) {
     let site = Site::new();
-    site.write(1, 20);
-    let mut daemon = site.replicate();
-    daemon.wait_for("snapshot written");
+    let daemon = site.begin();
     let connection = open(&site.database());
     insert(&connection, 5);
     eventually("it is captured", || site.listing().segments() > 0);

@@ -114,6 +114,14 @@ impl Site {
         process
     }
 
+    /// Makes a database, and begins to replicate it: its first snapshot is stored.
+    pub(crate) fn begin(&self) -> Process {
+        self.write(1, 20);
+        let mut daemon = self.replicate();
+        daemon.wait_for("snapshot written");
+        daemon
+    }
+
     /// Lets another litestream replicate.
     pub(crate) fn replicate_by(&self, peer: Peer) -> Process {
         let config = self.config();

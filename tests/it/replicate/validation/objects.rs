@@ -118,9 +118,7 @@ fn a_newest_object_that_is_gone_is_named() {
 #[test]
 fn a_newest_object_that_is_gone_before_anything_is_proven_is_named() {
     let site = Site::with("monitor-interval: 20ms", "sync-interval: 20ms, validation-interval: 2s");
-    site.write(1, 20);
-    let mut daemon = site.replicate();
-    daemon.wait_for("snapshot written");
+    let daemon = site.begin();
     let connection = open(&site.database());
     add_segment(&site, &connection, 1);
     add_segment(&site, &connection, 2);
