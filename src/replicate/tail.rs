@@ -311,7 +311,7 @@ impl Tail {
         if self.capture.as_ref().is_some_and(Capture::is_ahead) && !self.rebuild_pages()? {
             self.capture = None;
         }
-        self.expect_no_older_copy()?;
+        self.expect_no_older_copy(self.fate_as_found())?;
         if refuted {
             self.sameness = Sameness::Refuted;
             self.abandon("an earlier process found that the database is not what was captured");

@@ -53,21 +53,23 @@ impl Capture {
     }
 
     /// Takes note of when the database file was written to last, if nothing can be in it that was
-    /// not captured. Not if it was given an earlier time since: what is in it then is to be looked
-    /// at before anybody goes on from here.
-    pub(in crate::replicate) fn note_write(&mut self, file: &File) -> io::Result<()> {
-        if self.evidence == Evidence::SeenToItsEnd {
-            let metadata = file.metadata()?;
-            let clock = Clock::read();
-            let is_noted = match self.written.map(|written| written.fate(&metadata, clock)) {
-                Some(Fate::Untouched | Fate::PutBack) => true,
-                Some(Fate::Unknown) | None => false,
-            };
-            if !is_noted {
-                self.written = clock.and_then(|clock| LastWrite::of(&metadata, clock));
-            }
+    /// not captured, and says what became of it since that was noted before. If it was given an
+    /// earlier time, that is not noted: what is in it then is to be looked at.
+    pub(in crate::replicate) fn note_write(&mut self, file: &File) -> io::Result<Fate> {
+        if self.evidence != Evidence::SeenToItsEnd {
+            return Ok(Fate::Unknown);
         }
-        Ok(())
+        let (metadata, clock) = (file.metadata()?, Clock::read());
+        let fate = self.written.map_or(Fate::Unknown, |written| written.fate(&metadata, clock));
+        if fate == Fate::Unknown {
+            self.written = clock.and_then(|clock| LastWrite::of(&metadata, clock));
+        }
+        Ok(fate)
+    }
+
+    /// Forgets when it was: somebody has set that by hand.
+    pub(in crate::replicate) fn forget_write(&mut self) {
+        self.written = None;
     }
 
     /// What became of the database file since that was noted.

@@ -78,7 +78,8 @@ impl Tail {
     pub(super) fn end(&mut self) -> Vec<Unreplicated> {
         if let Some(mut capture) = self.capture.take() {
             let staging = self.staging(|standing| standing != Standing::Outside);
-            let noted = self.database.as_ref().map_or(Ok(()), |it| capture.note_write(it.file()));
+            let noted =
+                self.database.as_ref().map_or(Ok(()), |it| capture.note_write(it.file()).map(drop));
             let finished = noted.map_err(anyhow::Error::from);
             if let Err(error) = finished.and_then(|()| capture.finish(&self.state, &staging)) {
                 warn!(db = %self.path().display(), "the next start may need a snapshot: {error:#}");

@@ -14,14 +14,19 @@ impl Tail {
     pub(super) fn look(&mut self) -> anyhow::Result<Option<Look>> {
         let staging = self.staging(|standing| standing != Standing::Outside);
         let is_fixed = self.is_fixed();
+        if let (Some(database), Some(capture), false) =
+            (&self.database, &mut self.capture, is_fixed)
+        {
+            // As long as nothing can have been copied that is not captured yet.
+            let fate = capture.note_write(database.file())?;
+            self.expect_no_older_copy(fate)?;
+        }
         let (Some(database), Some(capture)) = (&mut self.database, &mut self.capture) else {
             return Ok(None);
         };
         if is_fixed || !capture.is_watched() {
             return capture.cut(database, &self.state, &staging).map(Some);
         }
-        // As long as nothing can have been copied that is not captured yet.
-        capture.note_write(database.file())?;
         let mut look = Look::default();
         let moved = database.keep_up(|database| {
             capture.reading_anew();

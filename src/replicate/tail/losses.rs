@@ -14,7 +14,7 @@ use crate::replicate::last_write::Fate;
 use crate::replicate::marks::Marks;
 use crate::replicate::restoration::note_again;
 use crate::sqlite::{
-    LostLog, Naming, OpenError, is_damage, is_open, keep_unnamed_log, quick_check,
+    Database, LostLog, Naming, OpenError, is_damage, is_open, keep_unnamed_log, quick_check,
 };
 
 /// A database file that was moved away.
@@ -219,25 +219,34 @@ impl Tail {
         self.estrange();
     }
 
-    /// Gives up the generation if an older copy was put in the place of what was captured, while
-    /// nobody watched.
-    pub(super) fn expect_no_older_copy(&mut self) -> anyhow::Result<()> {
+    /// What became of the file before it was opened: to put it into WAL mode is to write to it.
+    pub(super) fn fate_as_found(&self) -> Fate {
+        let found = self.database.as_ref().map(Database::found);
+        let fate = self.capture.as_ref().zip(found).map(|(capture, found)| capture.fate(found));
+        fate.unwrap_or(Fate::Unknown)
+    }
+
+    /// Gives up the generation if an older copy was put in the place of what was captured: the file
+    /// was given an earlier time, as `fate` says, and does not lead to that.
+    pub(super) fn expect_no_older_copy(&mut self, fate: Fate) -> anyhow::Result<()> {
         let (Some(database), Some(capture)) = (&self.database, &mut self.capture) else {
             return Ok(());
         };
         let file = database.file();
-        // If it is not in WAL mode, it was written to since.
-        if capture.fate(database.found()) != Fate::PutBack {
+        if fate != Fate::PutBack {
             return Ok(());
         }
         let is_captured = match database.log()? {
             Some(log) if capture.has_read(&log) => capture.is_led_to(file, log)?,
             _ => capture.is_in(file)?,
         };
-        if !is_captured {
+        if is_captured {
+            // Somebody has only set its time.
+            capture.forget_write();
+        } else {
             error!(
                 db = %self.path().display(),
-                "the database file was overwritten by an older copy while nothing watched it"
+                "the database file was overwritten by an older copy"
             );
             self.estrange();
             self.abandon("the database file was overwritten in place");

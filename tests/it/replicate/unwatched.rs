@@ -1,6 +1,7 @@
 //! What became of a database while nothing watched it, and what only looks like that.
 
 use std::fs::{self, File};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, SystemTime};
@@ -158,6 +159,65 @@ fn an_older_copy_of_before_wal_mode_leads_to_a_fork() {
     fs::copy(&older, site.database()).unwrap();
     set_age(&site.database(), 2);
     expect_a_fork(&site, "the database file was overwritten by an older copy", &newer);
+}
+
+/// Its time was taken for good, and the next daemon followed the older state.
+#[test]
+fn an_older_copy_under_a_daemon_leads_to_a_fork() {
+    let site = Site::new();
+    let sql = "CREATE TABLE u (x); CREATE TABLE v (x); INSERT INTO u VALUES (1); \
+               INSERT INTO v VALUES (1)";
+    open(&site.database()).execute_batch(sql).unwrap();
+    let older = site.keep_copy();
+    let mut daemon = site.begin();
+    let application = open(&site.database());
+    let commit = |sql: &str| {
+        let before = site.listing().segments();
+        application.execute_batch(sql).unwrap();
+        eventually("it is captured", || site.listing().segments() > before);
+    };
+    settle(&older);
+    commit("UPDATE v SET x = 2");
+    application.query_one("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).unwrap();
+    // The file is known to be settled then.
+    thread::sleep(Duration::from_millis(2500));
+    commit("UPDATE u SET x = 2");
+    // Of the same size, and with the same header: what was written was in no schema.
+    let bytes = fs::metadata(site.database()).unwrap().len();
+    let mut copy = fs::read(&older).unwrap();
+    let now = fs::read(site.database()).unwrap();
+    copy.resize(usize::try_from(bytes).unwrap(), 0);
+    copy[..100].copy_from_slice(&now[..100]);
+    File::options().write(true).open(site.database()).unwrap().write_all_at(&copy, 0).unwrap();
+    set_age(&site.database(), 2);
+    application.execute_batch("UPDATE u SET x = 3").unwrap();
+    daemon.wait_for("the database file was overwritten by an older copy");
+    daemon.wait_for("DIVERGED");
+    eventually("a fork", || !site.forks().is_empty());
+    daemon.stop();
+    let restored = open(&site.restore(&[]));
+    let value = |row: &Row| row.get::<_, i64>(0);
+    assert_eq!(restored.query_one("SELECT x FROM v", [], value).unwrap(), 2);
+}
+
+/// Somebody has set its time, and nothing else.
+#[test]
+fn an_earlier_time_under_a_daemon_is_no_older_copy() {
+    let site = Site::new();
+    let daemon = site.begin();
+    let application = open(&site.database());
+    application.execute_batch("PRAGMA user_version = 1").unwrap();
+    application.query_one("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).unwrap();
+    thread::sleep(Duration::from_millis(2500));
+    for (version, hours) in [(2, 1), (3, 2)] {
+        let before = site.listing().segments();
+        application.pragma_update(None, "user_version", version).unwrap();
+        eventually("it is captured", || site.listing().segments() > before);
+        set_age(&site.database(), hours);
+    }
+    application.execute_batch("PRAGMA user_version = 4").unwrap();
+    drop(application);
+    expect_no_fork(&site, daemon);
 }
 
 /// Its application had copied the log.
