@@ -8,11 +8,13 @@
 //! decided where the store is opened: it is [`Retrying`](crate::store::Retrying) for those who
 //! need the answer, and plain for the task that sends, which has a patience of its own.
 
+mod below;
 mod proof;
 mod seal;
 
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 
+pub use below::replicas_below;
 pub use proof::{AlteredRecord, FoundRecord, proof_record};
 pub use seal::{Found, seal};
 

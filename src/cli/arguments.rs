@@ -55,6 +55,7 @@ Examples:
   litestream restore -timestamp 2026-01-02T15:04:05Z -o /tmp/db /data/db
   litestream restore -o /tmp/db s3://bucket/db
   litestream restore -force -timestamp 2026-01-02T15:04:05Z /data/db
+  litestream restore -all -if-replica-exists
 
 An existing file is not touched without -force, and when something fails no file is left. With
 -force, the old database is replaced at once when the new one is complete and checked, and is as it
@@ -62,11 +63,17 @@ was when that fails or when something has it open.
 
 -last-verified gives the state that `replicate` has proven last, in its `validation-interval`.
 
-A database that did not continue what its replica held is in a fork of the replica: -fork NAME.";
+A database that did not continue what its replica held is in a fork of the replica: -fork NAME.
+
+-all restores what the configuration names and is not there: each database with a `path`, and all
+that the replicas of a `dir` hold. What was deleted from a directory by itself, so that its
+.NAME-litestream is still there, is left out, and named. Four databases are restored at a time. The
+exit code is 1 if one of them could not be; the others are restored nevertheless.";
 
 const DATABASES_HELP: &str = "\
-Example:
-  litestream databases -config /opt/litestream.yml";
+Examples:
+  litestream databases -config /opt/litestream.yml
+  litestream databases -all                     also what only the replicas of a `dir` know";
 
 const LISTING_HELP: &str = "\
 Examples:
@@ -133,7 +140,7 @@ pub(super) enum Command {
     Wal(WalArguments),
 }
 
-#[derive(Args, Debug, Default)]
+#[derive(Args, Clone, Debug, Default)]
 pub(super) struct ConfigArguments {
     /// The configuration file [default: $LITESTREAM_CONFIG, else /etc/litestream.yml]
     #[arg(long, value_name = "PATH")]
@@ -148,13 +155,16 @@ pub(super) struct ConfigArguments {
 pub(super) struct DatabasesArguments {
     #[command(flatten)]
     pub(super) config: ConfigArguments,
+    /// Look into the replicas of each `dir` too, for databases that are not on the disk any more
+    #[arg(long)]
+    pub(super) all: bool,
     /// Print JSON
     #[arg(long)]
     pub(super) json: bool,
 }
 
 /// Which replicas a command is about.
-#[derive(Args, Debug)]
+#[derive(Args, Clone, Debug)]
 pub(super) struct SourceArguments {
     /// A database of the configuration, or the URL of a replica: s3://BUCKET/PATH, file:///PATH
     #[arg(value_name = "DB_PATH|REPLICA_URL")]
@@ -208,7 +218,7 @@ pub(super) struct ReplicateArguments {
     pub(super) exec: Option<String>,
 }
 
-#[derive(Args, Debug)]
+#[derive(Args, Clone, Debug)]
 #[expect(clippy::struct_excessive_bools, reason = "the flags of a command line")]
 #[command(after_help = RESTORE_HELP)]
 #[command(mut_arg("replica", |option| option.help(
@@ -217,6 +227,9 @@ pub(super) struct ReplicateArguments {
 pub(super) struct RestoreArguments {
     #[command(flatten)]
     pub(super) source: SourceArguments,
+    /// All databases of the configuration that are not there
+    #[arg(long, conflicts_with_all = ["name", "fork", "output", "generation", "index"])]
+    pub(super) all: bool,
     /// The file to restore to [default: DB_PATH]
     #[arg(short, value_name = "PATH")]
     pub(super) output: Option<String>,
@@ -259,6 +272,9 @@ pub(super) struct VerifyArguments {
     /// Only this generation
     #[arg(long, value_name = "NAME")]
     pub(super) generation: Option<Generation>,
+    /// Also databases of a `dir` that are not on the disk any more, and that its replicas hold
+    #[arg(long, conflicts_with = "name")]
+    pub(super) all: bool,
     /// Read everything, and not only the seals
     #[arg(long)]
     pub(super) full: bool,

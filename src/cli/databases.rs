@@ -3,16 +3,20 @@ use serde_json::{Value, json};
 
 use super::arguments::DatabasesArguments;
 use super::output::{self, Row};
-use super::{DONE, source};
+use super::{DONE, logging, replicated, source};
 
 struct DatabaseRow {
     path: String,
     replicas: Vec<String>,
 }
 
-pub(super) fn run(arguments: &DatabasesArguments) -> anyhow::Result<u8> {
+pub(super) async fn run(arguments: &DatabasesArguments) -> anyhow::Result<u8> {
+    logging::start_for_listing();
     let config = source::load(&arguments.config)?;
-    let databases = config.databases().context("look for databases")?;
+    let databases = match arguments.all {
+        true => replicated::databases(&config, None).await?,
+        false => config.databases().context("look for databases")?,
+    };
     let rows: Vec<DatabaseRow> = databases
         .iter()
         .map(|database| DatabaseRow {

@@ -8,6 +8,7 @@ use super::output::Row;
 use super::{clock, listing};
 use crate::catalog;
 use crate::format::Generation;
+use crate::sqlite::log_path;
 use crate::store::{Retrying, Store};
 use crate::utc;
 
@@ -32,9 +33,7 @@ pub(super) async fn run(arguments: &ListingArguments) -> anyhow::Result<u8> {
 /// newer than the replica; the lag is then the age of the replica.
 fn last_change(database: &Path) -> Option<SystemTime> {
     let written = |path: &Path| std::fs::metadata(path).and_then(|data| data.modified()).ok();
-    let mut wal = database.as_os_str().to_owned();
-    wal.push("-wal");
-    written(database).max(written(Path::new(&wal)))
+    written(database).max(written(&log_path(database)))
 }
 
 async fn list(

@@ -13,7 +13,9 @@ mod normalize;
 mod output;
 mod progress_bar;
 mod replicate;
+mod replicated;
 mod restore;
+mod restore_all;
 mod serve;
 mod snapshots;
 mod source;
@@ -54,7 +56,9 @@ pub async fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 /// compiler.
 async fn dispatch(command: Command) -> anyhow::Result<u8> {
     match command {
-        Command::Databases(arguments) => databases::run(&arguments),
+        Command::Databases(arguments) => {
+            until_interrupted(Box::pin(databases::run(&arguments))).await
+        }
         Command::Generations(arguments) => {
             until_interrupted(Box::pin(generations::run(&arguments))).await
         }

@@ -7,22 +7,36 @@ use tracing::{info, warn};
 use super::arguments::RestoreArguments;
 use super::progress_bar::ProgressBar;
 use super::source::Source;
-use super::{DONE, logging};
+use super::{DONE, logging, restore_all};
 use crate::catalog;
 use crate::config;
 use crate::format::{Proof, ProofRecord};
-use crate::restore::{RestoreError, RestoreOptions, Target, restore, restore_reporting};
+use crate::restore::{Reporting, RestoreError, RestoreOptions, Target, restore_reporting};
 use crate::store::{ObjectStore, Retrying, Store};
 use crate::utc;
 
 pub(super) async fn run(arguments: &RestoreArguments) -> anyhow::Result<u8> {
-    let target = target(arguments)?;
+    if arguments.all {
+        return restore_all::run(arguments).await;
+    }
     let source = Source::find(&arguments.source).await?;
     logging::start(source.logging);
+    match ProgressBar::start() {
+        Some(_bar) => restore_source(&source, arguments, ProgressBar::REPORTING).await,
+        None => restore_source(&source, arguments, Reporting::LOG).await,
+    }
+}
+
+/// Restores one database, as `arguments` say.
+pub(super) async fn restore_source(
+    source: &Source,
+    arguments: &RestoreArguments,
+    reporting: Reporting,
+) -> anyhow::Result<u8> {
     let mut options = RestoreOptions {
-        output: output(arguments, &source)?,
+        output: output(arguments, source)?,
         replace: arguments.force,
-        target,
+        target: target(arguments)?,
         generation: arguments.generation,
         parallelism: usize::from(arguments.parallelism),
     };
@@ -40,10 +54,7 @@ pub(super) async fn run(arguments: &RestoreArguments) -> anyhow::Result<u8> {
             (Some(proof.generation), Target::Position(proof.position));
         stores = vec![replica];
     }
-    let outcome = match ProgressBar::start() {
-        Some(_bar) => restore_reporting(stores, &options, ProgressBar::REPORTING).await,
-        None => restore(stores, &options).await,
-    };
+    let outcome = restore_reporting(stores, &options, reporting).await;
     source.mention_forks().await;
     if matches!(outcome, Err(RestoreError::NoBackup)) {
         // A start script would go on with an empty database.
@@ -141,7 +152,7 @@ fn output(arguments: &RestoreArguments, source: &Source) -> anyhow::Result<PathB
 }
 
 /// Whether there is anything under that name, be it a link to nowhere.
-fn exists(path: &Path) -> anyhow::Result<bool> {
+pub(super) fn exists(path: &Path) -> anyhow::Result<bool> {
     match path.symlink_metadata() {
         Ok(_) => Ok(true),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),

@@ -67,15 +67,14 @@ impl Source {
         Ok(source)
     }
 
-    /// All databases of the configuration that have such a replica.
+    /// Those of the databases of a configuration that have such a replica. None at all is an error.
     pub(super) fn all(
-        config: &ConfigArguments,
+        databases: &[DatabaseOptions],
         replica: Option<&str>,
+        logging: LoggingOptions,
     ) -> anyhow::Result<Vec<Self>> {
-        let config = load(config)?;
-        let databases = config.databases().context("look for databases")?;
         let sources =
-            databases.iter().map(|database| Self::of_database(database, replica, config.logging));
+            databases.iter().map(|database| Self::of_database(database, replica, logging));
         let sources: Vec<Self> = sources.filter(|source| !source.replicas.is_empty()).collect();
         if let (Some(name), []) = (replica, sources.as_slice()) {
             bail!("replica {name:?} not found in config");

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::arguments::VerifyArguments;
 use super::output::{self, Row};
 use super::source::{self, Source};
-use super::{DONE, forks, logging};
+use super::{DONE, forks, logging, replicated};
 use crate::catalog;
 use crate::format::{Generation, Key, Proof, WalPos};
 use crate::replicate::acknowledged;
@@ -50,7 +50,14 @@ async fn sources(arguments: &VerifyArguments) -> anyhow::Result<Vec<Source>> {
     let named = &arguments.source;
     match (&named.name, named.fork) {
         (Some(_), _) => Ok(vec![Source::find(named).await?]),
-        (None, None) => Source::all(&named.config, named.replica.as_deref()),
+        (None, None) => {
+            let (config, replica) = (source::load(&named.config)?, named.replica.as_deref());
+            let databases = match arguments.all {
+                true => replicated::databases(&config, replica).await?,
+                false => config.databases().context("look for databases")?,
+            };
+            Source::all(&databases, replica, config.logging)
+        }
         (None, Some(_)) => bail!("-fork is about one database: name it, or the URL of its replica"),
     }
 }

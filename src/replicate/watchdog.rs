@@ -16,12 +16,13 @@ use tracing::{error, info, warn};
 use super::health::{Health, Signs, diagnose};
 use super::metrics::{DatabaseMetrics, ReplicaMetrics};
 use super::options::{DatabaseOptions, ReplicaOptions};
-use crate::sqlite::sidecar;
+use crate::sqlite::log_path;
 
 const INTERVAL: Duration = Duration::from_secs(1);
 
-/// How many databases are looked at in an interval, so that very many cost no more.
-const LOOKS_MAX: usize = 100;
+/// How many databases are looked at in an interval, so that very many cost no more. Of a thousand
+/// each has its turn before the tail itself looks without having been told.
+const LOOKS_MAX: usize = 40;
 
 /// How long looking at their files may take.
 const LOOK_MAX: Duration = Duration::from_secs(2);
@@ -140,9 +141,7 @@ impl Times {
 impl Written {
     fn of(database: &Path) -> Self {
         let (found, time) = (std::fs::metadata, |file: &Metadata| file.modified().ok());
-        // Of a link, SQLite keeps the log beside what the link leads to.
-        let target = database.canonicalize().unwrap_or_else(|_| database.to_owned());
-        let (file, log) = (found(database), found(&sidecar(&target, "-wal")));
+        let (file, log) = (found(database), found(&log_path(database)));
         let absent = match &file {
             Ok(file) => file.len() == 0,
             Err(error) => error.kind() == ErrorKind::NotFound,

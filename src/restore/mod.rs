@@ -26,6 +26,7 @@ mod temporary;
 mod transaction;
 mod written;
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
@@ -251,7 +252,7 @@ async fn restore_plan<S: ObjectStore + 'static>(
     let Applied { position, bytes, .. } = applied;
     let replica = replica.name.clone();
     let restored = Restored { replica, generation, position, bytes, created, verdict };
-    log_restored(&restored, begun);
+    log_restored(&restored, &options.output, begun);
     Ok(restored)
 }
 
@@ -287,7 +288,7 @@ fn log_plan<S>(replica: &Replica<S>, plan: &Plan, options: &RestoreOptions) {
     }
 }
 
-fn log_restored(restored: &Restored, begun: Instant) {
+fn log_restored(restored: &Restored, path: &Path, begun: Instant) {
     let Restored { replica, generation, position, bytes, created, verdict } = restored;
     let created = utc::milliseconds(*created);
     let elapsed = begun.elapsed();
@@ -298,5 +299,6 @@ fn log_restored(restored: &Restored, begun: Instant) {
         }
         Verdict::Unsealed => "no seals: checked WAL checksums only".to_owned(),
     };
-    info!(replica, %generation, %position, %created, bytes, ?elapsed, verdict, "restored");
+    let path = path.display();
+    info!(replica, %generation, %position, %created, bytes, %path, ?elapsed, verdict, "restored");
 }

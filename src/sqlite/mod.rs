@@ -41,7 +41,7 @@ pub use integrity::{integrity_check, is_damage, quick_check};
 pub use log_file::{LacksCommits, LogFile, LogView};
 pub use log_state::LogState;
 pub use open_error::OpenError;
-pub use paths::{is_sidecar, sidecar, state_directory};
+pub use paths::{is_sidecar, log_path, sidecar, state_directory};
 pub use readers::{Reader, readers};
 pub use rusqlite::Error as SqliteError;
 pub use shared_lock::is_open;

@@ -18,6 +18,13 @@ pub fn sidecar(database: &Path, suffix: &str) -> PathBuf {
     PathBuf::from(name)
 }
 
+/// Where SQLite keeps the log of a database: of a link, beside what the link leads to.
+pub fn log_path(database: &Path) -> PathBuf {
+    let is_link = database.symlink_metadata().is_ok_and(|found| found.is_symlink());
+    let target = if is_link { database.canonicalize().ok() } else { None };
+    sidecar(target.as_deref().unwrap_or(database), "-wal")
+}
+
 /// The directory for our own state beside `database`, named as Litestream 0.3 names its own.
 pub fn state_directory(database: &Path) -> PathBuf {
     let mut name = OsString::from(".");
@@ -35,5 +42,18 @@ mod tests {
         let database = Path::new("/data/bbs.sqlite");
         assert_eq!(sidecar(database, "-wal"), Path::new("/data/bbs.sqlite-wal"));
         assert_eq!(state_directory(database), Path::new("/data/.bbs.sqlite-litestream"));
+        assert_eq!(log_path(database), Path::new("/data/bbs.sqlite-wal"));
+    }
+
+    #[test]
+    fn the_log_of_a_link_is_beside_what_it_leads_to() {
+        let directory = tempfile::tempdir().unwrap();
+        let root = directory.path().canonicalize().unwrap();
+        let [link, database] = [root.join("link.db"), root.join("below/bbs.sqlite")];
+        std::os::unix::fs::symlink(&database, &link).unwrap();
+        assert_eq!(log_path(&link), root.join("link.db-wal"), "it leads nowhere");
+        std::fs::create_dir(root.join("below")).unwrap();
+        std::fs::write(&database, "").unwrap();
+        assert_eq!(log_path(&link), root.join("below/bbs.sqlite-wal"));
     }
 }

@@ -14,6 +14,7 @@ mod fencing;
 mod health;
 mod history;
 mod indexes;
+mod lost_directory;
 mod lost_log;
 mod lost_state;
 mod moved;

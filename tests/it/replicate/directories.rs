@@ -14,7 +14,7 @@ use crate::support::{
 };
 
 /// A site that replicates a directory to another one.
-fn tenants(settings: &str) -> (Site, PathBuf) {
+pub(super) fn tenants(settings: &str) -> (Site, PathBuf) {
     let site = Site::new();
     let directory = site.path("tenants");
     fs::create_dir(&directory).unwrap();
@@ -28,7 +28,7 @@ fn tenants(settings: &str) -> (Site, PathBuf) {
     (site, directory)
 }
 
-fn make(database: &Path, rows: u32) {
+pub(super) fn make(database: &Path, rows: u32) {
     let connection = open(database);
     connection.execute_batch("CREATE TABLE IF NOT EXISTS t (i)").unwrap();
     for row in 0..rows {
@@ -36,7 +36,7 @@ fn make(database: &Path, rows: u32) {
     }
 }
 
-fn start(site: &Site) -> Process {
+pub(super) fn start(site: &Site) -> Process {
     site.start(&mut site.command(&["replicate"]))
 }
 
