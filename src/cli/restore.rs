@@ -16,27 +16,29 @@ use crate::store::{ObjectStore, Retrying, Store};
 use crate::utc;
 
 pub(super) async fn run(arguments: &RestoreArguments) -> anyhow::Result<u8> {
+    let target = target(arguments)?;
     if arguments.all {
-        return restore_all::run(arguments).await;
+        return restore_all::run(target, arguments).await;
     }
     let source = Source::find(&arguments.source).await?;
     logging::start(source.logging);
     match ProgressBar::start() {
-        Some(_bar) => restore_source(&source, arguments, ProgressBar::REPORTING).await,
-        None => restore_source(&source, arguments, Reporting::LOG).await,
+        Some(_bar) => restore_source(&source, target, arguments, ProgressBar::REPORTING).await,
+        None => restore_source(&source, target, arguments, Reporting::LOG).await,
     }
 }
 
 /// Restores one database, as `arguments` say.
 pub(super) async fn restore_source(
     source: &Source,
+    target: Target,
     arguments: &RestoreArguments,
     reporting: Reporting,
 ) -> anyhow::Result<u8> {
     let mut options = RestoreOptions {
         output: output(arguments, source)?,
         replace: arguments.force,
-        target: target(arguments)?,
+        target,
         generation: arguments.generation,
         parallelism: usize::from(arguments.parallelism),
     };

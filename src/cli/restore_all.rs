@@ -9,7 +9,7 @@ use super::restore::{exists, restore_source};
 use super::source::{self, Source};
 use super::{DONE, logging, replicated};
 use crate::config::Config;
-use crate::restore::Reporting;
+use crate::restore::{Reporting, Target};
 
 /// Databases that are restored at the same time, for the sake of small ones in a store that answers
 /// slowly.
@@ -17,7 +17,7 @@ const AT_A_TIME: usize = 4;
 
 /// Restores what is not there of all that the configuration names and its replicas hold, and goes
 /// on when one database cannot be restored.
-pub(super) async fn run(arguments: &RestoreArguments) -> anyhow::Result<u8> {
+pub(super) async fn run(target: Target, arguments: &RestoreArguments) -> anyhow::Result<u8> {
     let replica = arguments.source.replica.as_deref();
     let config = source::load(&arguments.source.config)?;
     logging::start(config.logging);
@@ -31,7 +31,7 @@ pub(super) async fn run(arguments: &RestoreArguments) -> anyhow::Result<u8> {
     arguments.if_db_not_exists = !arguments.force;
     let arguments = &arguments;
     let restores = sources.iter().map(|source| async move {
-        let outcome = restore_source(source, arguments, Reporting::LOG).await;
+        let outcome = restore_source(source, target, arguments, Reporting::LOG).await;
         if let (Err(error), Some(path)) = (&outcome, &source.database) {
             error!(path = %path.display(), error = format!("{error:#}"), "cannot be restored");
         }
