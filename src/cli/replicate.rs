@@ -10,7 +10,6 @@ use super::version::VERSION;
 use super::{DONE, INTERRUPTED, NOT_REPLICATED, logging, output, serve};
 use crate::config::{self, Config};
 use crate::replicate::{DatabaseOptions, Metrics, Signals, Sources, replicate};
-use crate::store::Location;
 use crate::validate::validate;
 
 pub(super) async fn run(arguments: ReplicateArguments) -> anyhow::Result<u8> {
@@ -101,14 +100,10 @@ fn config(arguments: &ReplicateArguments) -> anyhow::Result<Config> {
 
 fn announce(database: &DatabaseOptions) {
     for replica in &database.replicas {
-        let kind = match &replica.location {
-            Location::File(_) => "file",
-            Location::S3(_) => "s3",
-        };
         info!(
             db = %database.path.display(),
             name = replica.name,
-            "type" = kind,
+            "type" = replica.location.kind(),
             "sync-interval" = ?replica.sync_interval,
             url = %replica.location,
             "replicating to"

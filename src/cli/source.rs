@@ -101,11 +101,7 @@ impl Source {
 
     fn at_url(url: &str) -> anyhow::Result<Self> {
         let location = Location::parse_url(url).map_err(|error| anyhow::anyhow!("{error}"))?;
-        let name = match location {
-            Location::File(_) => "file",
-            Location::S3(_) => "s3",
-        };
-        let replicas = vec![(name.to_owned(), location)];
+        let replicas = vec![(location.kind().to_owned(), location)];
         Ok(Self {
             database: None,
             state_directory: None,

@@ -1,5 +1,5 @@
 use std::collections::HashSet;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::error::{Invalid, Step};
@@ -9,6 +9,7 @@ use super::replica::Keys;
 use crate::replicate::{
     Conflict, DatabaseOptions, DirectoryOptions, OnDivergence, Places, ReplicaOptions,
 };
+use crate::sqlite::state_directory;
 
 const MONITOR_INTERVAL: Duration = Duration::from_secs(1);
 const CHECKPOINT_INTERVAL: Duration = Duration::from_mins(1);
@@ -43,10 +44,11 @@ impl raw::Database {
                 if let Some((key, _)) = others.iter().find(|(_, present)| *present) {
                     return Err(Invalid::new(key, format!("`{key}` is for a `dir`")));
                 }
-                let state = match state {
-                    Some(directory) => directory,
-                    None => beside(&path)?,
-                };
+                if path.file_name().is_none() {
+                    let message = format!("{} is not a database file", path.display());
+                    return Err(Invalid::new("path", message));
+                }
+                let state = state.unwrap_or_else(|| state_directory(&path));
                 self.options(reader, keys, path, state).map(Entry::Database)
             }
             (None, Some(path)) => {
@@ -123,17 +125,6 @@ pub fn parse_on_divergence(text: &str) -> Result<OnDivergence, String> {
         "stop" => Ok(OnDivergence::Stop),
         _ => Err(format!("{text:?} is neither \"fork\" nor \"continue\" nor \"stop\"")),
     }
-}
-
-/// The directory that Litestream uses for the database at `path`.
-fn beside(path: &Path) -> Result<PathBuf, Invalid> {
-    let Some(name) = path.file_name() else {
-        return Err(Invalid::new("path", format!("{} is not a database file", path.display())));
-    };
-    let mut directory = std::ffi::OsString::from(".");
-    directory.push(name);
-    directory.push("-litestream");
-    Ok(path.with_file_name(directory))
 }
 
 fn validate_replicas(

@@ -72,13 +72,9 @@ impl raw::Replica {
             keys: Keys::read(reader, self.access_key_id, self.secret_access_key)?,
         };
         let location = place.location(kind.as_deref(), keys)?;
-        let default_name = match location {
-            Location::File(_) => "file",
-            Location::S3(_) => "s3",
-        };
         let zero = Duration::ZERO;
         Ok(ReplicaOptions {
-            name: reader.text("name", self.name)?.unwrap_or_else(|| default_name.to_owned()),
+            name: reader.text("name", self.name)?.unwrap_or_else(|| location.kind().to_owned()),
             location,
             sync_interval: reader.interval("sync-interval", self.sync_interval, SYNC_INTERVAL)?,
             retention: reader.duration("retention", self.retention, RETENTION)?,

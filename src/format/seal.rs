@@ -1,3 +1,4 @@
+use std::fmt;
 use std::io::{self, Write};
 use std::time::{Duration, SystemTime};
 
@@ -17,6 +18,15 @@ const CONTENT: usize = 136;
 pub enum Content {
     Snapshot,
     Segment,
+}
+
+impl fmt::Display for Content {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Snapshot => "snapshot",
+            Self::Segment => "segment",
+        })
+    }
 }
 
 /// The digest of a seal, and through [`Seal::previous`] of all those before it in a generation.

@@ -29,7 +29,7 @@ use super::options::ReplicaOptions;
 use super::sent::Sent;
 use super::staging::Staging;
 use super::tip::Tip;
-use crate::format::{Generation, Link};
+use crate::format::{Generation, Key, Link};
 use crate::store::Connections;
 use asked::{Asked, is_outdated};
 use before::Before;
@@ -358,7 +358,8 @@ impl Connected {
                     self.asked = None;
                     return self.replica.report(Report::SnapshotFailed(generation, NotTaken));
                 }
-                self.store.move_to(self.replica.root_of_fork(generation));
+                self.replica.announce_fork(generation);
+                self.store.move_to(Key::fork_root(generation));
                 self.company = Company::default();
                 self.store_snapshot(*snapshot).await;
             }

@@ -2,6 +2,7 @@
 mod simulation;
 
 use std::error::Error;
+use std::fmt::Display;
 
 use super::stray::Unlinked;
 use crate::format::{Content, Generation, Link, Seal, WalIndex, WalPos};
@@ -80,8 +81,8 @@ impl Chain {
             check("end", seal.end, reached.end)?;
             check("page size", seal.page_size, reached.page_size.get())?;
             check("number of pages", u64::from(seal.pages), reached.pages)?;
-            check("salt", seal.salt, reached.salt.0)?;
-            check("checksum", seal.checksum, reached.checksum.to_bytes())?;
+            check("salt", Salt(seal.salt), reached.salt)?;
+            check("checksum", Checksum::from_bytes(seal.checksum), reached.checksum)?;
             linked = self.check_previous(seal)?;
         }
         if self.whole_from(reached.salt) == Some(reached.end)
@@ -112,13 +113,10 @@ impl Chain {
     }
 }
 
-fn check<T: Copy + PartialEq + std::fmt::Debug>(
-    what: &str,
-    sealed: T,
-    found: T,
-) -> Result<(), String> {
+/// Compares what an object is with what its seal says of it.
+pub fn check<T: PartialEq + Display>(what: &str, sealed: T, found: T) -> Result<(), String> {
     if sealed == found {
         return Ok(());
     }
-    Err(format!("its {what} is {found:?}, but was sealed as {sealed:?}"))
+    Err(format!("its {what} is {found}, but was sealed as {sealed}"))
 }

@@ -35,6 +35,7 @@ use futures_util::future::join_all;
 use tracing::{info, warn};
 
 pub use apply::{Applied, Applier, ApplyError};
+pub use chain::check;
 pub use error::RestoreError;
 pub use image::Image;
 pub use options::{RestoreOptions, Target};

@@ -29,6 +29,14 @@ pub struct S3Location {
 }
 
 impl Location {
+    /// What the configuration calls its `type`.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::File(_) => "file",
+            Self::S3(_) => "s3",
+        }
+    }
+
     /// A place below this one. `path` ends in a slash, as the prefixes of keys do.
     #[must_use]
     pub fn below(&self, path: &str) -> Self {

@@ -4,8 +4,8 @@ use std::io::Read;
 use anyhow::{Context, anyhow, bail};
 
 use crate::format::{Content, PageDigest, Seal, WalPos, lz4};
-use crate::restore::Unlinked;
-use crate::wal::{Checksum, FrameReader, WalHeader};
+use crate::restore::{Unlinked, check};
+use crate::wal::{Checksum, FrameReader, Salt, WalHeader};
 
 /// What a segment makes of a database.
 #[derive(Debug)]
@@ -53,20 +53,18 @@ pub(super) fn read(
         return Err(Unlinked::new(&seal, Some(before)).into());
     }
     let Some(commit) = commit else { bail!("it ends within a transaction") };
-    let found = Seal {
-        content: Content::Segment,
-        generation: before.generation,
-        start: pos,
-        end: WalPos { offset: end, ..pos },
-        page_size: log.page_size.get(),
-        pages: commit,
-        salt: log.salt.0,
-        checksum: checksum.to_bytes(),
-        ..seal
+    let sealed = || -> Result<(), String> {
+        check("kind", seal.content, Content::Segment)?;
+        check("generation", seal.generation, before.generation)?;
+        check("start", seal.start, pos)?;
+        check("end", seal.end, WalPos { offset: end, ..pos })?;
+        check("page size", seal.page_size, log.page_size.get())?;
+        check("page size", before.page_size, seal.page_size)?;
+        check("number of pages", seal.pages, commit)?;
+        check("salt", Salt(seal.salt), log.salt)?;
+        check("checksum", Checksum::from_bytes(seal.checksum), checksum)
     };
-    if found != seal || seal.page_size != before.page_size {
-        bail!("it is not what was sealed: {found:?}, and not {seal:?}");
-    }
+    sealed().map_err(anyhow::Error::msg)?;
     Ok(Change { seal, log, pages })
 }
 
@@ -74,7 +72,7 @@ pub(super) fn read(
 mod tests {
     use super::*;
     use crate::format::{Digest, Generation};
-    use crate::wal::{FrameWriter, PageSize, Salt};
+    use crate::wal::{FrameWriter, PageSize};
 
     const GENERATION: Generation = Generation::from_bits(7);
 

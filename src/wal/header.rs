@@ -70,6 +70,12 @@ impl Salt {
     }
 }
 
+impl fmt::Display for Salt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", u64::from_be_bytes(self.0))
+    }
+}
+
 /// The first 32 bytes of a WAL.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WalHeader {

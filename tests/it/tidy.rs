@@ -41,7 +41,7 @@ const ARROWS: [(&str, &[&str]); 15] = [
         "validate",
         &["format", "utc", "wal", "sqlite", "store", "catalog", "replicate", "restore", "verify"],
     ),
-    ("config", &["replicate", "store"]),
+    ("config", &["replicate", "sqlite", "store"]),
     (
         "cli",
         &[

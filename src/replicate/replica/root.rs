@@ -38,7 +38,10 @@ impl Replica {
         loop {
             match self.fork_in(store).await {
                 Ok(None) => return String::new(),
-                Ok(Some(generation)) => return self.root_of_fork(generation),
+                Ok(Some(generation)) => {
+                    self.announce_fork(generation);
+                    return Key::fork_root(generation);
+                }
                 Err(error) => {
                     error!(
                         db = %self.database.display(), name = self.options.name,
@@ -80,7 +83,8 @@ impl Replica {
         }
     }
 
-    pub(super) fn root_of_fork(&self, generation: Generation) -> String {
+    /// Lets everybody know that somebody has to decide, until they have.
+    pub(super) fn announce_fork(&self, generation: Generation) {
         self.metrics.set_diverged(true);
         error!(
             db = %self.database.display(), name = self.options.name, fork = %generation,
@@ -89,6 +93,5 @@ impl Replica {
              If that one is right, stop and run `restore -force`; if this one is, start once with \
              `replicate -on-divergence continue`"
         );
-        Key::fork_root(generation)
     }
 }

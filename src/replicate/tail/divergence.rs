@@ -1,6 +1,6 @@
 use std::fmt;
 
-use tracing::{error, warn};
+use tracing::warn;
 
 use super::Tail;
 use super::sameness::Sameness;
@@ -89,11 +89,10 @@ impl Tail {
         let newest = tip.key;
         match self.options.on_divergence {
             OnDivergence::Fork => {
-                error!(
+                // Who stores it there says what is to be done.
+                warn!(
                     %db, name, %newest,
-                    "DIVERGED: this database does not continue what the replica holds. That is \
-                     left as it is, and what is restored by default; the database is replicated to \
-                     a fork below it"
+                    "this database does not continue what the replica holds, and goes to a fork"
                 );
                 let sent = self.slots[slot].staging.sent().ok().flatten();
                 if self.lineage.generations().is_empty() && sent.is_none() {
