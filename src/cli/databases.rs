@@ -13,9 +13,10 @@ struct DatabaseRow {
 pub(super) async fn run(arguments: &DatabasesArguments) -> anyhow::Result<u8> {
     logging::start_for_listing();
     let config = source::load(&arguments.config)?;
-    let databases = match arguments.all {
-        true => replicated::databases(&config, None).await?,
-        false => config.databases().context("look for databases")?,
+    let databases = if arguments.all {
+        replicated::databases(&config, None).await?
+    } else {
+        config.databases().context("look for databases")?
     };
     let rows: Vec<DatabaseRow> = databases
         .iter()

@@ -52,9 +52,10 @@ async fn sources(arguments: &VerifyArguments) -> anyhow::Result<Vec<Source>> {
         (Some(_), _) => Ok(vec![Source::find(named).await?]),
         (None, None) => {
             let (config, replica) = (source::load(&named.config)?, named.replica.as_deref());
-            let databases = match arguments.all {
-                true => replicated::databases(&config, replica).await?,
-                false => config.databases().context("look for databases")?,
+            let databases = if arguments.all {
+                replicated::databases(&config, replica).await?
+            } else {
+                config.databases().context("look for databases")?
             };
             Source::all(&databases, replica, config.logging)
         }

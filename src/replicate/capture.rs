@@ -13,6 +13,7 @@ use super::cancellation::Cancellation;
 use super::continuity::{Break, Continuity, Found, continuity};
 use super::cursor::{Cursor, Place, Saved};
 use super::durable::Durability;
+use super::hold::Hold;
 use super::last_write::LastWrite;
 use super::pages::PageTable;
 use super::staging::Staging;
@@ -37,11 +38,6 @@ pub(super) struct Capture {
     cursor: Cursor,
     pages: PageTable,
     hold: Hold,
-    /// Where the log ended when our read transaction began, or before that. `None`: no log had
-    /// begun.
-    held_end: Option<(Salt, u64)>,
-    /// Nothing of the log up to the cursor is missing in the database file.
-    drained: bool,
     /// What is in the database file if the log up to the cursor was never copied into it.
     earlier: EarlierPages,
     /// The page table may be ahead of the cursor: a cut of the log with that salt was begun and not
@@ -49,7 +45,6 @@ pub(super) struct Capture {
     ahead: Option<Salt>,
     /// Where in which log a frame was not what it had been committed as.
     altered: Option<(Salt, u64)>,
-    evidence: Evidence,
     /// What the log was like from outside when there was nothing new in it, and how far that was
     /// read. `None`: it is not sure that this changes when somebody writes to it.
     idle: Option<(LogState, Place)>,
@@ -70,30 +65,6 @@ const UNKNOWN: Salt = Salt([0; 8]);
 /// checkpoint.
 const LOOKS_MAX: u32 = 10;
 
-/// What our read transaction keeps from being lost.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Hold {
-    /// What was committed while nobody watched may be lost from the log at any time.
-    Loose,
-    /// All of the log was captured once, while nobody could write, and there was no moment without
-    /// a read transaction since: nothing that is behind the cursor can be lost.
-    Watched,
-    /// And it has begun where the cursor is: see [`continuity`].
-    Held,
-}
-
-/// How we know what is before the cursor in the log.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Evidence {
-    /// From an earlier process. A loss of power may have left the end of the log, and not all of
-    /// what was before it.
-    Hearsay,
-    Seen,
-    /// And the log to its end since our read transaction began, which keeps what is behind the
-    /// cursor out of the database file.
-    SeenToItsEnd,
-}
-
 impl Capture {
     /// Begins to capture at `cursor`, where the database has the pages of the table.
     ///
@@ -108,13 +79,10 @@ impl Capture {
         Self {
             cursor,
             pages,
-            hold: Hold::Held,
-            held_end: log_end,
-            drained: false,
+            hold: Hold::begin(log_end),
             earlier: EarlierPages::default(),
             ahead: None,
             altered: None,
-            evidence: Evidence::Seen,
             idle: None,
             file,
             written: None,
@@ -167,12 +135,6 @@ impl Capture {
         self.ahead.is_none() && !self.owes_log()
     }
 
-    /// Whether a snapshot has a part of the log in it, and needs all of that log as it is: its seal
-    /// says at which frame it was made.
-    fn owes_log(&self) -> bool {
-        self.cursor.place == Place::Start && self.held_end.is_some()
-    }
-
     /// Which of the pages from `first` on are not what the replicas have.
     pub(super) fn changed_pages(&mut self, first: u32, run: &[u8]) -> io::Result<Vec<u32>> {
         self.pages.changed(first, run)
@@ -182,9 +144,7 @@ impl Capture {
     pub(super) fn follow(&mut self, database: &Database) -> anyhow::Result<Result<(), Break>> {
         let outside = database.log_state()?;
         let found = self.find_log(database)?;
-        if self.evidence == Evidence::Hearsay {
-            self.evidence = Evidence::Seen;
-        }
+        self.hold.note_compared();
         match found {
             Found::Nothing => self.note_idle(outside),
             Found::Log { salt, .. } if self.is_ahead_on_another(salt) => {
@@ -218,12 +178,12 @@ impl Capture {
 
     /// Whether a log leads to the cursor, where that is within one.
     fn is_cursor_in(&self, log: &LogFile) -> io::Result<bool> {
-        match (self.cursor.place, self.evidence) {
-            (Place::Start, _) => Ok(false),
-            (Place::Within { offset, checksum, .. }, Evidence::Hearsay) => {
+        match self.cursor.place {
+            Place::Start => Ok(false),
+            Place::Within { offset, checksum, .. } if self.hold.is_hearsay() => {
                 log.leads_to(offset, checksum)
             }
-            (Place::Within { offset, checksum, .. }, _) => log.holds(offset, checksum),
+            Place::Within { offset, checksum, .. } => log.holds(offset, checksum),
         }
     }
 
@@ -261,7 +221,7 @@ impl Capture {
     /// Moves the cursor to the start of the next index, unless it is at the start of one: indexes
     /// without a segment would look like segments that are missing.
     pub(super) fn next_index(&mut self) -> anyhow::Result<()> {
-        self.held_end = None;
+        self.hold.note_next_log();
         if self.cursor.place == Place::Start {
             return Ok(());
         }

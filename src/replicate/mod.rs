@@ -29,6 +29,7 @@ mod engine;
 #[doc(hidden)]
 pub mod fuzz;
 mod health;
+mod hold;
 mod image;
 mod last_write;
 mod lineage;

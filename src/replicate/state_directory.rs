@@ -95,7 +95,7 @@ impl StateDirectory {
     }
 
     /// Takes note that all that is known was written to it again.
-    pub(super) fn written_again(&mut self) {
+    pub(super) fn note_written_again(&mut self) {
         self.is_blank = false;
     }
 

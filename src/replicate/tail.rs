@@ -290,7 +290,7 @@ impl Tail {
     fn release(&mut self) {
         self.database = None;
         if let Some(capture) = &mut self.capture {
-            capture.released();
+            capture.note_released();
         }
     }
 

@@ -114,7 +114,7 @@ impl Chain {
 }
 
 /// Compares what an object is with what its seal says of it.
-pub fn check<T: PartialEq + Display>(what: &str, sealed: T, found: T) -> Result<(), String> {
+pub fn check<T: Copy + PartialEq + Display>(what: &str, sealed: T, found: T) -> Result<(), String> {
     if sealed == found {
         return Ok(());
     }

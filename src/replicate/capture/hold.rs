@@ -1,28 +1,22 @@
-//! What our read transaction keeps from being lost.
+//! What our read transaction keeps from being lost, as the tail tells it.
 
-use super::{Capture, Evidence, Hold};
-use crate::replicate::cursor::Place;
-use crate::wal::Salt;
+use super::Capture;
 
 impl Capture {
-    /// Whether our read transaction may be moved while others write. Before that is so, what was
-    /// committed while nobody watched may be lost from the log at any time.
     pub(in crate::replicate) fn is_watched(&self) -> bool {
-        self.hold != Hold::Loose
+        self.hold.is_watched()
     }
 
     pub(in crate::replicate) fn is_held(&self) -> bool {
-        self.hold == Hold::Held
+        self.hold.is_held()
     }
 
-    /// Whether our read transaction keeps what is behind the cursor, and for certain nothing before
-    /// it.
     pub(in crate::replicate) fn is_held_at_cursor(&self) -> bool {
-        self.is_held() && self.held_end == self.log_end()
+        self.hold.is_held_at(self.cursor.place)
     }
 
     pub(in crate::replicate) fn is_drained(&self) -> bool {
-        self.drained
+        self.hold.is_drained()
     }
 
     /// Pages of the log that may be missing in the database file.
@@ -32,55 +26,42 @@ impl Capture {
 
     /// How far, from its start, the log was read that may be missing there.
     pub(in crate::replicate) fn undrained_bytes(&self) -> u64 {
-        if self.drained { 0 } else { self.log_read().1 }
+        if self.is_drained() { 0 } else { self.log_read().1 }
     }
 
-    /// Takes note that our read transaction ended, and with it what it held.
-    pub(in crate::replicate) fn released(&mut self) {
-        self.hold = Hold::Loose;
-        self.drained = false;
-        self.reading_anew();
+    /// Whether a snapshot has a part of the log in it, and needs all of that log as it is: its seal
+    /// says at which frame it was made.
+    pub(super) fn owes_log(&self) -> bool {
+        self.cursor.place == super::Place::Start && self.hold.has_log()
     }
 
-    /// Takes note that another read transaction of ours began, while others may write, and is to
-    /// take the place of the one that we have.
-    pub(in crate::replicate) fn reading_anew(&mut self) {
-        if self.evidence == Evidence::SeenToItsEnd {
-            self.evidence = Evidence::Seen;
-        }
+    pub(in crate::replicate) fn note_released(&mut self) {
+        self.hold.note_released();
     }
 
-    /// Whether the log was read to its end since then.
+    pub(in crate::replicate) fn note_next_reader(&mut self) {
+        self.hold.note_next_reader();
+    }
+
     pub(in crate::replicate) fn is_seen_to_its_end(&self) -> bool {
-        self.evidence == Evidence::SeenToItsEnd
+        self.hold.is_seen_to_its_end()
     }
 
-    /// Takes note that our read transaction began when the log ended at `end` or behind that,
-    /// before another one ended by which it was watched, and that it was read to its end since.
-    /// What came in between cannot be lost either.
-    pub(in crate::replicate) fn followed(&mut self, end: u64) {
-        self.hold = Hold::Held;
-        self.held_end = self.log_end().map(|(salt, cursor)| (salt, cursor.min(end)));
+    pub(in crate::replicate) fn note_seen_to_its_end(&mut self) {
+        self.hold.note_seen_to_its_end();
     }
 
-    /// Takes note that our read transaction began at the cursor, while nobody could write.
-    pub(in crate::replicate) fn advanced(&mut self) {
-        self.hold = Hold::Held;
-        self.held_end = self.log_end();
+    pub(in crate::replicate) fn note_followed(&mut self, end: u64) {
+        self.hold.note_followed(self.cursor.place, end);
     }
 
-    /// Where in which log the cursor is.
-    fn log_end(&self) -> Option<(Salt, u64)> {
-        match self.cursor.place {
-            Place::Start => None,
-            Place::Within { salt, offset, .. } => Some((salt, offset)),
-        }
+    pub(in crate::replicate) fn note_advanced(&mut self) {
+        self.hold.note_advanced(self.cursor.place);
     }
 
     /// Takes note of a complete checkpoint during which the log was read to its end.
-    pub(in crate::replicate) fn drained(&mut self) {
-        self.advanced();
-        self.drained = true;
+    pub(in crate::replicate) fn note_drained(&mut self) {
+        self.hold.note_drained(self.cursor.place);
         self.earlier.begin();
     }
 }

@@ -1,9 +1,10 @@
 use std::io;
 
 use super::earlier::EarlierPages;
-use super::{Capture, Evidence, Hold, UNKNOWN, boot};
+use super::{Capture, UNKNOWN, boot};
 use crate::replicate::cancellation::Cancellation;
 use crate::replicate::cursor::Saved;
+use crate::replicate::hold::Hold;
 use crate::replicate::marks::Marks;
 use crate::replicate::pages::PageTable;
 use crate::replicate::staging::Staging;
@@ -48,13 +49,10 @@ impl Capture {
         Ok(Some(Self {
             cursor,
             pages,
-            hold: Hold::Loose,
-            held_end: None,
-            drained: false,
+            hold: Hold::resume(),
             earlier: EarlierPages::default(),
             ahead: ahead.then_some(UNKNOWN),
             altered: None,
-            evidence: Evidence::Hearsay,
             idle: None,
             file,
             written: written.filter(|_| is_known),

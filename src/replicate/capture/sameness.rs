@@ -4,7 +4,7 @@ use std::fs::{File, Metadata};
 use std::io;
 use std::sync::Arc;
 
-use super::{Capture, Evidence};
+use super::Capture;
 use crate::replicate::continuity::Break;
 use crate::replicate::cursor::{Cursor, Place};
 use crate::replicate::image::Image;
@@ -47,16 +47,11 @@ impl Capture {
         Ok(is_base && image.until(&self.cancellation).digest(generation)? == digest)
     }
 
-    /// Takes note that the log was captured to its end, since our read transaction began.
-    pub(in crate::replicate) fn seen_to_its_end(&mut self) {
-        self.evidence = Evidence::SeenToItsEnd;
-    }
-
     /// Takes note of when the database file was written to last, if nothing can be in it that was
     /// not captured, and says what became of it since that was noted before. If it was given an
     /// earlier time, that is not noted: what is in it then is to be looked at.
     pub(in crate::replicate) fn note_write(&mut self, file: &File) -> io::Result<Fate> {
-        if self.evidence != Evidence::SeenToItsEnd {
+        if !self.is_seen_to_its_end() {
             return Ok(Fate::Unknown);
         }
         let (metadata, clock) = (file.metadata()?, Clock::read());

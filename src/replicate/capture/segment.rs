@@ -5,7 +5,7 @@ use std::time::SystemTime;
 use anyhow::{Context, anyhow, bail};
 use tracing::debug;
 
-use super::{Capture, Hold, seal_at};
+use super::{Capture, seal_at};
 use crate::failpoint::Failpoint;
 use crate::format::{Content, Seal, WalPos, lz4};
 use crate::replicate::continuity::Break;
@@ -113,11 +113,8 @@ impl Capture {
         let seal = self.stage(state, staging, salt, frames.count(), |capture, target| {
             capture.copy_frames(&log, span, &frames, target)
         })?;
-        if self.held_end != Some((salt, end)) {
-            self.hold = self.hold.min(Hold::Watched);
-            self.drained = false;
-        }
-        self.seen_to_its_end();
+        self.hold.note_cut(self.cursor.place);
+        self.note_seen_to_its_end();
         debug!(pos = %seal.start, bytes = end - start, frames = frames.count(), "segment cut");
         Ok(Look { cut: Some(Cut { bytes: end - start }), unsettled })
     }
@@ -134,7 +131,7 @@ impl Capture {
 
     /// There is nothing new in the log.
     fn caught_up(&mut self, database: &Database, state: &StateDirectory) -> anyhow::Result<()> {
-        self.seen_to_its_end();
+        self.note_seen_to_its_end();
         let before = self.written;
         self.note_write(database.file())?;
         if self.written != before && self.save(state, Durability::Process, false).is_err() {

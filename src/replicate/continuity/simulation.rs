@@ -2,6 +2,7 @@
 
 use proptest::prelude::*;
 
+use super::super::hold::Hold;
 use super::model::{End, Log, OURS, USERS};
 use super::*;
 
@@ -61,21 +62,16 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// Ours, with the rules of the capture and the tail.
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "as they are in the capture, and one to judge by"
-)]
+/// Ours: what the capture and the tail do, in their order, and the program's own [`Hold`].
 struct Follower {
     place: Place,
     /// Frames of the log before the cursor.
     at: usize,
-    held: bool,
-    held_end: Option<(Salt, usize)>,
-    drained: bool,
+    hold: Hold,
     captured: Vec<u64>,
-    /// As `Hold` has it.
-    watched: bool,
+    /// Before the last read transaction began that is to take the place of another: where the log
+    /// ended, and whether all of it was in the database file.
+    before: (u64, bool),
     /// We were there since the generation began.
     was_there: bool,
 }
@@ -85,11 +81,9 @@ impl Follower {
         let mut follower = Self {
             place: Place::Start,
             at: 0,
-            held: true,
-            held_end: None,
-            drained: false,
+            hold: Hold::begin(None),
             captured: Vec::new(),
-            watched: true,
+            before: (0, false),
             was_there: true,
         };
         follower.begin_generation(log);
@@ -103,16 +97,15 @@ impl Follower {
         log.reader = None;
         let complete = log.checkpoint(OURS);
         log.reader = Some(log.begin());
-        let end = log.header.map(|(salt, _)| (salt, log.end())).filter(|(_, end)| *end > 0);
+        let end = log.header.map(|(salt, _)| (salt, log.end() as u64));
+        let end = end.filter(|(_, end)| *end > 0);
         let emptied = complete && (end.is_none() || log.truncate(OURS));
         *self = Self {
             place: Place::Start,
             at: 0,
-            held: true,
-            held_end: end.filter(|_| !emptied),
-            drained: false,
+            hold: Hold::begin(end.filter(|_| !emptied)),
             captured: log.ledger.clone(),
-            watched: true,
+            before: (0, false),
             was_there: true,
         };
     }
@@ -128,7 +121,7 @@ impl Follower {
 
     /// Follows the log. `false` if a generation began.
     fn follow(&mut self, log: &mut Log) -> bool {
-        match continuity(self.place, self.held, self.found(log)) {
+        match continuity(self.place, self.hold.is_held(), self.found(log)) {
             Continuity::Same => (),
             Continuity::Next => self.next_index(),
             Continuity::Broken(reason) => {
@@ -151,59 +144,55 @@ impl Follower {
     }
 
     fn next_index(&mut self) {
-        (self.place, self.at, self.held_end) = (Place::Start, 0, None);
+        (self.place, self.at) = (Place::Start, 0);
+        self.hold.note_next_log();
     }
 
-    /// Takes what is new. `false` if that was not looked for in this log.
-    fn cut(&mut self, log: &Log) -> bool {
-        let Some((salt, _)) = log.header else { return true };
+    /// Takes what is new, unless this is another log.
+    fn cut(&mut self, log: &Log) {
+        let Some((salt, _)) = log.header else { return self.hold.note_seen_to_its_end() };
         match self.place {
-            Place::Within { salt: of, .. } if of != salt => return false,
+            Place::Within { salt: of, .. } if of != salt => return,
             _ => (),
         }
+        self.hold.note_seen_to_its_end();
         let (found, end) = log.transactions(self.at, log.end());
         if found.is_empty() {
-            return true;
+            return;
         }
         assert!(log.ledger.ends_with(&found), "it never was committed");
         assert!(log.ledger.len() - found.len() <= self.captured.len(), "there is a hole");
         self.captured.clone_from(&log.ledger);
         let (offset, checksum) = (end as u64, log.checksum(end, salt));
         (self.place, self.at) = (Place::Within { salt, offset, checksum }, end);
-        if self.held_end != Some((salt, end)) {
-            (self.held, self.drained) = (false, false);
-        }
-        true
-    }
-
-    fn advanced(&mut self) {
-        (self.held, self.watched) = (true, true);
-        self.held_end = match self.place {
-            Place::Start => None,
-            Place::Within { salt, .. } => Some((salt, self.at)),
-        };
+        self.hold.note_cut(self.place);
     }
 
     fn advance(&mut self, log: &mut Log) {
         if self.drain(log) {
             log.reader = Some(log.begin());
             log.checkpoint(OURS);
-            self.advanced();
+            self.hold.note_advanced(self.place);
         }
     }
 
     fn begin_advance(&mut self, log: &mut Log) {
-        if self.follow(log) && self.watched {
+        if self.follow(log) && self.hold.is_watched() {
+            self.before = (log.end() as u64, log.is_complete());
             log.next = Some(log.begin());
+            self.hold.note_next_reader();
         }
     }
 
     fn end_advance(&mut self, log: &mut Log) {
         let Some(next) = log.next else { return };
-        if self.cut(log) {
+        self.cut(log);
+        if self.hold.is_seen_to_its_end() {
             log.reader = Some(next);
-            self.advanced();
-            self.drained |= log.is_complete();
+            match self.before {
+                (_, true) if log.is_complete() => self.hold.note_drained(self.place),
+                (end, _) => self.hold.note_followed(self.place, end),
+            }
         }
     }
 
@@ -217,12 +206,15 @@ impl Follower {
             log.end_checkpoint();
         }
         log.reader = Some(log.begin());
-        self.advanced();
-        self.drained |= complete;
+        if complete {
+            self.hold.note_drained(self.place);
+        } else {
+            self.hold.note_advanced(self.place);
+        }
     }
 
     fn end_index(&mut self, log: &mut Log, snapshot: bool) {
-        if self.drained && log.truncate(OURS) && snapshot {
+        if self.hold.is_drained() && log.truncate(OURS) && snapshot {
             self.next_index();
         }
     }
@@ -231,8 +223,8 @@ impl Follower {
     fn resume(&mut self, log: &mut Log) {
         if log.reader.is_none() {
             log.reader = Some(log.begin());
-            (self.held, self.held_end, self.drained) = (false, None, false);
-            (self.watched, self.was_there) = (false, false);
+            self.hold = Hold::resume();
+            self.was_there = false;
         }
     }
 

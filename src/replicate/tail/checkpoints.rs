@@ -211,7 +211,7 @@ impl Tail {
         if advanced.is_some() {
             database.backfill()?;
             if let Some(capture) = capture {
-                capture.advanced();
+                capture.note_advanced();
             }
         }
         self.publish();
@@ -231,9 +231,9 @@ impl Tail {
         self.publish();
         let Some(checkpoint) = checkpoint else { return Ok(false) };
         match &mut self.capture {
-            Some(capture) if checkpoint.complete => capture.drained(),
+            Some(capture) if checkpoint.complete => capture.note_drained(),
             // Somebody else may have copied the rest meanwhile, and the log be restarted now.
-            Some(capture) => capture.advanced(),
+            Some(capture) => capture.note_advanced(),
             None => (),
         }
         debug!(

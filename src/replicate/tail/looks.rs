@@ -29,13 +29,13 @@ impl Tail {
         }
         let mut look = Look::default();
         let moved = database.keep_up(|database| {
-            capture.reading_anew();
+            capture.note_next_reader();
             look = capture.cut(database, &self.state, &staging)?;
             Ok(capture.is_seen_to_its_end())
         })?;
         match moved {
-            Some(reading) if reading.complete => capture.drained(),
-            Some(reading) => capture.followed(reading.end),
+            Some(reading) if reading.complete => capture.note_drained(),
+            Some(reading) => capture.note_followed(reading.end),
             None => (),
         }
         Ok(Some(look))

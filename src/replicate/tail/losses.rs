@@ -291,7 +291,7 @@ impl Tail {
             self.lineage.store()?;
             note_again(self.path(), &self.state)?;
             self.slots.iter().try_for_each(|slot| slot.staging.note_again())?;
-            self.state.written_again();
+            self.state.note_written_again();
         }
         Ok(())
     }

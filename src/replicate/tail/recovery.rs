@@ -179,7 +179,7 @@ impl Tail {
             )?;
             capture.next_index()?;
         }
-        capture.drained();
+        capture.note_drained();
         // Copied: its pages are those that were captured.
         self.sameness = Sameness::Given;
         capture.save(&self.state, Durability::Process, false)?;

@@ -137,7 +137,7 @@ impl Tail {
         };
         info!(db = %self.path().display(), %generation, "generation begins");
         // Nothing is in the file that is not in the image.
-        capture.seen_to_its_end();
+        capture.note_seen_to_its_end();
         self.capture = Some(capture);
         self.sameness = Sameness::Given;
         self.schedule.changed = true;
