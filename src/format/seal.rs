@@ -1,5 +1,7 @@
 use std::fmt;
 use std::io::{self, Write};
+use std::num::ParseIntError;
+use std::str::FromStr;
 use std::time::{Duration, SystemTime};
 
 use twox_hash::XxHash3_128;
@@ -32,6 +34,20 @@ impl fmt::Display for Content {
 /// The digest of a seal, and through [`Seal::previous`] of all those before it in a generation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Link(pub u128);
+
+impl fmt::Display for Link {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", self.0)
+    }
+}
+
+impl FromStr for Link {
+    type Err = ParseIntError;
+
+    fn from_str(text: &str) -> Result<Self, ParseIntError> {
+        u128::from_str_radix(text, 16).map(Self)
+    }
+}
 
 /// What an object says about itself, so that a reader can prove that nothing is missing, swapped,
 /// old or altered.

@@ -20,7 +20,7 @@ use super::staging::Staging;
 use super::state_directory::StateDirectory;
 use crate::failpoint::Failpoint;
 use crate::format::{Content, LogPlace, Seal, WalIndex, WalPos};
-use crate::sqlite::{Database, LogFile, LogState};
+use crate::sqlite::{Database, FileIdentity, LogFile, LogState};
 use crate::wal::{Checksum, Salt, WalHeader};
 use earlier::EarlierPages;
 pub(super) use segment::{Cut, Look};
@@ -48,7 +48,7 @@ pub(super) struct Capture {
     /// What the log was like from outside when there was nothing new in it, and how far that was
     /// read. `None`: it is not sure that this changes when somebody writes to it.
     idle: Option<(LogState, Place)>,
-    file: String,
+    file: FileIdentity,
     /// When it was written to last, as we saw when nothing could be in it that was not captured. So
     /// what was captured is the file as it was then, with the log over it.
     written: Option<LastWrite>,
@@ -73,7 +73,7 @@ impl Capture {
     pub(super) fn begin(
         cursor: Cursor,
         pages: PageTable,
-        file: String,
+        file: FileIdentity,
         log_end: Option<(Salt, u64)>,
     ) -> Self {
         Self {
@@ -112,7 +112,7 @@ impl Capture {
     }
 
     /// Goes on with another file, which is under the name of the database by now.
-    pub(super) fn set_file(&mut self, file: String) {
+    pub(super) fn set_file(&mut self, file: FileIdentity) {
         self.file = file;
         self.written = None;
     }
@@ -257,7 +257,7 @@ impl Capture {
         durability: Durability,
         clean: bool,
     ) -> anyhow::Result<()> {
-        let (file, boot) = (self.file.clone(), self.boot.clone());
+        let (file, boot) = (self.file, self.boot.clone());
         let saved = Saved { cursor, file, written: self.written, refuted: false, boot, clean };
         Ok(saved.store(&state.cursor(), durability)?)
     }

@@ -1,5 +1,5 @@
 use std::collections::HashMap;
-use std::fmt::Write as _;
+use std::fmt::{Display, Write as _};
 use std::io;
 use std::path::Path;
 use std::str::FromStr;
@@ -11,6 +11,7 @@ use super::durable::{Durability, read_text, replace_file};
 use super::last_write::LastWrite;
 use super::marks::Marks;
 use crate::format::{Digest, Generation, Link, WalPos};
+use crate::sqlite::FileIdentity;
 use crate::wal::{Checksum, PageSize, Salt};
 
 /// Where in SQLite's log a position is.
@@ -57,7 +58,7 @@ pub(super) struct Cursor {
 pub(super) struct Saved {
     pub(super) cursor: Cursor,
     /// Which file the database is, see `Database::identity`.
-    pub(super) file: String,
+    pub(super) file: FileIdentity,
     /// When that was written to last, at most at the time of the cursor.
     pub(super) written: Option<LastWrite>,
     /// The file was found not to be what was captured, and no generation has begun with it since.
@@ -90,32 +91,35 @@ impl Saved {
     fn to_text(&self) -> String {
         let Cursor { generation, pos, checksum, place, .. } = &self.cursor;
         let Cursor { page_size, pages, digest, marks, link, committed, .. } = &self.cursor;
-        let since = committed.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        let mut text = format!(
-            "version 2\ngeneration {generation}\npos {pos}\nchecksum {checksum}\npage-size {}\n\
-             pages {pages}\ndigest {:032x}\nchanges {}\nschema {}\nlink {:032x}\ncommitted {}\nfile {}\nboot {}\nclean {}\n",
-            page_size.get(),
-            digest.0,
-            marks.changes,
-            marks.schema,
-            link.0,
-            since.as_millis(),
-            self.file,
-            self.boot,
-            self.clean,
-        );
+        let committed = committed.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let mut text = String::new();
+        let mut field = |name, value: &dyn Display| {
+            let _ = writeln!(text, "{name} {value}");
+        };
+        field("version", &2);
+        field("generation", generation);
+        field("pos", pos);
+        field("checksum", checksum);
+        field("page-size", &page_size.get());
+        field("pages", pages);
+        field("digest", digest);
+        field("changes", &marks.changes);
+        field("schema", &marks.schema);
+        field("link", link);
+        field("committed", &committed.as_millis());
+        field("file", &self.file);
+        field("boot", &self.boot);
+        field("clean", &self.clean);
         if let Place::Within { salt, offset, checksum } = place {
-            let salt = u64::from_be_bytes(salt.0);
-            let _ = write!(
-                text,
-                "log-salt {salt:016x}\nlog-offset {offset}\nlog-checksum {checksum}\n"
-            );
+            field("log-salt", salt);
+            field("log-offset", offset);
+            field("log-checksum", checksum);
         }
-        if let Some(written) = self.written {
-            let _ = writeln!(text, "written {written}");
+        if let Some(written) = &self.written {
+            field("written", written);
         }
         if self.refuted {
-            text.push_str("refuted true\n");
+            field("refuted", &true);
         }
         let signature = XxHash3_64::oneshot(text.as_bytes());
         let _ = writeln!(text, "signature {signature:016x}");
@@ -147,19 +151,19 @@ impl Saved {
             place,
             page_size: PageSize::new(fields.parse("page-size")?)?,
             pages: fields.parse("pages")?,
-            digest: Digest(u128::from_str_radix(fields.text("digest")?, 16).ok()?),
+            digest: fields.parse("digest")?,
             marks: Marks {
                 changes: fields.parse("changes").unwrap_or_default(),
                 schema: fields.parse("schema").unwrap_or_default(),
             },
-            link: Link(u128::from_str_radix(fields.text("link")?, 16).ok()?),
+            link: fields.parse("link")?,
             committed: SystemTime::UNIX_EPOCH
                 .checked_add(Duration::from_millis(fields.parse("committed")?))?,
         };
         let boot = fields.text("boot").unwrap_or_default().to_owned();
         Some(Self {
             cursor,
-            file: fields.text("file")?.to_owned(),
+            file: fields.parse("file")?,
             written: fields.parse("written"),
             refuted: fields.parse("refuted").unwrap_or_default(),
             boot,
@@ -209,7 +213,7 @@ mod tests {
         let refuted = place != Place::Start;
         Saved {
             cursor,
-            file: "314@15".to_owned(),
+            file: "314@15".parse().unwrap(),
             written,
             refuted,
             boot: "0b5a".to_owned(),

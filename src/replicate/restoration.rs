@@ -13,7 +13,7 @@ use super::staging::Staging;
 use super::state_directory::StateDirectory;
 use crate::format::Key;
 use crate::provenance::Provenance;
-use crate::sqlite::identity;
+use crate::sqlite::FileIdentity;
 
 /// Gives up what is known beside the database, if that was restored from something else since: the
 /// fork that it was replicated to, and how far it was captured. Done once for each restore, before
@@ -66,6 +66,6 @@ pub(super) fn expect_taken_up(database: &Path, state: &StateDirectory) -> anyhow
 /// From what the database was restored, and the note of that, unless it was taken already.
 fn untaken(database: &Path, state: &StateDirectory) -> anyhow::Result<Option<(Key, String)>> {
     let Some(Provenance(restored)) = Provenance::of(database) else { return Ok(None) };
-    let note = format!("{restored} {}", identity(&fs::metadata(database)?));
+    let note = format!("{restored} {}", FileIdentity::of(&fs::metadata(database)?));
     Ok((state.taken_up()?.as_ref() != Some(&note)).then_some((restored, note)))
 }

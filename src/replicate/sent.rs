@@ -24,7 +24,7 @@ impl Sent {
     pub(super) fn to_text(self) -> String {
         let Self { generation, link, end } = self;
         let mut text = String::new();
-        let _ = writeln!(text, "generation {generation}\nlink {:032x}\nend {end}", link.0);
+        let _ = writeln!(text, "generation {generation}\nlink {link}\nend {end}");
         text
     }
 
@@ -34,7 +34,7 @@ impl Sent {
         let mut field = |name| lines.next()?.strip_prefix(name)?.strip_prefix(' ');
         Some(Self {
             generation: field("generation")?.parse().ok()?,
-            link: Link(u128::from_str_radix(field("link")?, 16).ok()?),
+            link: field("link")?.parse().ok()?,
             end: field("end")?.parse().ok()?,
         })
     }

@@ -39,7 +39,7 @@ use super::state_directory::StateDirectory;
 use super::watcher::Watch;
 use crate::format::Link;
 use crate::provenance::Provenance;
-use crate::sqlite::{Database, Naming, OpenError, SqliteError};
+use crate::sqlite::{Database, FileIdentity, Naming, OpenError, SqliteError};
 use losses::Moved;
 use sameness::Sameness;
 use schedule::Schedule;
@@ -72,7 +72,7 @@ pub(super) struct Tail {
     /// The schema cookie when it was last noted which tables there are.
     tables_noted_at: Option<u32>,
     /// Which file it was when it was opened last.
-    identity: String,
+    identity: Option<FileIdentity>,
     /// What was known of that file, if it was moved away since.
     moved: Option<Moved>,
     /// When it was last seen that there is no file. That was said.
@@ -125,7 +125,7 @@ impl Tail {
             parent: Link::default(),
             sameness: Sameness::Given,
             tables_noted_at: None,
-            identity: String::new(),
+            identity: None,
             moved: None,
             told: false,
             rested: false,
@@ -247,23 +247,23 @@ impl Tail {
         let Some(database) = &self.database else { return Ok(()) };
         let identity = database.identity()?;
         if self.opened {
-            self.recognize(identity.clone())?;
+            self.recognize(identity)?;
         } else {
-            self.resume(identity.clone())?;
+            self.resume(identity)?;
         }
-        self.identity = identity;
+        self.identity = Some(identity);
         Ok(())
     }
 
     /// The database was closed after an error, or there was none by that name. It may be another
     /// file by now, or the one that was moved away.
-    fn recognize(&mut self, identity: String) -> anyhow::Result<()> {
+    fn recognize(&mut self, identity: FileIdentity) -> anyhow::Result<()> {
         let moved = self.moved.take();
-        if self.identity.is_empty() || self.identity == identity {
+        if self.identity.is_none_or(|before| before == identity) {
             if let (Some(moved), Some(database)) = (moved, &self.database) {
                 let mut first = [0; 100];
                 database.file().read_exact_at(&mut first, 0)?;
-                if !Marks::of(&first).is_before(moved.marks) && !identity.ends_with("@0") {
+                if !Marks::of(&first).is_before(moved.marks) && identity.is_unique() {
                     self.lineage.begin_again(moved.generations)?;
                 }
             }
@@ -295,7 +295,7 @@ impl Tail {
     }
 
     /// Takes up what an earlier process left.
-    fn resume(&mut self, identity: String) -> anyhow::Result<()> {
+    fn resume(&mut self, identity: FileIdentity) -> anyhow::Result<()> {
         let Some(database) = &self.database else { return Ok(()) };
         let staging = self.staging(|_| true);
         let saved = Saved::load(&self.state.cursor())?;

@@ -16,7 +16,7 @@ use super::files::{Files, Naming};
 use super::fingerprint::Fingerprint;
 use super::permission::expect_permission;
 use super::shared_lock::{is_log_lost, is_shared_elsewhere};
-use super::{FileId, OpenError, identity};
+use super::{FileId, FileIdentity, OpenError};
 use crate::failpoint::Failpoint;
 use crate::wal::PageSize;
 pub use lost_log::{LostLog, keep_unnamed_log};
@@ -223,9 +223,9 @@ impl Database {
         &self.found
     }
 
-    /// Which file it is, over restarts too: see [`identity`].
-    pub fn identity(&self) -> io::Result<String> {
-        Ok(identity(&self.file.metadata()?))
+    /// Which file it is, over restarts too.
+    pub fn identity(&self) -> io::Result<FileIdentity> {
+        Ok(FileIdentity::of(&self.file.metadata()?))
     }
 
     /// Whether another process has the database open.

@@ -35,7 +35,7 @@ mod watches;
 pub use claimed::{ClaimError, Claimed};
 pub use database::{Checkpoint, Database, LostLog, Reading, keep_unnamed_log};
 pub use file_from::FileFrom;
-pub use file_id::{FileId, identity};
+pub use file_id::{FileId, FileIdentity};
 pub use files::Naming;
 pub use integrity::{integrity_check, is_damage, quick_check};
 pub use log_file::{LacksCommits, LogFile, LogView};

@@ -9,6 +9,7 @@ use crate::replicate::marks::Marks;
 use crate::replicate::pages::PageTable;
 use crate::replicate::staging::Staging;
 use crate::replicate::state_directory::StateDirectory;
+use crate::sqlite::FileIdentity;
 use crate::wal::PageSize;
 
 impl Capture {
@@ -19,7 +20,7 @@ impl Capture {
     pub(in crate::replicate) fn resume(
         state: &StateDirectory,
         page_size: PageSize,
-        file: String,
+        file: FileIdentity,
         staged: &[Staging],
     ) -> anyhow::Result<Option<Self>> {
         let (saved, boot) = (Saved::load(&state.cursor())?, boot());

@@ -1,4 +1,7 @@
+use std::cell::RefCell;
 use std::collections::HashMap;
+use std::fmt::Debug;
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use prometheus::core::{Collector, Desc, MetricVec, MetricVecBuilder};
@@ -41,6 +44,8 @@ pub(super) struct Families {
     pub(super) replica_lag: Lag,
     pub(super) operation_total: IntCounterVec,
     pub(super) operation_bytes: IntCounterVec,
+    /// Each of them once more.
+    all: Arc<[Box<dyn Family>]>,
 }
 
 impl Families {
@@ -50,15 +55,16 @@ impl Families {
         const REPLICA: &[&str] = &["db", "name"];
         const STATUS: &[&str] = &["db", "name", "status"];
         const OPERATION: &[&str] = &["replica_type", "operation"];
+        let all = RefCell::new(Vec::new());
         let gauge = |name, help, labels| {
-            registered(registry, IntGaugeVec::new(options(name, help), labels)?)
+            add(registry, &all, IntGaugeVec::new(options(name, help), labels)?)
         };
         let count = |name, help, labels| {
-            registered(registry, IntCounterVec::new(options(name, help), labels)?)
+            add(registry, &all, IntCounterVec::new(options(name, help), labels)?)
         };
-        let seconds = |name, help, labels| {
-            registered(registry, CounterVec::new(options(name, help), labels)?)
-        };
+        let seconds =
+            |name, help, labels| add(registry, &all, CounterVec::new(options(name, help), labels)?);
+        let moment = |name, help| add(registry, &all, GaugeVec::new(options(name, help), DB)?);
         let lag = Lag(GaugeVec::new(
             options("replica_lag_seconds", "Age of the oldest commit that the replica lacks"),
             REPLICA,
@@ -75,8 +81,9 @@ impl Families {
             checkpoint_count: count("checkpoint_count", "Checkpoints", MODE)?,
             checkpoint_error_count: count("checkpoint_error_count", "Failed checkpoints", MODE)?,
             checkpoint_seconds: seconds("checkpoint_seconds", "Time spent on checkpoints", MODE)?,
-            stall_seconds: registered(
+            stall_seconds: add(
                 registry,
+                &all,
                 HistogramVec::new(
                     HistogramOpts::from(options(
                         "checkpoint_stall_seconds",
@@ -128,62 +135,53 @@ impl Families {
                 REPLICA,
             )?,
             reasons: Reasons::default(),
-            db_looked_at: registered(
-                registry,
-                GaugeVec::new(
-                    options("db_looked_at_seconds", "When the WAL was looked at, since 1970"),
-                    DB,
-                )?,
-            )?,
-            replica_lag: registered(registry, lag)?,
+            db_looked_at: moment("db_looked_at_seconds", "When the WAL was looked at, since 1970")?,
+            replica_lag: add(registry, &all, lag)?,
             operation_total: count("replica_operation_total", "Requests to stores", OPERATION)?,
             operation_bytes: count(
                 "replica_operation_bytes",
                 "Bytes in requests to stores",
                 OPERATION,
             )?,
+            all: all.into_inner().into(),
         })
     }
+}
+
+/// Registers a family, and adds it to `all`.
+fn add<F: Collector + Family + Clone + 'static>(
+    registry: &Registry,
+    all: &RefCell<Vec<Box<dyn Family>>>,
+    family: F,
+) -> prometheus::Result<F> {
+    registry.register(Box::new(family.clone()))?;
+    all.borrow_mut().push(Box::new(family.clone()));
+    Ok(family)
 }
 
 impl Families {
     /// Ends all that is counted of one database.
     pub(super) fn forget(&self, database: &str) {
-        forget(&self.db_size, database);
-        forget(&self.wal_size, database);
-        forget(&self.shadow_wal_index, database);
-        forget(&self.shadow_wal_size, database);
-        forget(&self.total_wal_bytes, database);
-        forget(&self.sync_count, database);
-        forget(&self.sync_error_count, database);
-        forget(&self.sync_seconds, database);
-        forget(&self.checkpoint_count, database);
-        forget(&self.checkpoint_error_count, database);
-        forget(&self.checkpoint_seconds, database);
-        forget(&self.stall_seconds, database);
-        forget(&self.replica_wal_bytes, database);
-        forget(&self.replica_wal_index, database);
-        forget(&self.replica_wal_offset, database);
-        forget(&self.replica_validation_total, database);
-        forget(&self.replica_joining, database);
-        forget(&self.replica_diverged, database);
-        forget(&self.replica_invalid, database);
-        forget(&self.replica_refused, database);
-        forget(&self.replica_health, database);
+        self.all.iter().for_each(|family| family.forget(database));
         self.reasons.forget(database);
-        forget(&self.db_looked_at, database);
-        forget(&self.replica_lag.0, database);
     }
 }
 
-fn forget<T: MetricVecBuilder>(family: &MetricVec<T>, database: &str) {
-    for metric in family.collect().iter().flat_map(MetricFamily::get_metric) {
-        let labels = metric.get_label().iter();
-        let labels: HashMap<&str, &str> =
-            labels.map(|label| (label.name(), label.value())).collect();
-        if labels.get("db") == Some(&database) {
-            // It was there a moment ago, and if not, so much the better.
-            let _ = family.remove(&labels);
+/// What has values for each database.
+trait Family: Debug + Send + Sync {
+    fn forget(&self, database: &str);
+}
+
+impl<T: MetricVecBuilder> Family for MetricVec<T> {
+    fn forget(&self, database: &str) {
+        for metric in self.collect().iter().flat_map(MetricFamily::get_metric) {
+            let labels = metric.get_label().iter();
+            let labels: HashMap<&str, &str> =
+                labels.map(|label| (label.name(), label.value())).collect();
+            if labels.get("db") == Some(&database) {
+                // It was there a moment ago, and if not, so much the better.
+                let _ = self.remove(&labels);
+            }
         }
     }
 }
@@ -192,19 +190,17 @@ fn options(name: &str, help: &str) -> Opts {
     Opts::new(format!("litestream_{name}"), help)
 }
 
-fn registered<C: Collector + Clone + 'static>(
-    registry: &Registry,
-    collector: C,
-) -> prometheus::Result<C> {
-    registry.register(Box::new(collector.clone()))?;
-    Ok(collector)
-}
-
 /// Gauges that hold a time since the epoch, and show how long ago that is.
 ///
 /// So a lag grows even when the task that should keep it up to date does not run. 0 shows as 0.
 #[derive(Clone, Debug)]
 pub(super) struct Lag(pub(super) GaugeVec);
+
+impl Family for Lag {
+    fn forget(&self, database: &str) {
+        self.0.forget(database);
+    }
+}
 
 impl Collector for Lag {
     fn desc(&self) -> Vec<&Desc> {
