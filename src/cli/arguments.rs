@@ -12,7 +12,7 @@ use crate::format::{Generation, WalIndex};
 use crate::replicate::OnDivergence;
 
 const HELP: &str = "\
-Options may be written with one dash or with two: -config PATH, -config=PATH, --config PATH.
+Options may be written with one dash or with two, their values with a space or with `=`.
 
 Examples:
   litestream replicate                          everything in /etc/litestream.yml

@@ -106,6 +106,7 @@ fn announce(database: &DatabaseOptions) {
             "type" = replica.location.kind(),
             "sync-interval" = ?replica.sync_interval,
             url = %replica.location,
+            endpoint = replica.location.endpoint(),
             "replicating to"
         );
     }

@@ -48,8 +48,8 @@ pub(super) async fn serve(listener: TcpListener, metrics: Arc<Metrics>) -> anyho
     Ok(())
 }
 
-/// A line of JSON for each replica, with the reason if it is not good. 503 while one of them is
-/// failing.
+/// A line of JSON for each replica, with the reason and the last error if it is not good. 503 while
+/// one of them is failing.
 fn health(metrics: &Metrics) -> Response {
     let found = metrics.health();
     let failing = found.iter().any(|found| found.health == Health::Failing);
@@ -58,13 +58,16 @@ fn health(metrics: &Metrics) -> Response {
     (status, [(header::CONTENT_TYPE, "application/jsonl")], lines.concat()).into_response()
 }
 
-fn line(ReplicaHealth { database, name, health, reason }: &ReplicaHealth) -> String {
+fn line(ReplicaHealth { database, name, health, reason, error }: &ReplicaHealth) -> String {
     let mut line = json!({"db": database, "health": health.to_string()});
     if !name.is_empty() {
         line["replica"] = json!(name);
     }
     if let Some(reason) = reason {
         line["reason"] = json!(reason);
+    }
+    if let Some(error) = error {
+        line["error"] = json!(error);
     }
     format!("{line}\n")
 }

@@ -9,7 +9,7 @@ use super::{DONE, FAILED};
 
 /// Prints help, or on one line what is wrong.
 pub(super) fn report(error: &clap::Error) -> ExitCode {
-    let text = error.render().to_string();
+    let text = single_dashes(&error.render().to_string());
     let status = match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => DONE,
         _ => FAILED,
@@ -47,8 +47,30 @@ fn tips(text: &str) -> String {
     let tips = text.lines().filter_map(|line| line.trim().strip_prefix("tip: "));
     // Nobody wants to pass an option as a value.
     let tips = tips.filter(|tip| !tip.contains(" as a value, use "));
-    let parts: Vec<&str> = tips.chain(["see `litestream help`"]).collect();
+    let help = command(text).map_or("see `litestream help`".to_owned(), |command| {
+        format!("see `litestream {command} -h`")
+    });
+    let parts: Vec<&str> = tips.chain([help.as_str()]).collect();
     format!("; {}", parts.join("; "))
+}
+
+/// The command that a message of clap is about, as its usage says.
+fn command(text: &str) -> Option<&str> {
+    let usage = text.lines().find_map(|line| line.strip_prefix("Usage: litestream "))?;
+    usage.split(' ').next().filter(|word| word.bytes().all(|letter| letter.is_ascii_lowercase()))
+}
+
+/// Options as Litestream writes them, and as we are called: `-config`, and not `--config`.
+fn single_dashes(text: &str) -> String {
+    let mut single = String::with_capacity(text.len());
+    for (at, part) in text.split("--").enumerate() {
+        if at > 0 {
+            let is_option = part.starts_with(|letter: char| letter.is_ascii_lowercase());
+            single.push_str(if is_option { "-" } else { "--" });
+        }
+        single.push_str(part);
+    }
+    single
 }
 
 fn words(text: &str) -> String {

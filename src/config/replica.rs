@@ -189,7 +189,7 @@ impl Place {
         if bucket.is_empty() {
             return Err(Invalid::whole("bucket required for s3 replica"));
         }
-        if bucket.contains(['/', ':']) {
+        if bucket.contains(|letter: char| matches!(letter, '/' | ':') || letter.is_whitespace()) {
             let message = format!(
                 "`bucket`: {bucket:?} is no name of a bucket; write `bucket: NAME` and \
                  `path: PREFIX`, or `url: s3://NAME/PREFIX`"

@@ -20,8 +20,8 @@ pub(super) struct Hold {
 enum Strength {
     /// What was committed while nobody watched may be lost from the log at any time.
     Loose,
-    /// All of the log was captured once, while nobody could write, and there was no moment without
-    /// a read transaction since: nothing that is behind the cursor can be lost.
+    /// All of the log was captured once, and there was no moment without a read transaction since:
+    /// nothing that is behind the cursor can be lost.
     Watched,
     /// And it has begun where the cursor is: see [`continuity`](super::continuity::continuity).
     Held,
@@ -98,6 +98,13 @@ impl Hold {
     /// The log was captured to its end.
     pub(super) fn note_seen_to_its_end(&mut self) {
         self.evidence = Evidence::SeenToItsEnd;
+    }
+
+    /// All was captured that was committed when our read transaction had begun already, and the
+    /// log is the one that has the cursor, also after that was asked. From then on nothing is lost:
+    /// what is committed later cannot be copied while that lasts, and so the log not be restarted.
+    pub(super) fn note_caught_up(&mut self) {
+        self.strength = self.strength.max(Strength::Watched);
     }
 
     /// Our read transaction ended, and with it what it held.

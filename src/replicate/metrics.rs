@@ -2,6 +2,7 @@
 
 mod families;
 mod reasons;
+mod replica;
 
 use std::path::Path;
 use std::time::{Duration, SystemTime};
@@ -10,9 +11,9 @@ use prometheus::core::Collector;
 use prometheus::proto::MetricFamily;
 use prometheus::{Counter, Gauge, Histogram, IntCounter, IntGauge, Registry, TextEncoder};
 
-use super::health::{Health, Signs, Trouble};
+use super::health::Health;
 use families::Families;
-use reasons::Reasons;
+pub use replica::ReplicaMetrics;
 
 /// All the counters and gauges of a process.
 #[derive(Clone, Debug)]
@@ -48,26 +49,6 @@ pub struct CheckpointMetrics {
     pub seconds: Counter,
 }
 
-/// What is counted of one replica.
-#[derive(Clone, Debug)]
-pub struct ReplicaMetrics {
-    /// Before compression.
-    pub wal_bytes: IntCounter,
-    pub wal_index: IntGauge,
-    pub wal_offset: IntGauge,
-    validation_ok: IntCounter,
-    validation_error: IntCounter,
-    joining: IntGauge,
-    diverged: IntGauge,
-    invalid: IntGauge,
-    refused: IntGauge,
-    health: IntGauge,
-    oldest_unreplicated: Gauge,
-    reasons: Reasons,
-    /// The path of its database, and its name.
-    labels: [String; 2],
-}
-
 /// How good a replica was when it was looked at last.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReplicaHealth {
@@ -77,6 +58,8 @@ pub struct ReplicaHealth {
     pub health: Health,
     /// `None` if it is good.
     pub reason: Option<&'static str>,
+    /// What went wrong last, with its store or with its database, if it is not good.
+    pub error: Option<String>,
 }
 
 /// A request to a store, as Litestream names it.
@@ -165,9 +148,9 @@ impl Metrics {
                     _ => Health::Failing,
                 };
                 let labels = [label("db"), label("name")].map(str::to_owned);
-                let reason = self.families.reasons.of(&labels);
+                let (reason, error) = self.families.reasons.of(&labels);
                 let [database, name] = labels;
-                ReplicaHealth { database, name, health, reason }
+                ReplicaHealth { database, name, health, reason, error }
             })
             .collect();
         found.sort_by(|a, b| (&a.database, &a.name).cmp(&(&b.database, &b.name)));
@@ -201,26 +184,12 @@ impl DatabaseMetrics {
     }
 
     pub fn replica(&self, name: &str) -> ReplicaMetrics {
-        let labels = &[self.database.as_str(), name];
-        let validation = |status| {
-            let labels = &[self.database.as_str(), name, status];
-            self.families.replica_validation_total.with_label_values(labels)
-        };
-        ReplicaMetrics {
-            wal_bytes: self.families.replica_wal_bytes.with_label_values(labels),
-            wal_index: self.families.replica_wal_index.with_label_values(labels),
-            wal_offset: self.families.replica_wal_offset.with_label_values(labels),
-            validation_ok: validation("ok"),
-            validation_error: validation("error"),
-            joining: self.families.replica_joining.with_label_values(labels),
-            diverged: self.families.replica_diverged.with_label_values(labels),
-            invalid: self.families.replica_invalid.with_label_values(labels),
-            refused: self.families.replica_refused.with_label_values(labels),
-            health: self.families.replica_health.with_label_values(labels),
-            oldest_unreplicated: self.families.replica_lag.0.with_label_values(labels),
-            reasons: self.families.reasons.clone(),
-            labels: labels.map(str::to_owned),
-        }
+        ReplicaMetrics::of(&self.families, [&self.database, name])
+    }
+
+    /// Says what went wrong last, until that is over.
+    pub fn set_error(&self, error: Option<String>) {
+        self.families.reasons.set_error([&self.database, ""], error);
     }
 }
 
@@ -229,69 +198,6 @@ fn level(health: Health) -> i64 {
         Health::Good => 0,
         Health::Late => 1,
         Health::Failing => 2,
-    }
-}
-
-impl ReplicaMetrics {
-    /// Counts a validation.
-    pub fn validated(&self, right: bool) {
-        if right {
-            self.validation_ok.inc();
-        } else {
-            self.validation_error.inc();
-        }
-        self.invalid.set((!right).into());
-    }
-
-    /// Says that there is no backup yet that could be wrong.
-    pub fn nothing_to_validate(&self) {
-        self.invalid.set(0);
-    }
-
-    /// Says whether a snapshot is being stored in it.
-    pub fn set_joining(&self, joining: bool) {
-        self.joining.set(joining.into());
-    }
-
-    /// Says whether the database is replicated to a fork.
-    pub fn set_diverged(&self, diverged: bool) {
-        self.diverged.set(diverged.into());
-    }
-
-    /// Says whether its store refuses what is asked of it.
-    pub fn set_refused(&self, refused: bool) {
-        self.refused.set(refused.into());
-    }
-
-    /// Says how good it is, and if it is not, why.
-    pub(super) fn set_health(&self, health: Health, reason: &'static str) {
-        self.reasons.set(&self.labels, reason);
-        self.health.set(level(health));
-    }
-
-    /// What was said of it, as far as that is a sign of its health.
-    pub(super) fn signs(&self) -> Signs {
-        Signs {
-            joining: self.joining.get() != 0,
-            trouble: [
-                (&self.invalid, Trouble::Invalid),
-                (&self.diverged, Trouble::Diverged),
-                (&self.refused, Trouble::Refused),
-            ]
-            .into_iter()
-            .find_map(|(gauge, trouble)| (gauge.get() != 0).then_some(trouble)),
-            ..Signs::default()
-        }
-    }
-
-    /// What was said last by [`ReplicaMetrics::set_oldest_unreplicated`].
-    pub(super) fn oldest_unreplicated(&self) -> Option<SystemTime> {
-        time(&self.oldest_unreplicated)
-    }
-
-    /// Says when the oldest commit that the replica lacks was seen. `None`: it lacks none.
-    pub fn set_oldest_unreplicated(&self, commit: Option<SystemTime>) {
-        set_time(&self.oldest_unreplicated, commit);
     }
 }
 

@@ -6,9 +6,20 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 #[derive(Debug, Default)]
 pub(super) struct Refusals(Mutex<Found>);
 
+/// How the stores of a database receive it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reception {
+    /// Some of them have not said yet.
+    Unknown,
+    /// None of them takes anything.
+    Refused,
+    /// One has taken something.
+    Taken,
+}
+
 #[derive(Debug, Default)]
 struct Found {
-    refused: HashMap<PathBuf, bool>,
+    receptions: HashMap<PathBuf, Reception>,
     /// Some database was taken, or is gone: what is refused from then on is an outage.
     begun: bool,
 }
@@ -16,21 +27,22 @@ struct Found {
 impl Refusals {
     /// A database is followed from now on.
     pub(super) fn add(&self, database: &Path) {
-        self.locked().refused.insert(database.to_owned(), false);
+        self.locked().receptions.insert(database.to_owned(), Reception::Unknown);
     }
 
     pub(super) fn remove(&self, database: &Path) {
         let mut found = self.locked();
-        found.begun |= found.refused.remove(database) == Some(false);
+        let reception = found.receptions.remove(database);
+        found.begun |= reception.is_some_and(|reception| reception != Reception::Refused);
     }
 
-    /// Takes note that every store refuses a database, or that it is not so. Says whether all
-    /// databases are refused by now, and none ever was taken.
-    pub(super) fn note(&self, database: &Path, refused: bool) -> bool {
+    /// Takes note of how a database is received. Says whether all databases are refused by now, and
+    /// none ever was taken.
+    pub(super) fn note(&self, database: &Path, reception: Reception) -> bool {
         let mut found = self.locked();
-        found.refused.insert(database.to_owned(), refused);
-        found.begun |= !refused;
-        !found.begun && found.refused.values().all(|&refused| refused)
+        found.receptions.insert(database.to_owned(), reception);
+        found.begun |= reception == Reception::Taken;
+        !found.begun && found.receptions.values().all(|&it| it == Reception::Refused)
     }
 
     fn locked(&self) -> MutexGuard<'_, Found> {
@@ -40,6 +52,7 @@ impl Refusals {
 
 #[cfg(test)]
 mod tests {
+    use super::Reception::{Refused, Taken, Unknown};
     use super::*;
 
     #[test]
@@ -48,17 +61,19 @@ mod tests {
         let refusals = Refusals::default();
         refusals.add(one);
         refusals.add(other);
-        assert!(!refusals.note(one, true), "nothing is known of the other one");
-        assert!(refusals.note(other, true));
+        assert!(!refusals.note(one, Refused), "nothing is known of the other one");
+        // It can be listed, and it is yet to be seen whether something can be stored.
+        assert!(!refusals.note(other, Unknown));
+        assert!(refusals.note(other, Refused));
         refusals.remove(other);
-        assert!(refusals.note(one, true), "there is no other one");
+        assert!(refusals.note(one, Refused), "there is no other one");
     }
 
     #[test]
     fn are_an_outage_once_a_database_was_taken() {
         let [one, other] = ["one", "other"].map(Path::new);
         for take in [
-            |refusals: &Refusals, database: &Path| assert!(!refusals.note(database, false)),
+            |refusals: &Refusals, database: &Path| assert!(!refusals.note(database, Taken)),
             |_: &Refusals, _: &Path| (),
         ] {
             let refusals = Refusals::default();
@@ -66,7 +81,7 @@ mod tests {
             refusals.add(other);
             take(&refusals, other);
             refusals.remove(other);
-            assert!(!refusals.note(one, true));
+            assert!(!refusals.note(one, Refused));
         }
     }
 }

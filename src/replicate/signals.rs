@@ -13,6 +13,8 @@ const ECHO: Duration = Duration::from_millis(50);
 pub struct Signals {
     interrupt: tokio::signal::unix::Signal,
     terminate: tokio::signal::unix::Signal,
+    /// The terminal is gone.
+    hangup: tokio::signal::unix::Signal,
     arrivals: Arrivals,
 }
 
@@ -36,6 +38,7 @@ impl Signals {
         Ok(Self {
             interrupt: signal(SignalKind::interrupt())?,
             terminate: signal(SignalKind::terminate())?,
+            hangup: signal(SignalKind::hangup())?,
             arrivals: Arrivals::default(),
         })
     }
@@ -45,6 +48,7 @@ impl Signals {
         let signal = tokio::select! {
             _ = self.interrupt.recv() => Signal::INT,
             _ = self.terminate.recv() => Signal::TERM,
+            _ = self.hangup.recv() => Signal::HUP,
         };
         self.arrivals.add(Instant::now());
         signal

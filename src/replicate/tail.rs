@@ -149,7 +149,7 @@ impl Tail {
         if self.sameness != Sameness::Given {
             self.end_lineage();
         }
-        warn!(db = %self.path().display(), %generation, reason, "generation ended, a new one begins");
+        warn!(db = %self.path().display(), %generation, reason, "generation ended");
         for slot in &mut self.slots {
             if slot.standing == Standing::Joining {
                 // Without its snapshot these would be a history that cannot be restored.
@@ -181,11 +181,11 @@ impl Tail {
             return Ok(());
         }
         self.expect_state()?;
+        if self.is_closing(now) {
+            return self.let_go();
+        }
         let changed = self.schedule.changed;
         self.follow()?;
-        if self.is_closing(now) {
-            return Ok(());
-        }
         if self.schedule.changed {
             let backlogged = self.is_backlogged()?;
             self.schedule.set_pace(backlogged);

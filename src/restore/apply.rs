@@ -12,6 +12,7 @@ use tracing::warn;
 
 use super::chain::{Chain, Reached};
 use super::image::{DirtyPages, Image};
+use super::plan_error::BEFORE_THE_LOSS;
 use super::transaction::Transaction;
 use crate::format::lz4::{self, Content};
 use crate::format::{Generation, Key, Seal, WalIndex, WalPos};
@@ -249,7 +250,11 @@ impl<I: Image> Applier<I> {
         let (Some(wal), true) = (&mut self.wal, start.offset == 0 || expected == Some(start))
         else {
             let end = expected.unwrap_or(WalPos::start_of(self.snapshot));
-            let cause = format!("it does not continue what is before it, which ends at {end}");
+            let cause = if end < start {
+                format!("a WAL segment is missing before it, behind {end}: {BEFORE_THE_LOSS}")
+            } else {
+                format!("it does not continue what is before it, which ends at {end}")
+            };
             return Err(ApplyError::object(key, cause));
         };
         let page_size = wal.header.page_size;

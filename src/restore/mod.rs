@@ -191,7 +191,7 @@ async fn list<S: ObjectStore>(
     parallelism: usize,
 ) -> (Vec<Replica<S>>, Option<anyhow::Error>) {
     let mut listed = Vec::new();
-    let mut unlisted = None;
+    let mut unlisted = Vec::new();
     let listings = replicas.iter().map(|(name, store)| async move {
         let listing = Replica::list(name.clone(), Arc::clone(store), parallelism).await;
         listing.map_err(|error| (name, error))
@@ -199,14 +199,19 @@ async fn list<S: ObjectStore>(
     for outcome in join_all(listings).await {
         match outcome {
             Ok(replica) => listed.push(replica),
-            Err((name, error)) => {
-                warn!(replica = *name, %error, "cannot list replica");
-                let context = format!("cannot list replica {name}");
-                unlisted.get_or_insert(anyhow::Error::new(error).context(context));
-            }
+            Err((name, error)) => unlisted.push((name, error)),
         }
     }
-    (listed, unlisted)
+    let mut unlisted = unlisted.into_iter();
+    let first = unlisted.next().map(|(name, error)| {
+        let context = format!("cannot list replica {name}");
+        anyhow::Error::new(error).context(context)
+    });
+    // The first one is said by those who cannot go on without it.
+    for (replica, error) in unlisted {
+        warn!(replica, %error, "cannot list replica");
+    }
+    (listed, first)
 }
 
 /// Makes the database of one plan.

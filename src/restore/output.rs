@@ -2,7 +2,7 @@
 
 use std::fs::{self, DirBuilder, File, Metadata};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt, fchown};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt, chown, fchown};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -70,10 +70,7 @@ pub(super) enum PublishError {
 impl Output {
     pub(super) fn create(path: &Path) -> anyhow::Result<Self> {
         let directory = directory(path);
-        DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(directory)
+        make_directory(directory)
             .with_context(|| format!("cannot create directory {}", directory.display()))?;
         let partial = hidden(path, "restore")?;
         let file = create_locked(&partial, MODE)
@@ -206,6 +203,23 @@ fn directory(path: &Path) -> &Path {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
     }
+}
+
+/// Makes a directory, and those that it is in, each with the mode of the one that it is in, less
+/// the umask, and as far as we may with its owner: who owns that owns the database as well, and has
+/// to get to it.
+fn make_directory(path: &Path) -> io::Result<()> {
+    let Some(parent) = path.parent().filter(|_| !path.exists()) else { return Ok(()) };
+    let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
+    make_directory(parent)?;
+    let example = parent.metadata()?;
+    match DirBuilder::new().mode(example.mode() & 0o777).create(path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(()),
+        outcome => outcome?,
+    }
+    // Only root may give directories away, and not every file system knows owners.
+    let _ = chown(path, Some(example.uid()), Some(example.gid()));
+    Ok(())
 }
 
 /// `.NAME.suffix` beside `path`.

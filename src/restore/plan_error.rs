@@ -34,7 +34,7 @@ pub enum PlanError {
 }
 
 /// What can be done when something in the middle is missing.
-const BEFORE_THE_LOSS: &str =
+pub(super) const BEFORE_THE_LOSS: &str =
     "restore what was before it with -timestamp, or from another replica with -replica";
 
 impl fmt::Display for PlanError {

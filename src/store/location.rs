@@ -29,6 +29,14 @@ pub struct S3Location {
 }
 
 impl Location {
+    /// The server, if it is not that of AWS. Not if there may be a password in it.
+    pub fn endpoint(&self) -> Option<&str> {
+        match self {
+            Self::File(_) => None,
+            Self::S3(place) => place.endpoint.as_deref().filter(|endpoint| !endpoint.contains('@')),
+        }
+    }
+
     /// What the configuration calls its `type`.
     pub fn kind(&self) -> &'static str {
         match self {
@@ -61,7 +69,11 @@ impl fmt::Display for Location {
             Self::S3(S3Location { bucket, prefix, .. }) if prefix.is_empty() => {
                 write!(f, "s3://{bucket}")
             }
-            Self::S3(S3Location { bucket, prefix, .. }) => write!(f, "s3://{bucket}/{prefix}"),
+            Self::S3(S3Location { bucket, prefix, .. }) => {
+                // As it can be given to us again.
+                let prefix = prefix.replace('%', "%25").replace('?', "%3F").replace('#', "%23");
+                write!(f, "s3://{bucket}/{prefix}")
+            }
         }
     }
 }

@@ -503,9 +503,13 @@ fn gives_the_file_to_the_owner_of_its_directory() {
     fs::create_dir(&parent).unwrap();
     // Only root can give a directory away; for others it is their own.
     let _ = std::os::unix::fs::chown(&parent, Some(1234), Some(5678));
-    let options = RestoreOptions { output: parent.join("db"), ..scratch.options() };
+    let output = parent.join("below/it/db");
+    let options = RestoreOptions { output: output.clone(), ..scratch.options() };
     run(vec![("memory", history(true).0.store)], &options).unwrap();
-    let (parent, file) = (parent.metadata().unwrap(), options.output.metadata().unwrap());
+    let (parent, file) = (parent.metadata().unwrap(), output.metadata().unwrap());
+    for below in output.ancestors().skip(1).take(2).map(|path| path.metadata().unwrap()) {
+        assert_eq!((below.uid(), below.mode()), (parent.uid(), parent.mode()));
+    }
     assert_eq!(file.uid(), parent.uid());
     assert_eq!(file.mode() & 0o137, 0, "{:o}", file.mode());
     assert_eq!(file.mode() & 0o600, 0o600, "{:o}", file.mode());

@@ -97,6 +97,7 @@ impl Capture {
             if !unsettled {
                 self.note_idle(outside);
             }
+            self.hold.note_caught_up();
             self.caught_up(database, state)?;
             return Ok(Look { cut: None, unsettled });
         };
@@ -113,6 +114,7 @@ impl Capture {
         let seal = self.stage(state, staging, salt, frames.count(), |capture, target| {
             capture.copy_frames(&log, span, &frames, target)
         })?;
+        self.hold.note_caught_up();
         self.hold.note_cut(self.cursor.place);
         self.note_seen_to_its_end();
         debug!(pos = %seal.start, bytes = end - start, frames = frames.count(), "segment cut");

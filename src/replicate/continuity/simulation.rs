@@ -156,6 +156,7 @@ impl Follower {
             _ => (),
         }
         self.hold.note_seen_to_its_end();
+        self.hold.note_caught_up();
         let (found, end) = log.transactions(self.at, log.end());
         if found.is_empty() {
             return;

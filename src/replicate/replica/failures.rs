@@ -16,8 +16,10 @@ pub(super) struct Failures {
     backoff: Backoff,
     count: u32,
     logged: Option<Instant>,
-    /// Those of a replica whose store refuses this. It is said to do so until it succeeds.
-    refused: Option<ReplicaMetrics>,
+    /// Those of the replica, which say what is wrong until it succeeds.
+    metrics: Option<ReplicaMetrics>,
+    /// They say that its store refuses this.
+    refused: bool,
 }
 
 /// While something goes on failing, it is said so this often.
@@ -26,7 +28,14 @@ const LOG_INTERVAL: Duration = Duration::from_secs(30);
 impl Failures {
     /// Begins to count failures of one thing that is tried until it succeeds.
     pub(super) fn new(what: &'static str) -> Self {
-        Self { what, backoff: Backoff::new(PAUSE_MAX), count: 0, logged: None, refused: None }
+        Self {
+            what,
+            backoff: Backoff::new(PAUSE_MAX),
+            count: 0,
+            logged: None,
+            metrics: None,
+            refused: false,
+        }
     }
 
     /// Says what went wrong, though not every time, and waits before the next attempt.
@@ -41,11 +50,13 @@ impl Failures {
                 replica.report(Report::Rejected(error.to_string()));
             }
             // What is not tried again at once says nothing of how it is now.
-            if self.count > 1 {
-                replica.metrics.set_refused(true);
-                self.refused = Some(replica.metrics.clone());
-            }
+            self.refused |= self.count > 1;
         }
+        if self.refused {
+            replica.metrics.set_refused(true);
+        }
+        replica.metrics.set_error(Some(error.to_string()));
+        self.metrics = Some(replica.metrics.clone());
         tokio::time::sleep(self.backoff.pause(fastrand::f64())).await;
     }
 
@@ -68,8 +79,11 @@ impl Failures {
 
 impl Drop for Failures {
     fn drop(&mut self) {
-        if let Some(metrics) = &self.refused {
-            metrics.set_refused(false);
+        if let Some(metrics) = &self.metrics {
+            metrics.set_error(None);
+            if self.refused {
+                metrics.set_refused(false);
+            }
         }
     }
 }

@@ -18,7 +18,7 @@ impl Tail {
             self.settle_without_database();
         }
         if self.absent.replace(now).is_none() {
-            info!(db = %self.path().display(), "waiting for the database: there is no file");
+            info!(db = %self.path().display(), "waiting for the database: there is no file, or an empty one");
         }
         false
     }

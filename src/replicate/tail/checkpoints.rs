@@ -203,14 +203,15 @@ impl Tail {
     /// Lets the log be copied up to its end of now, while the application goes on writing.
     fn advance(&mut self, patience: Duration) -> anyhow::Result<bool> {
         let staging = self.staging(|standing| standing != Standing::Outside);
-        let (Some(database), state) = (&mut self.database, &self.state) else { return Ok(false) };
-        let capture = &mut self.capture;
-        let advanced = database.advance(patience, |database| {
-            capture.as_mut().map_or(Ok(()), |capture| drain(capture, database, state, &staging))
+        let advanced = self.in_turns(patience, Self::make_way, |tail, turn| {
+            let Self { database: Some(database), capture, state, .. } = tail else {
+                return Ok(None);
+            };
+            database.advance(turn, |database| drain(capture.as_mut(), database, state, &staging))
         })?;
-        if advanced.is_some() {
+        if let (Some(_), Some(database)) = (advanced, &mut self.database) {
             database.backfill()?;
-            if let Some(capture) = capture {
+            if let Some(capture) = &mut self.capture {
                 capture.note_advanced();
             }
         }
@@ -220,13 +221,13 @@ impl Tail {
 
     fn checkpoint_alone(&mut self, patience: Duration) -> anyhow::Result<bool> {
         let staging = self.staging(|standing| standing != Standing::Outside);
-        let (Some(database), state) = (&mut self.database, &self.state) else { return Ok(false) };
-        let capture = &mut self.capture;
-        let checkpoint = database.checkpoint(patience, |database| -> anyhow::Result<()> {
-            let Some(capture) = capture else { return Ok(()) };
+        let checkpoint = self.in_turns(patience, Self::make_way, |tail, turn| {
+            let Self { database: Some(database), capture, state, .. } = tail else {
+                return Ok(None);
+            };
             // What is staged is not made durable: the application waits, and after a loss of power
             // none of it is believed anyhow (see [`Capture::resume`]).
-            drain(capture, database, state, &staging)
+            database.checkpoint(turn, |database| drain(capture.as_mut(), database, state, &staging))
         })?;
         self.publish();
         let Some(checkpoint) = checkpoint else { return Ok(false) };
@@ -298,11 +299,12 @@ fn is_caught_up(
 
 /// Captures the log to its end, while nobody can write.
 fn drain(
-    capture: &mut Capture,
+    capture: Option<&mut Capture>,
     database: &Database,
     state: &StateDirectory,
     staging: &[Staging],
 ) -> anyhow::Result<()> {
+    let Some(capture) = capture else { return Ok(()) };
     if let Err(reason) = capture.follow(database)? {
         return Err(reason.into());
     }

@@ -4,9 +4,23 @@ use std::time::{Duration, Instant};
 
 use super::{Standing, Tail};
 use crate::replicate::capture::Look;
+use crate::sqlite::Database;
+
+/// How long the write lock is waited for before we get out of the way of whoever has it.
+const TURN: Duration = Duration::from_millis(20);
 
 /// How long it is looked whether a log that is being copied was. Its copier waits for the disk.
 const COPY_MAX: Duration = Duration::from_secs(30);
+
+/// Who has the write lock, and with it whether somebody may be waiting for us.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum WriteLock {
+    Free,
+    /// It was committed to the log since this was asked last: who had it waited for nobody.
+    Moving,
+    /// Somebody has it, and has committed nothing: he may wait for our read transaction to be moved.
+    Kept,
+}
 
 impl Tail {
     /// Cuts what was committed since the last segment. `None` if there is nothing to capture it
@@ -41,6 +55,61 @@ impl Tail {
         Ok(Some(look))
     }
 
+    /// Tries to do something while nobody can write, for as long as `patience`, and in between gets
+    /// out of the way of whoever has the write lock: he may be waiting for us, as who wants all of
+    /// the log to be copied, and we would wait for each other. `attempt` gets the time that it may
+    /// wait, and returns `None` if nobody let it in.
+    pub(super) fn in_turns<T>(
+        &mut self,
+        patience: Duration,
+        mut make_way: impl FnMut(&mut Self) -> anyhow::Result<()>,
+        mut attempt: impl FnMut(&mut Self, Duration) -> anyhow::Result<Option<T>>,
+    ) -> anyhow::Result<Option<T>> {
+        let began = Instant::now();
+        loop {
+            let before = self.committed_bytes()?;
+            let left = patience.saturating_sub(began.elapsed());
+            if let Some(done) = attempt(self, left.min(TURN))? {
+                return Ok(Some(done));
+            }
+            if began.elapsed() >= patience {
+                return Ok(None);
+            }
+            // Who commits waits for nobody.
+            if before == self.committed_bytes()? && !self.is_out_of_the_way()? {
+                make_way(self)?;
+            }
+        }
+    }
+
+    /// Gets out of the way of whoever has the write lock, if that can be.
+    pub(super) fn make_way(&mut self) -> anyhow::Result<()> {
+        match (&mut self.database, &self.capture) {
+            (Some(database), None) => database.keep_up(|_| Ok(true)).map(drop),
+            // It may be another log by now.
+            _ => self.follow().and_then(|()| self.cut(Instant::now())).map(drop),
+        }
+    }
+
+    /// The same, where all of the database is to be read that there is at the end.
+    pub(super) fn leave_log(&mut self) -> anyhow::Result<()> {
+        let Some(database) = &mut self.database else { return Ok(()) };
+        if let Some(capture) = &mut self.capture {
+            capture.note_released();
+        }
+        database.keep_up(|_| Ok(true)).map(drop)
+    }
+
+    fn committed_bytes(&self) -> anyhow::Result<u64> {
+        self.database.as_ref().map_or(Ok(0), Database::committed_bytes)
+    }
+
+    /// Whether nobody can be waiting for our read transaction to end.
+    fn is_out_of_the_way(&self) -> anyhow::Result<bool> {
+        let Some(database) = &self.database else { return Ok(true) };
+        Ok(database.is_aside() && database.is_copied()?)
+    }
+
     /// Gets out of the way of those who want all of the log to be copied, or to restart it: lets
     /// go of what is captured, and of the log when all of it is in the database file. `changed`:
     /// somebody may have copied it, or is about to. Who has done so says it in shared memory, and
@@ -48,14 +117,27 @@ impl Tail {
     pub(super) fn step_aside(&mut self, changed: bool, now: Instant) -> anyhow::Result<()> {
         let copying_since = self.schedule.copying_since.take();
         let may_be_copied = changed || copying_since.is_some();
-        let (is_fixed, capture) = (self.is_fixed(), self.capture.as_ref());
+        let is_fixed = self.is_fixed();
+        let is_pending = self.schedule.changed && !is_fixed;
+        let is_waited_for = match &self.capture {
+            Some(capture) if is_pending && capture.is_watched() => match self.write_lock()? {
+                WriteLock::Kept if self.schedule.may_hurry(now) => {
+                    return self.cut(now).map(drop);
+                }
+                WriteLock::Kept | WriteLock::Moving => true,
+                WriteLock::Free => false,
+            },
+            _ => false,
+        };
+        let capture = self.capture.as_ref();
         let Some(database) = self.database.as_mut().filter(|_| !is_fixed) else { return Ok(()) };
         let is_done = match capture {
             None if may_be_copied => {
                 (database.is_aside() && database.is_copied()?)
                     || database.keep_up(|_| Ok(true))?.is_some_and(|reading| reading.complete)
             }
-            // The next segment does it, if there will be one.
+            // The next segment does it, which may be cut early.
+            Some(_) if is_waited_for => false,
             Some(capture) if !capture.is_held_at_cursor() => {
                 if capture.is_watched() && !self.schedule.changed {
                     return self.cut(now).map(drop);
@@ -79,10 +161,30 @@ impl Tail {
         Ok(())
     }
 
-    /// Whether our read transaction is to stay as it is: a snapshot needs it, or it ends soon, when
-    /// that of many databases do at once, and files are short.
+    /// Lets others copy the log and begin it anew, though it is captured no more, if somebody waits
+    /// for that. The next start compares the database then.
+    pub(super) fn let_go(&mut self) -> anyhow::Result<()> {
+        if self.write_lock()? == WriteLock::Kept && !self.is_storing() {
+            self.leave_log()?;
+        }
+        Ok(())
+    }
+
+    /// Who has the write lock.
+    fn write_lock(&mut self) -> anyhow::Result<WriteLock> {
+        let Some(database) = &self.database else { return Ok(WriteLock::Free) };
+        let committed = Some(database.committed_bytes()?);
+        if std::mem::replace(&mut self.schedule.committed, committed) != committed {
+            return Ok(WriteLock::Moving);
+        }
+        Ok(if database.is_being_written()? { WriteLock::Kept } else { WriteLock::Free })
+    }
+
+    /// Whether our read transaction is to stay as it is: a snapshot needs it, or it ends soon and
+    /// is in nobody's way. That of many databases may end at once, and files be short.
     fn is_fixed(&self) -> bool {
-        self.is_storing() || self.stopping.is_some()
+        let is_out_of_the_way = || self.is_out_of_the_way().unwrap_or(true);
+        self.is_storing() || (self.stopping.is_some() && is_out_of_the_way())
     }
 
     /// Whether a snapshot of the database, as our read transaction keeps it, is being stored.

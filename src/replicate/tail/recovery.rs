@@ -205,14 +205,16 @@ impl Tail {
         patience: Duration,
         rest_max: u64,
     ) -> anyhow::Result<Option<Frozen>> {
-        let Some(database) = &mut self.database else { return Ok(None) };
+        let Some(database) = &self.database else { return Ok(None) };
         let (mut end, mut rest) = (None, u64::MAX);
         // With the schema in memory, it is answered in an instant when others have to wait.
         let mut pages = database.newest_pages()?;
         for _ in 0..ROUNDS_MAX {
-            if database.advance(patience, |_| Ok(()))?.is_none() {
-                return Ok(None);
-            }
+            let advanced = self.in_turns(patience, Self::leave_log, |tail, turn| {
+                let Some(database) = &mut tail.database else { return Ok(None) };
+                database.advance(turn, |_| Ok(()))
+            })?;
+            let (Some(_), Some(database)) = (advanced, &mut self.database) else { return Ok(None) };
             let copied = database.backfill()?.unwrap_or(bytes(end));
             end = find_end(database, end)?;
             let before = std::mem::replace(&mut rest, bytes(end).saturating_sub(copied));
@@ -220,20 +222,27 @@ impl Tail {
                 break;
             }
         }
-        let see = |database: &Database| -> anyhow::Result<()> {
-            end = find_end(database, end)?;
-            pages = database.newest_pages()?;
-            Ok(())
-        };
-        let checkpoint = if rest <= rest_max {
+        if rest <= rest_max {
             // An error is met again by the checkpoint.
-            let _ = database.sync_log();
-            database.checkpoint(patience, see)?
-        } else {
-            // The application is faster than the disk, and would have to wait for that.
-            database.advance(patience, see)?
+            let _ = self.database.as_ref().map(Database::sync_log);
+        }
+        let checkpoint = self.in_turns(patience, Self::leave_log, |tail, turn| {
+            let Some(database) = &mut tail.database else { return Ok(None) };
+            let see = |database: &Database| -> anyhow::Result<()> {
+                end = find_end(database, end)?;
+                pages = database.newest_pages()?;
+                Ok(())
+            };
+            if rest <= rest_max {
+                database.checkpoint(turn, see)
+            } else {
+                // The application is faster than the disk, and would have to wait for that.
+                database.advance(turn, see)
+            }
+        })?;
+        let (Some(checkpoint), Some(database)) = (checkpoint, &mut self.database) else {
+            return Ok(None);
         };
-        let Some(checkpoint) = checkpoint else { return Ok(None) };
         let (file, page_size) = (database.file().clone(), database.page_size());
         let emptied = match end {
             None => true,

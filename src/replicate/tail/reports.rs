@@ -6,6 +6,7 @@ use super::slot::Purpose;
 use super::{Slot, Standing, Tail};
 use crate::replicate::capture::Cut;
 use crate::replicate::message::{Message, Report, SnapshotFailure};
+use crate::replicate::refusals::Reception;
 
 impl Tail {
     /// Takes what replicas and others have to say.
@@ -93,8 +94,14 @@ impl Tail {
     /// mistake in the configuration, which nobody would notice while we go on trying. Later on it
     /// is an outage, and as long as other databases are taken, they are not to suffer from it.
     fn refuse_if_nobody_takes_us(&self) -> anyhow::Result<()> {
-        let refused = self.slots.iter().all(|slot| !slot.reached && slot.rejected.is_some());
-        if !self.lines.refusals.note(self.path(), refused) || !refused {
+        let reception = if self.slots.iter().any(|slot| slot.reached) {
+            Reception::Taken
+        } else if self.slots.iter().all(|slot| slot.rejected.is_some()) {
+            Reception::Refused
+        } else {
+            Reception::Unknown
+        };
+        if !self.lines.refusals.note(self.path(), reception) {
             return Ok(());
         }
         match self.slots.first() {

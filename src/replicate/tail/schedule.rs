@@ -7,6 +7,9 @@ use crate::replicate::options::DatabaseOptions;
 /// well.
 const BACKLOG_INTERVAL: Duration = Duration::from_secs(10);
 
+/// How many segments may be cut in the time of one, for those who wait for that.
+const HURRIES_MAX: u32 = 4;
+
 /// How soon, and how often at least, it is looked whether a log was copied.
 const COPY_LOOK_MIN: Duration = Duration::from_millis(4);
 const COPY_LOOK_MAX: Duration = Duration::from_millis(500);
@@ -28,6 +31,8 @@ pub(super) struct Schedule {
     pub(super) changed: bool,
     /// How long to leave frames alone of which it is not known whether they are committed.
     pub(super) until_settled: Option<Duration>,
+    /// Bytes of the log that were committed when it was looked who has the write lock.
+    pub(super) committed: Option<u64>,
     /// Since when somebody may be copying the log.
     pub(super) copying_since: Option<Instant>,
     pub(super) last_checkpoint: Instant,
@@ -63,6 +68,7 @@ impl Schedule {
             last_look_was_idle: false,
             changed: true,
             until_settled: None,
+            committed: None,
             copying_since: None,
             last_checkpoint: now,
             last_complete_checkpoint: now,
@@ -101,6 +107,14 @@ impl Schedule {
     pub(super) fn set_pace(&mut self, backlogged: bool) {
         let longest = BACKLOG_INTERVAL.max(self.cut_interval);
         self.pace = if backlogged { longest } else { self.cut_interval };
+    }
+
+    /// Whether the log may be cut early, for somebody who waits for that: a few times as often as
+    /// the replicas want it, or as often as they do where none can take a segment.
+    pub(super) fn may_hurry(&self, now: Instant) -> bool {
+        let is_slow = self.cut_interval < self.pace;
+        let least = if is_slow { self.cut_interval } else { self.cut_interval / HURRIES_MAX };
+        self.last_cut.is_none_or(|last| least <= now - last)
     }
 
     pub(super) fn cut_is_due(&self, now: Instant) -> bool {

@@ -112,8 +112,11 @@ impl Tail {
         let looked_at = SystemTime::now();
         let after = match self.tick(Instant::now()) {
             Ok(()) => {
-                if self.interruption.take().is_some() && self.database.is_some() {
-                    info!(db = %self.path().display(), "replication goes on");
+                if self.interruption.take().is_some() {
+                    self.metrics.set_error(None);
+                    if self.database.is_some() {
+                        info!(db = %self.path().display(), "replication goes on");
+                    }
                 }
                 if self.capture.is_some() && self.database.is_some() {
                     self.metrics.set_looked_at(looked_at);
@@ -153,6 +156,7 @@ impl Tail {
             error!(db = %self.path().display(), "replication is interrupted: {reason}");
             Instant::now()
         });
+        self.metrics.set_error(Some(reason.clone()));
         self.interruption = Some(Interruption { said, reason });
     }
 

@@ -1,4 +1,5 @@
 use std::io;
+use std::time::Duration;
 
 use super::{CheckpointMode, Database, Fingerprint};
 
@@ -26,6 +27,10 @@ impl Database {
         &mut self,
         capture: impl FnOnce(&Self) -> anyhow::Result<bool>,
     ) -> anyhow::Result<Option<Reading>> {
+        if self.spare().is_err() {
+            // Files are short, perhaps, as when many databases end at once.
+            return capture(self).map(|_| None);
+        }
         let (end, was_copied) = (self.committed_bytes()?, self.is_copied()?);
         if self.spare()?.begin_read().is_err() {
             // What is wrong is met again by those who can do nothing without it.
@@ -53,6 +58,16 @@ impl Database {
     /// restarting the log.
     pub fn is_aside(&self) -> bool {
         self.frozen.is_some()
+    }
+
+    /// Whether somebody has the write lock. If nobody has, it is ours for an instant.
+    pub fn is_being_written(&self) -> anyhow::Result<bool> {
+        let writer = self.writer()?;
+        let is_free = writer.begin_write(Duration::ZERO)?;
+        if is_free {
+            writer.rollback()?;
+        }
+        Ok(!is_free)
     }
 
     /// Whether all of the log is in the database file.

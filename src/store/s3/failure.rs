@@ -82,7 +82,7 @@ impl Operation<'_> {
                 "the certificate of the server is not trusted: name a file with that of its \
                  authority in AWS_CA_BUNDLE, or set skip-verify",
             )),
-            Some(rustls::Error::InvalidMessage(_)) => self.unavailable(with_remedy(
+            Some(rustls::Error::InvalidMessage(_)) => self.rejected(with_remedy(
                 &text,
                 "the server does not speak TLS there: should the endpoint begin with http://?",
             )),

@@ -17,6 +17,15 @@ fn check(url: &str, expected: Result<&str, &str>) {
 }
 
 #[test]
+fn a_place_is_shown_as_it_can_be_given_again() {
+    for url in ["s3://b", "s3://b/p", "s3://b/100%25 a%3F/%23b", "s3://b/ü"] {
+        let place = Location::parse_url(url).unwrap();
+        assert_eq!(place.to_string(), url);
+        assert_eq!(Location::parse_url(&place.to_string()), Ok(place));
+    }
+}
+
+#[test]
 fn reads_file_urls() {
     let relative = std::env::current_dir().unwrap().join("rel/x").display().to_string();
     for (url, expected) in [

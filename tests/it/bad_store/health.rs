@@ -5,13 +5,22 @@ use std::time::{Duration, SystemTime};
 
 use super::Remote;
 use crate::rogue::{Fault, Line, Refusal, Rule};
-use crate::support::eventually;
+use crate::support::{Process, eventually};
 
-/// What is served of the one replica. `reason` is what follows the health.
-fn line(remote: &Remote, health: &str, reason: &str) -> String {
+/// Expects that the one replica is served as good.
+fn expect_good(remote: &Remote, daemon: &Process) {
     let db = remote.site.database();
-    let db = db.display();
-    format!("{{\"db\":\"{db}\",\"health\":\"{health}\"{reason},\"replica\":\"s3\"}}\n")
+    let line = format!("{{\"db\":\"{}\",\"health\":\"good\",\"replica\":\"s3\"}}\n", db.display());
+    assert_eq!(daemon.ask("/health"), (200, line));
+}
+
+/// Expects that it is served as failing, for that reason and after such an error.
+fn expect_failing(daemon: &Process, reason: &str, error: &str) {
+    let (status, line) = daemon.ask("/health");
+    assert!(status == 503 && line.contains("\"health\":\"failing\""), "{status} {line}");
+    assert!(line.contains(&format!("\"reason\":\"{reason}")), "{line}");
+    let (_, found) = line.split_once("\"error\":\"").unwrap();
+    assert!(found.contains(error), "{line}");
 }
 
 /// A load balancer and an orchestrator know nothing else. How long the outage had lasted was
@@ -22,7 +31,7 @@ fn an_outage_that_lasts_over_a_restart_is_served_until_it_is_over() {
     remote.site.serve();
     let mut daemon = remote.replicate();
     remote.at_work(&daemon);
-    assert_eq!(daemon.ask("/health"), (200, line(&remote, "good", "")));
+    expect_good(&remote, &daemon);
     remote.store.set_line(Line::Refuses);
     remote.site.write(2, 2);
     eventually("a staged segment", || !remote.site.staged().is_empty());
@@ -34,11 +43,11 @@ fn an_outage_that_lasts_over_a_restart_is_served_until_it_is_over() {
 
     daemon = remote.site.replicate();
     daemon.wait_for("replica is failing");
-    let reason = ",\"reason\":\"it does not have commits that are to be sent to it\"";
-    assert_eq!(daemon.ask("/health"), (503, line(&remote, "failing", reason)));
+    eventually("an error", || daemon.ask("/health").1.contains("\"error\""));
+    expect_failing(&daemon, "it does not have commits that are to be sent to it", "efused");
     remote.store.behave();
     daemon.wait_for("replica is good again");
-    assert_eq!(daemon.ask("/health"), (200, line(&remote, "good", "")));
+    expect_good(&remote, &daemon);
     remote.finish(daemon);
 }
 
@@ -52,10 +61,9 @@ fn a_store_that_refuses_is_failing_and_named_as_such() {
     remote.store.misbehave(Rule::from(Fault::Refuse(Refusal::DENIED)));
     remote.site.write(2, 2);
     daemon.wait_for("replica is failing");
-    let reason = ",\"reason\":\"its store refuses what is asked of it: see the log\"";
-    assert_eq!(daemon.ask("/health"), (503, line(&remote, "failing", reason)));
+    expect_failing(&daemon, "its store refuses what is asked of it", "AccessDenied");
     remote.store.behave();
     daemon.wait_for("replica is good again");
-    assert_eq!(daemon.ask("/health"), (200, line(&remote, "good", "")));
+    expect_good(&remote, &daemon);
     remote.finish(daemon);
 }

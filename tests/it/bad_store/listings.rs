@@ -30,7 +30,7 @@ fn a_segment_that_is_not_listed_yet_is_missed() {
     remote.store.set_habits(habits);
     remote.store.store(late, remote.store.object(late).unwrap());
     let line = remote.fail_restore();
-    assert!(line.contains("does not continue what is before it"), "{line}");
+    assert!(line.contains("a WAL segment is missing before it"), "{line}");
     let mut verify = remote.verify(&[]);
     assert_eq!(verify.wait(), 1, "{}", verify.log());
 

@@ -91,6 +91,25 @@ fn a_database_that_may_not_be_read_or_written_is_refused() {
     }
 }
 
+/// It could be listed, so nothing seemed wrong, and a generation began every few seconds.
+#[test]
+fn a_replica_that_may_be_read_and_not_written_is_refused() {
+    let site = Site::new();
+    site.write(1, 5);
+    settle(&site.database());
+    let mut command = as_nobody(&site);
+    fs::create_dir(site.replica()).unwrap();
+    set_mode(site.home(), 0o777);
+    set_mode(&site.replica(), 0o555);
+    set_mode(&site.database(), 0o666);
+    check(
+        &site,
+        &mut command,
+        &["replica file of ", "ermission denied", "give this user the right"],
+    );
+    set_mode(&site.replica(), 0o777);
+}
+
 #[test]
 fn a_read_only_directory_is_refused_even_with_its_state_elsewhere() {
     let site = Site::new();
