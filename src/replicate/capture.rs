@@ -258,7 +258,8 @@ impl Capture {
         clean: bool,
     ) -> anyhow::Result<()> {
         let (file, boot) = (self.file, self.boot.clone());
-        let saved = Saved { cursor, file, written: self.written, refuted: false, boot, clean };
+        let (directory, written) = (Some(state.identity()), self.written);
+        let saved = Saved { cursor, file, directory, written, refuted: false, boot, clean };
         Ok(saved.store(&state.cursor(), durability)?)
     }
 

@@ -59,6 +59,8 @@ pub(super) struct Saved {
     pub(super) cursor: Cursor,
     /// Which file the database is, see `Database::identity`.
     pub(super) file: FileIdentity,
+    /// Which directory it is kept in. `None`: a version of this program wrote it that did not say.
+    pub(super) directory: Option<FileIdentity>,
     /// When that was written to last, at most at the time of the cursor.
     pub(super) written: Option<LastWrite>,
     /// The file was found not to be what was captured, and no generation has begun with it since.
@@ -74,6 +76,13 @@ impl Saved {
     /// begins, which is always safe.
     pub(super) fn load(path: &Path) -> io::Result<Option<Self>> {
         Ok(read_text(path)?.as_deref().and_then(Self::parse))
+    }
+
+    /// Whether that is about the file which is there now in the place of the one that was captured.
+    /// If the directory is another one too, as after a move to another disk, it was moved along
+    /// with the file, and is about that.
+    pub(super) fn is_about(&self, file: FileIdentity, directory: FileIdentity) -> bool {
+        self.file == file || self.directory.is_some_and(|before| before != directory)
     }
 
     /// Takes note, on disk, that the file is not what was captured: whoever goes on from the cursor
@@ -114,6 +123,9 @@ impl Saved {
             field("log-salt", salt);
             field("log-offset", offset);
             field("log-checksum", checksum);
+        }
+        if let Some(directory) = &self.directory {
+            field("directory", directory);
         }
         if let Some(written) = &self.written {
             field("written", written);
@@ -164,6 +176,7 @@ impl Saved {
         Some(Self {
             cursor,
             file: fields.parse("file")?,
+            directory: fields.parse("directory"),
             written: fields.parse("written"),
             refuted: fields.parse("refuted").unwrap_or_default(),
             boot,
@@ -214,6 +227,7 @@ mod tests {
         Saved {
             cursor,
             file: "314@15".parse().unwrap(),
+            directory: "31@0".parse().ok(),
             written,
             refuted,
             boot: "0b5a".to_owned(),
@@ -234,6 +248,7 @@ mod tests {
             assert!(found.clean && found.boot == "0b5a");
             assert!(found.written.is_some() && found.written == saved(place).written);
             assert_eq!(found.refuted, saved(place).refuted);
+            assert_eq!((found.file, found.directory), (saved(place).file, saved(place).directory));
         }
     }
 

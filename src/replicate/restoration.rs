@@ -3,7 +3,9 @@
 use std::fmt;
 use std::fs;
 use std::path::Path;
+use std::str::FromStr;
 
+use anyhow::Context;
 use tracing::info;
 
 use super::cursor::Saved;
@@ -26,20 +28,74 @@ pub(super) fn take_up_restoration(
     state: &StateDirectory,
     staging: &[Staging],
 ) -> anyhow::Result<()> {
-    let Some((restored, note)) = untaken(database, state)? else { return Ok(()) };
+    let Some(found) = Restoration::of(database, state)? else { return Ok(()) };
+    let noted = Restoration::noted(state)?;
+    if noted == Some(found) {
+        return Ok(());
+    }
     let captured = Saved::load(&state.cursor())?.map(|saved| saved.cursor.generation);
-    if captured != Some(restored.generation()) {
-        info!(db = %database.display(), from = %restored, "database was restored");
+    let is_new = !noted.is_some_and(|noted| noted.is_moved_to(&found));
+    if is_new && captured != Some(found.from.generation()) {
+        info!(db = %database.display(), from = %found.from, "database was restored");
         staging.iter().try_for_each(Staging::forget_fork)?;
         Lineage::load(state.lineage())?.end()?;
         remove(&state.cursor())?;
     }
-    state.note_taken_up(&note)
+    state.note_taken_up(&found.to_string())
 }
 
 /// Takes note of the restore of a database that is captured since, of which the note was lost.
 pub(super) fn note_again(database: &Path, state: &StateDirectory) -> anyhow::Result<()> {
-    untaken(database, state)?.map_or(Ok(()), |(_, note)| state.note_taken_up(&note))
+    let found = Restoration::of(database, state)?;
+    found.map_or(Ok(()), |found| state.note_taken_up(&found.to_string()))
+}
+
+/// A restore that was taken up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Restoration {
+    from: Key,
+    /// The database.
+    file: FileIdentity,
+    /// That of our state. `None`: a version of this program wrote it that did not say.
+    directory: Option<FileIdentity>,
+}
+
+impl Restoration {
+    /// That of the database as it is now.
+    fn of(database: &Path, state: &StateDirectory) -> anyhow::Result<Option<Self>> {
+        let Some(Provenance(from)) = Provenance::of(database) else { return Ok(None) };
+        let file = FileIdentity::of(&fs::metadata(database)?);
+        Ok(Some(Self { from, file, directory: Some(state.identity()) }))
+    }
+
+    /// The one that was taken up last.
+    fn noted(state: &StateDirectory) -> anyhow::Result<Option<Self>> {
+        Ok(state.taken_up()?.and_then(|text| text.parse().ok()))
+    }
+
+    /// Whether that is the same, after a move to another disk together with the directory.
+    fn is_moved_to(&self, other: &Self) -> bool {
+        let is_moved = self.directory.is_some() && self.directory != other.directory;
+        self.from == other.from && (self.file == other.file || is_moved)
+    }
+}
+
+impl fmt::Display for Restoration {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.from, self.file)?;
+        self.directory.map_or(Ok(()), |directory| write!(f, " {directory}"))
+    }
+}
+
+impl FromStr for Restoration {
+    type Err = anyhow::Error;
+
+    fn from_str(text: &str) -> anyhow::Result<Self> {
+        let mut words = text.split(' ');
+        let mut word = || words.next().context("it is cut off");
+        let (from, file) = (word()?.parse()?, word()?.parse()?);
+        Ok(Self { from, file, directory: word().ok().map(str::parse).transpose()? })
+    }
 }
 
 /// The database was restored while it was followed, or waited for. What is known beside it is to be
@@ -57,15 +113,36 @@ impl std::error::Error for RestoredMeanwhile {}
 
 /// Fails as [`RestoredMeanwhile`] if the database was restored since that was taken up.
 pub(super) fn expect_taken_up(database: &Path, state: &StateDirectory) -> anyhow::Result<()> {
-    match untaken(database, state)? {
-        Some(_) => Err(RestoredMeanwhile.into()),
-        None => Ok(()),
+    let Some(found) = Restoration::of(database, state)? else { return Ok(()) };
+    match Restoration::noted(state)? {
+        Some(noted) if (noted.from, noted.file) == (found.from, found.file) => Ok(()),
+        _ => Err(RestoredMeanwhile.into()),
     }
 }
 
-/// From what the database was restored, and the note of that, unless it was taken already.
-fn untaken(database: &Path, state: &StateDirectory) -> anyhow::Result<Option<(Key, String)>> {
-    let Some(Provenance(restored)) = Provenance::of(database) else { return Ok(None) };
-    let note = format!("{restored} {}", FileIdentity::of(&fs::metadata(database)?));
-    Ok((state.taken_up()?.as_ref() != Some(&note)).then_some((restored, note)))
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn restoration(text: &str) -> Restoration {
+        let key = "generations/67c3797361749ad0/wal/00000001_00001038.wal.lz4";
+        let restoration: Restoration = format!("{key} {text}").parse().unwrap();
+        assert_eq!(restoration.to_string(), format!("{key} {text}"));
+        restoration
+    }
+
+    #[test]
+    fn is_the_same_after_a_move_with_all_that_is_beside_it() {
+        for (before, now, expected) in [
+            ("1@7 2@8", "1@7 2@8", true),
+            ("1@7 2@8", "3@9 4@9", true),
+            ("1@7 2@8", "3@9 2@8", false),
+            ("1@7", "3@9 4@9", false),
+            ("1@7", "1@7 4@9", true),
+        ] {
+            let is_moved = restoration(before).is_moved_to(&restoration(now));
+            assert_eq!(is_moved, expected, "{before} {now}");
+        }
+        assert!("x".parse::<Restoration>().is_err());
+    }
 }

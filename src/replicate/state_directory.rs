@@ -10,7 +10,7 @@ use tracing::warn;
 
 use super::durable::{Durability, located, read_text, remove, replace_file};
 use crate::format::Generation;
-use crate::sqlite::{FileId, state_directory};
+use crate::sqlite::{FileId, FileIdentity, state_directory};
 
 /// The directory for our own state beside a database, held by one process at a time.
 ///
@@ -20,7 +20,7 @@ use crate::sqlite::{FileId, state_directory};
 /// pages             the digest of each page
 /// lineage           the generations that were captured from this database file
 /// tables            which tables it has, by the hashes of their names
-/// restored          what the file was restored from, and which file that was
+/// restored          what the file was restored from, and which file and directory that was
 /// staging/          segments that some replica does not have yet
 /// segment.partial   the segment that is being cut
 /// ```
@@ -31,6 +31,7 @@ use crate::sqlite::{FileId, state_directory};
 #[derive(Debug)]
 pub(super) struct StateDirectory {
     path: PathBuf,
+    identity: FileIdentity,
     /// The locks end with the process, however it ends.
     lock: File,
     _lock_beside: Option<File>,
@@ -68,8 +69,8 @@ impl StateDirectory {
                 Err(error) => return Err(error),
             }
         }
-        let path = path.to_owned();
-        Ok(Self { path, lock: own_lock, _lock_beside: lock_beside, is_blank: false })
+        let (path, identity) = (path.to_owned(), identity(path)?);
+        Ok(Self { path, identity, lock: own_lock, _lock_beside: lock_beside, is_blank: false })
     }
 
     /// Makes the directory anew if it was removed under us, or replaced. Says whether it was: then
@@ -86,6 +87,7 @@ impl StateDirectory {
         let make = || format!("make the state directory {}", self.path.display());
         create_like(&self.path, database.parent()).with_context(make)?;
         self.lock = lock(&self.path, database, ANOTHER)?;
+        self.identity = identity(&self.path)?;
         self.is_blank = true;
         Ok(true)
     }
@@ -101,6 +103,11 @@ impl StateDirectory {
 
     pub(super) fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Which directory it is: another one after it was copied, together with the database or not.
+    pub(super) fn identity(&self) -> FileIdentity {
+        self.identity
     }
 
     pub(super) fn cursor(&self) -> PathBuf {
@@ -155,6 +162,11 @@ impl StateDirectory {
 const LOCK: &str = "lock";
 
 const ANOTHER: &str = "another litestream process";
+
+fn identity(path: &Path) -> anyhow::Result<FileIdentity> {
+    let metadata = fs::metadata(path).with_context(|| format!("look at {}", path.display()))?;
+    Ok(FileIdentity::of(&metadata))
+}
 
 /// The name of a database file without links. `None` while there is not even its directory.
 fn resolved(database: &Path) -> Option<PathBuf> {

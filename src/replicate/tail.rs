@@ -300,12 +300,13 @@ impl Tail {
         let staging = self.staging(|_| true);
         let saved = Saved::load(&self.state.cursor())?;
         let restored = Provenance::of(self.path()).map(|restored| restored.0.generation());
-        let is_other =
-            |saved: &Saved| saved.file != identity && restored != Some(saved.cursor.generation);
-        if saved.as_ref().is_some_and(is_other) {
+        let directory = self.state.identity();
+        let is_known = saved.as_ref().is_none_or(|saved| saved.is_about(identity, directory));
+        let generation = saved.as_ref().map(|saved| saved.cursor.generation);
+        if !is_known && restored != generation {
             self.sameness = Sameness::Doubtful;
         }
-        let refuted = saved.as_ref().is_some_and(|saved| saved.refuted && saved.file == identity);
+        let refuted = saved.as_ref().is_some_and(|saved| saved.refuted && is_known);
         let capture = Capture::resume(&self.state, database.page_size(), identity, &staging)?;
         self.capture = capture.map(|capture| capture.until(&self.lines.cancellation));
         if self.capture.as_ref().is_some_and(Capture::is_ahead) && !self.rebuild_pages()? {

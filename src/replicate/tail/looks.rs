@@ -18,7 +18,7 @@ enum WriteLock {
     Free,
     /// It was committed to the log since this was asked last: who had it waited for nobody.
     Moving,
-    /// Somebody has it, and has committed nothing: he may wait for our read transaction to be moved.
+    /// Somebody has it, and has committed nothing: he may wait for our read transaction to move.
     Kept,
 }
 

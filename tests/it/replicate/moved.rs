@@ -1,10 +1,11 @@
 //! Replicas that have another name or another place in the configuration than before.
 
 use std::fs;
+use std::process::Command;
 
 use litestream::failpoint::Failpoint;
 
-use crate::support::{Site, eventually, open};
+use crate::support::{Site, eventually, open, settle};
 
 fn configure(site: &Site, name: &str, place: &str) {
     let path = site.path(place);
@@ -83,4 +84,48 @@ fn a_fork_is_not_taken_along_to_another_place() {
     let log = daemon.stop();
     assert!(!log.contains("DIVERGED"), "{log}");
     site.check();
+}
+
+/// Copies the database and what is beside it to other files of the same names, as when a directory
+/// is moved to another disk.
+fn move_to_another_disk(site: &Site) {
+    for path in [site.database(), site.state()] {
+        let [copy, before] = [site.fresh("copy"), site.fresh("before")];
+        let copied = Command::new("cp").arg("-a").args([&path, &copy]).status().unwrap();
+        assert!(copied.success());
+        fs::rename(&path, &before).unwrap();
+        fs::rename(&copy, &path).unwrap();
+    }
+}
+
+/// Its application was started first, and nothing was left of the log: it went to a fork.
+#[test]
+fn a_database_that_is_moved_with_its_state_is_the_same() {
+    let site = Site::new();
+    site.begin().stop();
+    for round in 2..5 {
+        if round == 4 {
+            fs::remove_file(site.database()).unwrap();
+            site.start(&mut site.command(&["restore", site.database().to_str().unwrap()])).finish();
+            site.replicate().stop();
+        }
+        settle(&site.database());
+        move_to_another_disk(&site);
+        site.write(round, 3);
+        let log = site.replicate().stop();
+        assert!(!log.contains("DIVERGED") && !log.contains("was restored"), "{round} {log}");
+        site.check();
+    }
+}
+
+#[test]
+fn without_its_state_it_may_be_another_one() {
+    let site = Site::new();
+    site.begin().stop();
+    settle(&site.database());
+    let copy = site.fresh("copy");
+    fs::copy(site.database(), &copy).unwrap();
+    fs::rename(&copy, site.database()).unwrap();
+    site.write(2, 3);
+    assert!(site.replicate().stop().contains("DIVERGED"));
 }
