@@ -3,14 +3,14 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tracing::{debug, warn};
 
 /// Files that are open for each database: three connections to it and its log, their shared memory,
-/// the file and its log themselves, its lock and the table of its pages; and two that come and go,
-/// for what is staged and sent.
-const PER_DATABASE: u64 = 13;
+/// the file, its log and the shared memory themselves, its lock and the table of its pages; and
+/// two that come and go, for what is staged and sent.
+const PER_DATABASE: u64 = 14;
 
 /// Those that are open for a database to which nothing happens: the connection that reads and what
-/// SQLite keeps of three others, its log, its shared memory, the file and its log themselves, its
-/// lock and the table of its pages.
-const PER_IDLE_DATABASE: u64 = 10;
+/// SQLite keeps of three others, its log, its shared memory, the file, its log and the shared
+/// memory themselves, its lock and the table of its pages.
+const PER_IDLE_DATABASE: u64 = 11;
 
 /// What everything else takes, with requests to stores under way.
 const OTHERS: u64 = 200;

@@ -11,7 +11,7 @@ use crate::wal::PageSize;
 pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// How often we look whether the write lock is free.
-const LOCK_INTERVAL: Duration = Duration::from_micros(200);
+pub(super) const LOCK_INTERVAL: Duration = Duration::from_micros(200);
 
 /// How a checkpoint is made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

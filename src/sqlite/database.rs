@@ -116,18 +116,10 @@ impl Database {
         let files = Files::of(path, FileId::of(&file.metadata()?))?;
         let (stalls, lease, frozen) = (Vec::new(), Arc::default(), None);
         let found = metadata;
-        Ok(Some(Self {
-            reader,
-            spare,
-            writer,
-            file,
-            found,
-            files,
-            page_size,
-            stalls,
-            lease,
-            frozen,
-        }))
+        let database =
+            Self { reader, spare, writer, file, found, files, page_size, stalls, lease, frozen };
+        database.begin_apart().map_err(io::Error::other)?;
+        Ok(Some(database))
     }
 
     /// For how long nobody could write because of us, each time since this was asked last.

@@ -2,7 +2,7 @@ use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::shared_lock::is_index_in_use;
+use super::shared_lock::{is_index_in_use, is_write_locked};
 use super::{FileId, OpenError, sidecar};
 
 /// The files of a database that is open, and the names that they had when it was opened.
@@ -19,6 +19,9 @@ pub(super) struct Files {
     /// Kept open: if its name is taken away, nobody else may have it.
     log_file: File,
     log_id: FileId,
+    /// Kept open as well, as long as the connections are: to close it would end all locks that this
+    /// process has on it.
+    index_file: File,
     index_id: FileId,
 }
 
@@ -53,11 +56,12 @@ impl Files {
         // Of a link, SQLite keeps them beside what the link leads to.
         let target = path.canonicalize()?;
         let (log, index) = (sidecar(&target, "-wal"), sidecar(&target, "-shm"));
-        let (Some(log_file), Some(index_id)) = (found(File::open(&log))?, id(&index)?) else {
-            return Err(OpenError::LogLost);
-        };
-        let log_id = FileId::of(&log_file.metadata()?);
-        Ok(Self { path: path.to_owned(), log, index, database, log_file, log_id, index_id })
+        let opened = (found(File::open(&log))?, found(File::open(&index))?);
+        let (Some(log_file), Some(index_file)) = opened else { return Err(OpenError::LogLost) };
+        let [log_id, index_id] =
+            [log_file.metadata()?, index_file.metadata()?].map(|found| FileId::of(&found));
+        let path = path.to_owned();
+        Ok(Self { path, log, index, database, log_file, log_id, index_file, index_id })
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -83,6 +87,11 @@ impl Files {
         } else {
             Naming::Same
         })
+    }
+
+    /// Whether another process has the write lock.
+    pub(super) fn is_being_written(&self) -> io::Result<bool> {
+        is_write_locked(&self.index_file)
     }
 
     /// What there is by the name of the log.

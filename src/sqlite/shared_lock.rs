@@ -18,6 +18,9 @@ const SHARED: (u64, u64) = (0x4000_0002, 510);
 /// `os_unix.c` of SQLite has it: `UNIX_SHM_DMS`.
 const INDEX_OPEN: (u64, u64) = (128, 1);
 
+/// The byte of the `-shm` file that who writes holds a lock on: `WAL_WRITE_LOCK` in wal.c.
+const WRITE: (u64, u64) = (120, 1);
+
 /// Where the header of a database says how it is read, and what stands for WAL mode.
 const READ_VERSION_AT: u64 = 19;
 const WAL: u8 = 2;
@@ -70,6 +73,11 @@ pub(super) fn is_log_lost(database: &File, path: &Path) -> io::Result<bool> {
 /// Whether another process has this index of a log open. This one must not.
 pub(super) fn is_index_in_use(index: &Path) -> io::Result<bool> {
     found(File::open(index))?.map_or(Ok(false), |index| Ok(holder(&index, INDEX_OPEN)?.is_some()))
+}
+
+/// Whether another process has the write lock, by this index of a log.
+pub(super) fn is_write_locked(index: &File) -> io::Result<bool> {
+    Ok(holder(index, WRITE)?.is_some())
 }
 
 /// Whether the files of these names are what those have who have the database open.

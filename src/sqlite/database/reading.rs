@@ -1,7 +1,15 @@
 use std::io;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use super::{CheckpointMode, Database, Fingerprint};
+use super::{CheckpointMode, Connection, Database, Files, Fingerprint};
+use crate::sqlite::connection::LOCK_INTERVAL;
+
+/// How long a checkpoint that just begins is let pass before our read transaction is moved. Who has
+/// the write lock for longer is past its beginning, and may wait for us.
+const BEGINNING_MAX: Duration = Duration::from_millis(5);
+
+/// The same for our first one, which nobody can wait for. So long sleeps who finds a place taken.
+const BEGINNING_MAX_FIRST: Duration = Duration::from_millis(150);
 
 /// A read transaction that was begun.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -10,6 +18,25 @@ pub struct Reading {
     pub end: u64,
     /// All of the log is in the database file, as after a complete checkpoint.
     pub complete: bool,
+}
+
+/// Begins a read transaction, not while a checkpoint of somebody else begins that wants all of the
+/// log, unless that takes longer than `patience`.
+///
+/// He looks how far each reader is, and where one is too far behind, he waits for its place to be
+/// free, whoever has it by then and however far that one is (`walCheckpoint` in wal.c). A place
+/// that we took just in between we would keep: moved again, our transaction gets the one that is
+/// furthest, which is its own. He has the write lock from before he looks until the end.
+fn begin_read(reader: &Connection, files: &Files, patience: Duration) -> rusqlite::Result<()> {
+    let began = Instant::now();
+    loop {
+        reader.begin_read()?;
+        if began.elapsed() >= patience || !files.is_being_written().unwrap_or(false) {
+            return Ok(());
+        }
+        reader.rollback()?;
+        std::thread::sleep(LOCK_INTERVAL);
+    }
 }
 
 impl Database {
@@ -32,7 +59,7 @@ impl Database {
             return capture(self).map(|_| None);
         }
         let (end, was_copied) = (self.committed_bytes()?, self.is_copied()?);
-        if self.spare()?.begin_read().is_err() {
+        if begin_read(self.spare()?, &self.files, BEGINNING_MAX).is_err() {
             // What is wrong is met again by those who can do nothing without it.
             return capture(self).map(|_| None);
         }
@@ -60,14 +87,19 @@ impl Database {
         self.frozen.is_some()
     }
 
-    /// Whether somebody has the write lock. If nobody has, it is ours for an instant.
-    pub fn is_being_written(&self) -> anyhow::Result<bool> {
-        let writer = self.writer()?;
-        let is_free = writer.begin_write(Duration::ZERO)?;
-        if is_free {
-            writer.rollback()?;
+    /// Moves our first read transaction, for whose place somebody else's checkpoint may have begun
+    /// to wait before we had it: see [`begin_read`].
+    pub(super) fn begin_apart(&self) -> anyhow::Result<()> {
+        if self.files.is_being_written()? {
+            self.reader.rollback()?;
+            begin_read(&self.reader, &self.files, BEGINNING_MAX_FIRST)?;
         }
-        Ok(!is_free)
+        Ok(())
+    }
+
+    /// Whether another process has the write lock.
+    pub fn is_being_written(&self) -> io::Result<bool> {
+        self.files.is_being_written()
     }
 
     /// Whether all of the log is in the database file.

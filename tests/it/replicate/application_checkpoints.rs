@@ -1,7 +1,13 @@
 //! Applications that checkpoint their log themselves, and want all of it: SQLite makes them wait for
 //! whoever reads from it, and everybody who writes wait for them.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+
 use rusqlite::Connection;
+use rustix::process::Signal;
 
 use crate::support::{Background, Ledger, Site, eventually, open};
 
@@ -82,4 +88,36 @@ fn wait_for_nobody_while_nothing_can_be_captured() {
         checkpoint(&connection, mode);
     }
     daemon.kill();
+}
+
+/// A daemon that begins waits for the write lock, which who checkpoints has, who waits for the
+/// daemon: it was until the application gave up, and so each time again.
+#[test]
+fn wait_for_no_daemon_that_begins_or_ends() {
+    let site = Site::with("monitor-interval: 20ms", "sync-interval: 200ms");
+    site.write(1, 20);
+    let (path, stop) = (site.database(), Arc::new(AtomicBool::new(false)));
+    let stopped = Arc::clone(&stop);
+    let application = thread::spawn(move || {
+        let connection = open(&path);
+        let mut rows = 0;
+        while !stopped.load(Ordering::Relaxed) {
+            connection.execute_batch("INSERT INTO t (number) VALUES (1)").unwrap();
+            checkpoint(&connection, MODES[rows % 3]);
+            rows += 1;
+        }
+        rows
+    });
+    for _ in 0..6 {
+        let mut daemon = site.replicate();
+        daemon.wait_for("initialized db");
+        thread::sleep(Duration::from_millis(fastrand::u64(0..300)));
+        daemon.signal(Signal::TERM);
+        // The application never ends writing.
+        assert!([0, 75].contains(&daemon.wait()), "{}", daemon.log());
+    }
+    stop.store(true, Ordering::Relaxed);
+    assert!(application.join().unwrap() > 0);
+    site.replicate().stop();
+    site.check();
 }
