@@ -206,6 +206,14 @@ impl Capture {
         self.idle = settled.then_some((log, self.cursor.place));
     }
 
+    /// Whether something may have been committed and be in no log any more, because we did not keep
+    /// it from being restarted.
+    pub(super) fn may_have_missed(&self, database: &Database) -> bool {
+        let judge = |found| continuity(self.cursor.place, false, found);
+        let is_same = || self.find_log(database).is_ok_and(|it| judge(it) == Continuity::Same);
+        !self.hold.is_watched() && !is_same()
+    }
+
     /// Whether there is a commit behind the cursor.
     pub(super) fn lags_behind(&self, database: &Database) -> anyhow::Result<bool> {
         let Some(log) = database.log()? else { return Ok(false) };

@@ -193,9 +193,7 @@ impl Tail {
         if self.stopping.is_some() || (self.schedule.cut_is_due(now) && !self.is_unwritten()?) {
             self.cut(now)?;
         }
-        // What lets others copy the log lets us hear of that.
-        let is_told_more = changed && self.schedule.last_cut != Some(now);
-        self.step_aside(is_told_more, now)?;
+        self.step_aside(changed, now)?;
         if self.snapshot_is_due(now) {
             self.take_snapshots(now)?;
         }

@@ -175,7 +175,7 @@ impl Tail {
             }
             // What was written while it was copied and synced.
             let (index, offset) = self.log_read();
-            let written = if index == copied.0 { offset - copied.1 } else { offset };
+            let written = if index == copied.0 { offset.saturating_sub(copied.1) } else { offset };
             if written <= rest_max {
                 // An error is met again by the checkpoint.
                 let _ = self.database.as_ref().map(Database::sync_log);

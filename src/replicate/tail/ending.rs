@@ -26,7 +26,11 @@ impl Tail {
     fn may_see_more(&self, since: Instant, now: Instant) -> bool {
         let last = self.schedule.last_cut.map_or(since, |cut| cut.max(since));
         let open = |database: &Database| database.is_open_elsewhere().unwrap_or(false);
-        now - last < QUIET && now - since < LINGER && self.database.as_ref().is_some_and(open)
+        // It may wait for us, and commit something then.
+        let writing = |database: &Database| database.is_being_written().unwrap_or(false);
+        let database = self.database.as_ref();
+        let is_quiet = now - last >= QUIET && !database.is_some_and(writing);
+        !is_quiet && now - since < LINGER && database.is_some_and(open)
     }
 
     /// Whether every replica has everything that was committed, in its place.
@@ -63,6 +67,10 @@ impl Tail {
     /// What was committed and is not captured.
     fn uncaptured(&self) -> Uncaptured {
         match (&self.database, &self.capture) {
+            // We let go of the log while it was being written, and it was begun anew.
+            (Some(database), Some(capture)) if capture.may_have_missed(database) => {
+                Uncaptured::LastTransactions
+            }
             (Some(database), Some(capture)) => match capture.lags_behind(database) {
                 Ok(false) => Uncaptured::Nothing,
                 Ok(true) => Uncaptured::LastTransactions,

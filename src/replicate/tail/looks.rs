@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::{Standing, Tail};
-use crate::replicate::capture::Look;
+use crate::replicate::capture::{Capture, Look};
 use crate::sqlite::Database;
 
 /// How long the write lock is waited for before we get out of the way of whoever has it.
@@ -104,10 +104,12 @@ impl Tail {
         self.database.as_ref().map_or(Ok(0), Database::committed_bytes)
     }
 
-    /// Whether nobody can be waiting for our read transaction to end.
+    /// Whether nobody can be waiting for our read transaction to end. While somebody has the write
+    /// lock, it may be in his way though all was copied when it began: he was just about to give up
+    /// the place of those who read the file alone.
     fn is_out_of_the_way(&self) -> anyhow::Result<bool> {
         let Some(database) = &self.database else { return Ok(true) };
-        Ok(database.is_aside() && database.is_copied()?)
+        Ok(database.is_aside() && !database.is_being_written()? && database.is_copied()?)
     }
 
     /// Gets out of the way of those who want all of the log to be copied, or to restart it: lets
@@ -115,50 +117,42 @@ impl Tail {
     /// somebody may have copied it, or is about to. Who has done so says it in shared memory, and
     /// nobody tells us: then it is looked at again after a while.
     pub(super) fn step_aside(&mut self, changed: bool, now: Instant) -> anyhow::Result<()> {
-        let copying_since = self.schedule.copying_since.take();
-        let may_be_copied = changed || copying_since.is_some();
-        let is_fixed = self.is_fixed();
-        let is_pending = self.schedule.changed && !is_fixed;
-        let is_waited_for = match &self.capture {
-            Some(capture) if is_pending && capture.is_watched() => match self.write_lock()? {
-                WriteLock::Kept if self.schedule.may_hurry(now) => {
-                    return self.cut(now).map(drop);
+        let since = self.schedule.copying_since.take();
+        if self.is_fixed() || !(changed || since.is_some()) {
+            return Ok(());
+        }
+        let since = since.unwrap_or(now);
+        // Who waits for us has the write lock.
+        let write_lock = self.write_lock()?;
+        match &self.capture {
+            None if self.is_out_of_the_way()? => (),
+            None => self.make_way()?,
+            Some(capture) if !capture.is_watched() => (),
+            Some(capture) => {
+                let is_lagging = self.committed_bytes()? != capture.log_read().1;
+                let is_kept = write_lock == WriteLock::Kept;
+                // The next segment does it, unless he waits for that.
+                let may_move = if is_lagging {
+                    is_kept && self.schedule.may_hurry(now)
+                } else {
+                    is_kept || !self.is_at_rest()?
+                };
+                if may_move {
+                    self.cut(now)?;
                 }
-                WriteLock::Kept | WriteLock::Moving => true,
-                WriteLock::Free => false,
-            },
-            _ => false,
-        };
-        let capture = self.capture.as_ref();
-        let Some(database) = self.database.as_mut().filter(|_| !is_fixed) else { return Ok(()) };
-        let is_done = match capture {
-            None if may_be_copied => {
-                (database.is_aside() && database.is_copied()?)
-                    || database.keep_up(|_| Ok(true))?.is_some_and(|reading| reading.complete)
             }
-            // The next segment does it, which may be cut early.
-            Some(_) if is_waited_for => false,
-            Some(capture) if !capture.is_held_at_cursor() => {
-                if capture.is_watched() && !self.schedule.changed {
-                    return self.cut(now).map(drop);
-                }
-                true
-            }
-            Some(capture) if may_be_copied => {
-                let (is_aside, is_copied) = (database.is_aside(), database.is_copied()?);
-                // While something is written, nobody can be waiting for the log to end.
-                let is_growing = database.committed_bytes()? > capture.log_read().1;
-                // Another way round, the log was recovered, and is to be copied once more.
-                if is_aside != is_copied && !is_growing {
-                    return self.cut(now).map(drop);
-                }
-                is_copied || is_growing
-            }
-            _ => true,
-        };
-        let since = copying_since.unwrap_or(now);
+        }
+        let is_done = write_lock == WriteLock::Free || self.is_out_of_the_way()?;
         self.schedule.copying_since = Some(since).filter(|_| !is_done && now - since <= COPY_MAX);
         Ok(())
+    }
+
+    /// Whether our read transaction is where the log ends, or reads the file alone if all of it is
+    /// there.
+    fn is_at_rest(&self) -> anyhow::Result<bool> {
+        let Some(database) = &self.database else { return Ok(true) };
+        let is_at_cursor = self.capture.as_ref().is_none_or(Capture::is_held_at_cursor);
+        Ok(is_at_cursor && database.is_aside() == database.is_copied()?)
     }
 
     /// Lets others copy the log and begin it anew, though it is captured no more, if somebody waits

@@ -52,6 +52,8 @@ impl Tail {
             }
             Report::SnapshotStored(generation) if current == Some(generation) => {
                 slot.storing = false;
+                // Our read transaction had to stay as it was.
+                self.schedule.copying_since = Some(Instant::now());
                 slot.standing = Standing::Inside;
                 // It cannot have asked for another one yet.
                 slot.request = None;
@@ -63,6 +65,7 @@ impl Tail {
             }
             Report::SnapshotFailed(generation, cause) if current == Some(generation) => {
                 slot.storing = false;
+                self.schedule.copying_since = Some(Instant::now());
                 if slot.standing == Standing::Joining {
                     slot.standing = Standing::Outside;
                     slot.discard(generation);

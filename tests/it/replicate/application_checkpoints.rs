@@ -4,8 +4,9 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use litestream::failpoint::Failpoint;
 use rusqlite::Connection;
 use rustix::process::Signal;
 
@@ -118,6 +119,40 @@ fn wait_for_no_daemon_that_begins_or_ends() {
     }
     stop.store(true, Ordering::Relaxed);
     assert!(application.join().unwrap() > 0);
+    site.replicate().stop();
+    site.check();
+}
+
+/// The application writes on after the daemon was told to end, until that captures nothing more,
+/// and empties the log with what it wrote last: no log showed any more that this was not sent.
+#[test]
+fn what_is_not_captured_at_the_end_is_said_though_its_log_is_gone() {
+    let site = Site::new();
+    let mut daemon = site.begin();
+    let connection = open(&site.database());
+    let write = || connection.execute_batch("INSERT INTO t (number) VALUES (1)").unwrap();
+    daemon.signal(Signal::TERM);
+    let told = Instant::now();
+    while told.elapsed() < Duration::from_millis(5400) {
+        if told.elapsed() > Duration::from_millis(4600) {
+            // So that the daemon has to go on for a while.
+            site.arm(&format!("{} = slow 300ms", Failpoint::ObjectWriting.name()));
+        }
+        write();
+        thread::sleep(Duration::from_millis(50));
+    }
+    write();
+    checkpoint(&connection, "TRUNCATE");
+    drop(connection);
+    match daemon.wait() {
+        75 => assert!(daemon.says("the last transactions are not on"), "{}", daemon.log()),
+        // It was faster than us.
+        code => assert_eq!(code, 0, "{}", daemon.log()),
+    }
+    if !daemon.says("error: ") {
+        site.check();
+    }
+    site.disarm();
     site.replicate().stop();
     site.check();
 }
