@@ -13,8 +13,6 @@ const ECHO: Duration = Duration::from_millis(50);
 pub struct Signals {
     interrupt: tokio::signal::unix::Signal,
     terminate: tokio::signal::unix::Signal,
-    /// The terminal is gone.
-    hangup: tokio::signal::unix::Signal,
     arrivals: Arrivals,
 }
 
@@ -38,7 +36,6 @@ impl Signals {
         Ok(Self {
             interrupt: signal(SignalKind::interrupt())?,
             terminate: signal(SignalKind::terminate())?,
-            hangup: signal(SignalKind::hangup())?,
             arrivals: Arrivals::default(),
         })
     }
@@ -48,7 +45,6 @@ impl Signals {
         let signal = tokio::select! {
             _ = self.interrupt.recv() => Signal::INT,
             _ = self.terminate.recv() => Signal::TERM,
-            _ = self.hangup.recv() => Signal::HUP,
         };
         self.arrivals.add(Instant::now());
         signal
