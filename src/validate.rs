@@ -39,7 +39,8 @@ use crate::replicate::{
     DatabaseOptions, ReplicaMetrics, ReplicaOptions, acknowledged, fork, note_validated,
 };
 use crate::restore::{
-    RestoreError, RestoreOptions, Restored, Target, TemporaryDirectory, Unlinked, Verdict, restore,
+    Reporting, RestoreError, RestoreOptions, Restored, Target, TemporaryDirectory, Unlinked,
+    Verdict, restore_reporting,
 };
 use crate::sqlite::integrity_check;
 use crate::store::{self, Location, ObjectStore, Retrying, Store};
@@ -214,7 +215,7 @@ impl Validation<'_> {
     /// were stored, or what has expired meanwhile.
     async fn explain(&self, store: Retrying<Store>, generation: Generation) -> anyhow::Result<()> {
         let options =
-            VerifyOptions { generation: Some(generation), full: false, parallelism: PARALLELISM };
+            VerifyOptions { generation: Some(generation), full: None, parallelism: PARALLELISM };
         let verified = verify(&self.replica.name, Arc::new(store), &options).await?;
         let mut defects = verified.iter().flat_map(|verified| &verified.defects);
         match defects.next() {
@@ -244,7 +245,7 @@ impl Validation<'_> {
         let acknowledged = acknowledged(&self.database.state_directory, &self.replica.name, fork)?;
         let listed = catalog::histories(&store, 1).await?;
         let stores = vec![(self.replica.name.clone(), open(self.replica, &location).await?)];
-        let restored = match restore(stores, &options).await {
+        let restored = match restore_reporting(stores, &options, Reporting::NONE).await {
             Ok(restored) => restored,
             Err(RestoreError::NoBackup)
                 if acknowledged.is_none() && catalog::proof_record(&store).await?.is_none() =>

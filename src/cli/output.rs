@@ -54,11 +54,16 @@ pub(super) fn print(text: &str) -> io::Result<()> {
     }
 }
 
-/// Writes one line to standard error, whatever the message consists of.
+/// Writes an error to standard error in one line, whatever the message consists of.
 pub(super) fn print_error(message: &str) {
     let message = message.split_whitespace().collect::<Vec<_>>().join(" ");
+    print_note(&format!("error: {message}"));
+}
+
+/// Writes a line to standard error.
+pub(super) fn print_note(line: &str) {
     // There is nowhere left to say that this failed.
-    let _ = writeln!(io::stderr().lock(), "error: {message}");
+    let _ = writeln!(io::stderr().lock(), "{line}");
 }
 
 #[cfg(test)]

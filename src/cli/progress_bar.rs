@@ -1,4 +1,4 @@
-//! How far a restore got, in one line of a terminal that is drawn over and over.
+//! How far a restore got, or a verification, in one line of a terminal that is drawn over and over.
 
 use std::io::{self, IsTerminal, Write};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -8,6 +8,8 @@ use crate::restore::{Progress, Reporting};
 
 /// Goes to the start of the line, and makes it empty.
 const CLEAR: &str = "\r\x1b[2K";
+
+const INTERVAL: Duration = Duration::from_millis(200);
 
 /// Characters of the bar itself. The whole line fits into a terminal of 80 columns.
 const WIDTH: u64 = 20;
@@ -21,8 +23,17 @@ static DRAWN: Mutex<bool> = Mutex::new(false);
 pub(super) struct ProgressBar;
 
 impl ProgressBar {
-    pub(super) const REPORTING: Reporting =
-        Reporting { interval: Duration::from_millis(200), report: draw };
+    pub(super) const RESTORING: Reporting = Reporting {
+        interval: INTERVAL,
+        report: |progress| draw("restoring", &progress),
+        announced: true,
+    };
+
+    pub(super) const VERIFYING: Reporting = Reporting {
+        interval: INTERVAL,
+        report: |progress| draw("verifying", &progress),
+        announced: false,
+    };
 
     /// `None` where standard error is no terminal.
     pub(super) fn start() -> Option<Self> {
@@ -36,10 +47,10 @@ impl Drop for ProgressBar {
     }
 }
 
-fn draw(progress: Progress) {
+fn draw(doing: &str, progress: &Progress) {
     let mut drawn = lock();
     // There is nobody else to be told that the terminal is gone.
-    *drawn = write!(io::stderr(), "{CLEAR}{}", line(&progress)).is_ok();
+    *drawn = write!(io::stderr(), "{CLEAR}{}", line(doing, progress)).is_ok();
     let _ = io::stderr().flush();
 }
 
@@ -54,13 +65,13 @@ fn lock() -> MutexGuard<'static, bool> {
     DRAWN.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn line(progress: &Progress) -> String {
+fn line(doing: &str, progress: &Progress) -> String {
     let (percent, rate) = (progress.percent().min(100), progress.rate());
     let done = WIDTH * percent / 100;
     let bar: String = (0..WIDTH).map(|at| if at < done { '#' } else { '.' }).collect();
     let total = progress.total.div_ceil(1_000_000);
     let rest = progress.remaining().map_or_else(|| "--:--".to_owned(), clock);
-    format!("restoring [{bar}] {percent:3} % of {total} MB, {rate:.1} MB/s, {rest} left")
+    format!("{doing} [{bar}] {percent:3} % of {total} MB, {rate:.1} MB/s, {rest} left")
 }
 
 /// Minutes and seconds, and hours if there are any.
@@ -105,13 +116,13 @@ mod tests {
         let progress =
             Progress { bytes: 60_000_000, total: 240_000_000, elapsed: Duration::from_secs(30) };
         assert_eq!(
-            line(&progress),
+            line("restoring", &progress),
             "restoring [#####...............]  25 % of 240 MB, 2.0 MB/s, 01:30 left"
         );
         let begun = Progress { bytes: 0, total: 5, elapsed: Duration::ZERO };
         assert_eq!(
-            line(&begun),
-            "restoring [....................]   0 % of 1 MB, 0.0 MB/s, --:-- left"
+            line("verifying", &begun),
+            "verifying [....................]   0 % of 1 MB, 0.0 MB/s, --:-- left"
         );
     }
 
@@ -119,7 +130,8 @@ mod tests {
     fn fits_into_a_terminal() {
         let (bytes, total) = (999_999_000_000, 1_000_000_000_000);
         let long = Progress { bytes, total, elapsed: Duration::from_mins(150) };
-        assert!(line(&long).chars().count() < 80, "{}", line(&long));
+        let line = line("verifying", &long);
+        assert!(line.chars().count() < 80, "{line}");
         assert_eq!(clock(Duration::from_secs(3 * 3600 + 62)), "3:01:02");
     }
 }

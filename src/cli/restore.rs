@@ -23,7 +23,7 @@ pub(super) async fn run(arguments: &RestoreArguments) -> anyhow::Result<u8> {
     let source = Source::find(&arguments.source).await?;
     logging::start(source.logging);
     match ProgressBar::start() {
-        Some(_bar) => restore_source(&source, target, arguments, ProgressBar::REPORTING).await,
+        Some(_bar) => restore_source(&source, target, arguments, ProgressBar::RESTORING).await,
         None => restore_source(&source, target, arguments, Reporting::LOG).await,
     }
 }

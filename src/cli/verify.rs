@@ -1,22 +1,28 @@
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, bail};
 use serde_json::{Value, json};
 
 use super::arguments::VerifyArguments;
 use super::output::{self, Row};
+use super::progress_bar::ProgressBar;
 use super::source::{self, Source};
 use super::{DONE, forks, logging, replicated};
 use crate::catalog;
 use crate::format::{Generation, Key, Proof, WalPos};
 use crate::replicate::acknowledged;
+use crate::restore::{Progress, Reporting};
 use crate::store::Location;
 use crate::utc;
 use crate::verify::{Defect, Verified, VerifyOptions, verify};
 
 /// Requests at a time.
 const PARALLELISM: usize = 16;
+
+/// How far it got, where there is no terminal to draw a bar on.
+const LINES: Reporting =
+    Reporting { interval: Duration::from_secs(2), report: print_progress, announced: false };
 
 struct VerifiedRow {
     /// Unless the replica was named by its URL.
@@ -28,17 +34,20 @@ struct VerifiedRow {
 pub(super) async fn run(arguments: &VerifyArguments) -> anyhow::Result<u8> {
     // Standard output is for what was asked for.
     logging::start_for_listing();
+    let bar = ProgressBar::start();
+    let reporting = bar.as_ref().map_or(LINES, |_| ProgressBar::VERIFYING);
     let sources = sources(arguments).await?;
     let mut rows = Vec::new();
     let mut failures = Vec::new();
     for source in &sources {
         for (name, location) in &source.replicas {
-            match verify_replica(source, name, location, arguments).await {
+            match verify_replica(source, name, location, arguments, reporting).await {
                 Ok(verified) => rows.extend(verified),
                 Err(error) => failures.push(format!("{error:#}")),
             }
         }
     }
+    drop(bar);
     output::print_rows(&rows, arguments.json)?;
     if !arguments.json {
         output::print(&defects(&rows))?;
@@ -68,10 +77,11 @@ async fn verify_replica(
     name: &str,
     location: &Location,
     arguments: &VerifyArguments,
+    reporting: Reporting,
 ) -> anyhow::Result<Vec<VerifiedRow>> {
     let options = VerifyOptions {
         generation: arguments.generation,
-        full: arguments.full,
+        full: arguments.full.then_some(reporting),
         parallelism: PARALLELISM,
     };
     // Before it is looked: more may be there by then, and never less.
@@ -109,6 +119,12 @@ async fn verify_replica(
     let row =
         |verified| VerifiedRow { database: database.clone(), replica: name.to_owned(), verified };
     Ok(verified.into_iter().map(row).collect())
+}
+
+fn print_progress(progress: Progress) {
+    let total = progress.total.div_ceil(1_000_000);
+    let (percent, rate) = (progress.percent(), progress.rate());
+    output::print_note(&format!("verifying: {percent} % of {total} MB, {rate:.1} MB/s"));
 }
 
 /// Adds the defect that the newest objects of a generation are missing, which no other object

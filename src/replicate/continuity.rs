@@ -69,8 +69,9 @@ impl fmt::Display for Break {
 impl std::error::Error for Break {}
 
 /// More restarts than this between two looks at a log do not happen: it is another log, or an older
-/// one. An application that empties its empty log once a second comes to 65,536 in a day.
-const RESTARTS_MAX: u32 = 1 << 31;
+/// one. An application that empties its empty log once a second comes to 65,536 in a day, and to
+/// this in half a year.
+const RESTARTS_MAX: u32 = 1 << 24;
 
 /// The sequence number of a connection that never restarted a log. When such a one is the first to
 /// write to an empty log, SQLite makes up a new salt, and does not count up the old one.

@@ -1,5 +1,6 @@
 use std::io::{self, Read, Write};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::image::Image;
 use crate::failpoint::Failpoint;
@@ -38,6 +39,7 @@ impl Snapshot {
             next: 1,
             run: Vec::new(),
             digest: Digest::default(),
+            read: Arc::default(),
             ready: Vec::new(),
             taken: 0,
         }
@@ -60,11 +62,18 @@ pub(super) struct SnapshotObject {
     next: u32,
     run: Vec<u8>,
     digest: Digest,
+    /// Bytes of the image.
+    read: Arc<AtomicU64>,
     ready: Vec<u8>,
     taken: usize,
 }
 
 impl SnapshotObject {
+    /// How many bytes of the image were read, for whoever wants to know that meanwhile.
+    pub(super) fn bytes_read(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.read)
+    }
+
     fn compress_next_run(&mut self) -> io::Result<()> {
         let Snapshot { image, seal } = &self.snapshot;
         let Some(encoder) = &mut self.encoder else { return Ok(()) };
@@ -74,6 +83,7 @@ impl SnapshotObject {
         for (page, content) in (first..).zip(self.run.chunks(image.page_size().bytes())) {
             self.digest = self.digest.with(PageDigest::of(seal.generation, page, content));
         }
+        self.read.fetch_add(self.run.len() as u64, Ordering::Relaxed);
         encoder.write_all(&self.run)?;
         self.ready = std::mem::take(encoder.get_mut());
         if self.run.is_empty() {

@@ -22,7 +22,7 @@ const INTERVAL: Duration = Duration::from_secs(1);
 
 /// How many databases are looked at in an interval, so that very many cost no more. Of a thousand
 /// each has its turn before the tail itself looks without having been told.
-const LOOKS_MAX: usize = 40;
+const LOOKS_MAX: usize = 20;
 
 /// How long looking at their files may take.
 const LOOK_MAX: Duration = Duration::from_secs(2);

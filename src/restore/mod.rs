@@ -140,9 +140,10 @@ pub async fn restore_exactly<S: ObjectStore + 'static>(
     store: Arc<S>,
     plan: Plan,
     options: &RestoreOptions,
+    reporting: Reporting,
 ) -> Result<Restored, anyhow::Error> {
     let replica = Replica { name: name.to_owned(), store, histories: Vec::new() };
-    let outcome = restore_plan(&replica, plan, Wholeness::Sure, options, Reporting::LOG).await;
+    let outcome = restore_plan(&replica, plan, Wholeness::Sure, options, reporting).await;
     outcome.map_err(|failure| match failure {
         Failure::Snapshot(error)
         | Failure::Replica(error)
@@ -226,7 +227,9 @@ async fn restore_plan<S: ObjectStore + 'static>(
     let (path, replace) = (options.output.clone(), options.replace);
     let parallelism = options.parallelism;
     let position = options.target.position();
-    log_plan(replica, &plan, options);
+    if reporting.announced {
+        log_plan(replica, &plan, options);
+    }
     let objects: Vec<_> = plan.objects().map(|(key, size)| (key.to_string(), size)).collect();
     let total = objects.iter().map(|(_, size)| size).sum();
     let fetched = Arc::new(Fetched::default());
@@ -258,7 +261,9 @@ async fn restore_plan<S: ObjectStore + 'static>(
     let Applied { position, bytes, .. } = applied;
     let replica = replica.name.clone();
     let restored = Restored { replica, generation, position, bytes, created, verdict };
-    log_restored(&restored, &options.output, begun);
+    if reporting.announced {
+        log_restored(&restored, &options.output, begun);
+    }
     Ok(restored)
 }
 

@@ -37,11 +37,16 @@ impl Progress {
 pub struct Reporting {
     pub interval: Duration,
     pub report: fn(Progress),
+    /// Whether the log says where it begins and what comes of it.
+    pub announced: bool,
 }
 
 impl Reporting {
-    /// A line in the log.
-    pub const LOG: Self = Self { interval: Duration::from_secs(2), report: log };
+    /// Lines in the log.
+    pub const LOG: Self = Self { interval: Duration::from_secs(2), report: log, announced: true };
+
+    /// For a restore that only serves to look at what comes of it.
+    pub const NONE: Self = Self { interval: Duration::MAX, report: |_| (), announced: false };
 }
 
 fn log(progress: Progress) {

@@ -19,6 +19,7 @@ pub use check::{Defect, check};
 
 use crate::catalog;
 use crate::format::{Generation, Key, WalPos};
+use crate::restore::Reporting;
 use crate::store::{self, ObjectStore};
 use look::Look;
 use rebuild::Rebuild;
@@ -34,8 +35,9 @@ const LOOKS_MAX: u32 = 12;
 pub struct VerifyOptions {
     /// `None`: all of them.
     pub generation: Option<Generation>,
-    /// Read everything, and not only the seals.
-    pub full: bool,
+    /// Read everything, and not only the seals: who is told how far that got, anew for what each
+    /// snapshot leads to.
+    pub full: Option<Reporting>,
     /// Requests at a time. Not 0.
     pub parallelism: usize,
 }
@@ -87,8 +89,9 @@ impl<S: ObjectStore + 'static> Verification<'_, S> {
     /// `None`: the generation has expired.
     async fn run(&self) -> anyhow::Result<Option<Verified>> {
         let (mut look, mut defects) = self.settle().await?;
-        if self.options.full {
-            let mut rebuild = Rebuild::new(self.name, self.store, self.options.parallelism)?;
+        if let Some(reporting) = self.options.full {
+            let parallelism = self.options.parallelism;
+            let mut rebuild = Rebuild::new(self.name, self.store, parallelism, reporting)?;
             // What has expired while it was read says nothing about the rest.
             while let Some(found) = rebuild.run(&look.history, &look.in_the_way(&defects)).await? {
                 let (now, defects_now) = self.settle().await?;

@@ -12,7 +12,7 @@ use super::check::Defect;
 use crate::format::{History, Key, WalIndex};
 use crate::restore::plan::Plan;
 use crate::restore::{
-    ApplyError, RestoreOptions, Target, TemporaryDirectory, Verdict, restore_exactly,
+    ApplyError, Reporting, RestoreOptions, Target, TemporaryDirectory, Verdict, restore_exactly,
 };
 use crate::sqlite::integrity_check;
 use crate::store::{ObjectStore, StoreError};
@@ -26,6 +26,7 @@ pub(super) struct Rebuild<'a, S> {
     name: &'a str,
     store: &'a Arc<S>,
     parallelism: usize,
+    reporting: Reporting,
     directory: TemporaryDirectory,
     /// The snapshots whose part is known to be whole.
     done: HashSet<WalIndex>,
@@ -36,9 +37,10 @@ impl<'a, S: ObjectStore + 'static> Rebuild<'a, S> {
         name: &'a str,
         store: &'a Arc<S>,
         parallelism: usize,
+        reporting: Reporting,
     ) -> anyhow::Result<Self> {
         let directory = TemporaryDirectory::create("verify")?;
-        Ok(Self { name, store, parallelism, directory, done: HashSet::new() })
+        Ok(Self { name, store, parallelism, reporting, directory, done: HashSet::new() })
     }
 
     /// Reads what was not read before and has none of the `known` defects. `None`: all is right.
@@ -71,7 +73,8 @@ impl<'a, S: ObjectStore + 'static> Rebuild<'a, S> {
             parallelism: self.parallelism,
         };
         let key = plan.last_key();
-        match restore_exactly(self.name, Arc::clone(self.store), plan, &options).await {
+        let store = Arc::clone(self.store);
+        match restore_exactly(self.name, store, plan, &options, self.reporting).await {
             // SQLite is asked once whether the source was whole; a digest says that it is the same.
             Ok(restored) if last || restored.verdict == Verdict::Unsealed => {
                 let unchecked = match ask_sqlite(output).await? {

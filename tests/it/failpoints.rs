@@ -6,6 +6,7 @@
 
 mod daemon_deaths;
 mod disk_errors;
+mod progress;
 mod restore_deaths;
 
 use std::fmt::Debug;

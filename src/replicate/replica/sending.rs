@@ -1,9 +1,10 @@
 use std::fs::File;
 use std::io;
-use std::time::Instant as Clock;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant as Clock};
 
 use anyhow::Context;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 use tracing::{debug, error, info, warn};
 
 use super::reconcile::follows;
@@ -19,6 +20,9 @@ use crate::replicate::snapshot::{Snapshot, is_mismatch};
 use crate::replicate::staging::Staged;
 use crate::replicate::tip::Tip;
 use crate::store::{ObjectStore, StoreError};
+
+/// How often it is said how far a snapshot is.
+const PROGRESS_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Which of the staged segments are sent.
 #[derive(Clone, Copy, Debug)]
@@ -265,9 +269,8 @@ impl Connected {
             Some(before) if before < index => &snapshot.behind(before),
             _ => snapshot,
         };
-        let object = Box::new(sealed.object());
         self.company.snapshot_on_its_way = Some(snapshot.key());
-        self.store.put(&key, object, snapshot.size_max()).await?;
+        self.put_snapshot(&key, sealed).await?;
         self.company.snapshot_on_its_way = None;
         Failpoint::SnapshotStored.reach();
         if !held {
@@ -275,6 +278,26 @@ impl Connected {
         }
         info!(%db, name, %generation, %index, elapsed = ?began.elapsed(), "snapshot written");
         Ok(None)
+    }
+
+    /// Stores the object of a snapshot, and says now and then how far that is.
+    async fn put_snapshot(&self, key: &str, snapshot: &Snapshot) -> Result<(), StoreError> {
+        let object = snapshot.object();
+        let (read, bytes) = (object.bytes_read(), snapshot.image.bytes());
+        let stored = self.store.put(key, Box::new(object), snapshot.size_max());
+        tokio::pin!(stored);
+        loop {
+            if let Ok(stored) = timeout(PROGRESS_INTERVAL, &mut stored).await {
+                return stored;
+            }
+            let read = read.load(Ordering::Relaxed);
+            info!(
+                db = %self.replica.database.display(), name = self.replica.options.name,
+                generation = %snapshot.seal.generation, index = %snapshot.seal.start.index,
+                bytes, percent = 100 * read / bytes.max(1),
+                "writing snapshot",
+            );
+        }
     }
 
     /// Whether the replica ends with something else than what was sent to it.

@@ -14,7 +14,7 @@ use crate::replicate::restoration::RestoredMeanwhile;
 use crate::sqlite::{Database, LacksCommits, OpenError};
 
 /// How often a database is looked at where the system tells us of changes, in case it did not.
-const SAFETY_INTERVAL: Duration = Duration::from_secs(30);
+const SAFETY_INTERVAL: Duration = Duration::from_mins(1);
 
 /// How long after an error to try again.
 const RETRY_INTERVAL: Duration = Duration::from_secs(1);
@@ -43,10 +43,12 @@ enum Next {
 ///
 /// An error is one that only somebody's help can end, found before replication began.
 pub(in crate::replicate) async fn follow(
-    mut tail: Tail,
+    tail: Tail,
     starts: Arc<Semaphore>,
     threads: Arc<Semaphore>,
 ) -> anyhow::Result<Vec<Unreplicated>> {
+    // It is handed from thread to thread.
+    let mut tail = Box::new(tail);
     let bell = tail.watch.bell();
     let mut start = wait_for_start(starts, &bell, tail.lines.cancellation.clone()).await?;
     let began = Instant::now();

@@ -29,6 +29,25 @@ pub(super) fn given(
     Ok(id.zip(secret).map(|(id, secret)| Credentials::new(id, secret, token, None, "environment")))
 }
 
+/// What to say where nothing has given any keys, with what may be the mistake.
+pub(super) fn none_found(variable: impl Fn(&str) -> Option<String>) -> String {
+    let variable = |name: &str| variable(name).filter(|value| !value.is_empty());
+    let is_set = |name: &str| {
+        ["AWS", "LITESTREAM"].iter().any(|prefix| variable(&format!("{prefix}_{name}")).is_some())
+    };
+    let found = match (is_set("ACCESS_KEY_ID"), is_set("SECRET_ACCESS_KEY")) {
+        (true, false) => " in the environment but an access key ID, without its secret",
+        (false, true) => " in the environment but a secret access key, without its ID",
+        _ => "",
+    };
+    let profile = variable("AWS_PROFILE");
+    let profile = profile.map(|name| format!(", nor in the profile {name:?}")).unwrap_or_default();
+    format!(
+        "no keys were found{found}{profile}; set access-key-id and secret-access-key, the variables \
+         LITESTREAM_ACCESS_KEY_ID and LITESTREAM_SECRET_ACCESS_KEY, or what the AWS tools go by"
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -56,6 +75,26 @@ mod tests {
         check(&[own[0], own[1], ("AWS_SESSION_TOKEN", "at")], Some("li ls at"));
         let aws = [("AWS_ACCESS_KEY_ID", "ai"), ("AWS_SECRET_ACCESS_KEY", "as")];
         check(&[own[0], own[1], aws[0], aws[1]], None);
+    }
+
+    #[test]
+    fn says_what_is_missing_of_a_pair() {
+        for (environment, expected) in [
+            (&[][..], "no keys were found; set access-key-id"),
+            (
+                &["AWS_ACCESS_KEY_ID"],
+                "no keys were found in the environment but an access key ID, without its secret;",
+            ),
+            (
+                &["LITESTREAM_SECRET_ACCESS_KEY"],
+                "no keys were found in the environment but a secret access key, without its ID;",
+            ),
+            (&["AWS_PROFILE"], "no keys were found, nor in the profile \"x\";"),
+        ] {
+            let variable = |name: &str| environment.contains(&name).then(|| "x".to_owned());
+            let text = none_found(variable);
+            assert!(text.starts_with(expected), "{text}");
+        }
     }
 
     #[test]

@@ -1,12 +1,12 @@
 use std::error::Error;
-use std::fmt;
-use std::io;
+use std::{env, fmt, io};
 
 use anyhow::anyhow;
 use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_s3::config::http::HttpResponse;
 use aws_sdk_s3::error::{ConnectorError, ProvideErrorMetadata, SdkError};
 
+use super::credentials;
 use super::verdict::{Answer, Verdict};
 use crate::store::StoreError;
 
@@ -67,11 +67,9 @@ impl Operation<'_> {
         let text = text(&causes);
         if let Some(error) = causes.iter().find_map(|cause| cause.downcast_ref()) {
             return match error {
-                CredentialsError::CredentialsNotLoaded(_) => self.rejected(
-                    "no keys were found; set access-key-id and secret-access-key, the variables \
-                     LITESTREAM_ACCESS_KEY_ID and LITESTREAM_SECRET_ACCESS_KEY, or what the AWS \
-                     tools go by",
-                ),
+                CredentialsError::CredentialsNotLoaded(_) => {
+                    self.rejected(credentials::none_found(|name| env::var(name).ok()))
+                }
                 CredentialsError::InvalidConfiguration(_) => self.rejected(&text),
                 _ => self.unavailable(&text),
             };

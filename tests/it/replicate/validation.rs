@@ -328,7 +328,7 @@ fn only_what_was_added_is_read() {
         let seen = proofs(&daemon);
         eventually("it is proven", || proofs(&daemon) > seen);
     }
-    assert_eq!(daemon.log().matches("restored").count(), 1, "{}", daemon.log());
+    assert_eq!(daemon.log().matches("identical to the source").count(), 1, "{}", daemon.log());
     drop(connection);
     daemon.stop();
     site.check();
