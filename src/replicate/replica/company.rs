@@ -23,11 +23,12 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use tokio::time::{Instant, timeout};
 use tracing::warn;
 
+use super::Connected;
 use super::before::begun;
-use super::{Connected, Failures};
 use crate::catalog;
 use crate::format::{Generation, History, Key, Seal, WalPos};
 use crate::replicate::lineage::Lineage;
@@ -116,20 +117,10 @@ impl Connected {
     /// Looks from time to time while there is something to send, and always after a pause in which
     /// much may have happened. Otherwise the tail is told that it has to go elsewhere.
     pub(super) async fn is_alone(&mut self, generation: Generation) -> bool {
-        let mut failures = Failures::new("looking at the replica");
-        loop {
-            match self.check_alone(generation).await {
-                Ok(None) => return true,
-                Ok(Some(reason)) => {
-                    self.diverged(generation, reason).await;
-                    return false;
-                }
-                Err(error) => {
-                    failures.wait(&self.replica, &error).await;
-                    self.decline_snapshots();
-                }
-            }
-        }
+        let look = self.insist("looking at the replica", |it| it.check_alone(generation).boxed());
+        let Some(reason) = look.await else { return true };
+        self.diverged(generation, reason).await;
+        false
     }
 
     /// Some: why nothing more is to be sent to a generation.

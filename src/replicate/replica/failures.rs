@@ -1,13 +1,14 @@
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use tokio::time::Instant;
 use tracing::{error, warn};
 
-use super::{PAUSE_MAX, Replica};
+use super::{Connected, PAUSE_MAX, Replica};
 use crate::replicate::backoff::Backoff;
 use crate::replicate::message::Report;
 use crate::replicate::metrics::ReplicaMetrics;
-use crate::store::StoreError;
+use crate::store::{self, StoreError};
 
 /// How often something failed, and what was said about it. Ends when it succeeds.
 #[derive(Debug)]
@@ -73,6 +74,43 @@ impl Failures {
                 %db, name, failures, seconds_behind = behind,
                 "{what} failed, and is tried again: {error}"
             );
+        }
+    }
+}
+
+impl Replica {
+    /// Asks the store until it answers.
+    pub(super) async fn insist<'a, T>(
+        &self,
+        what: &'static str,
+        ask: impl Fn() -> BoxFuture<'a, store::Result<T>>,
+    ) -> T {
+        let mut failures = Failures::new(what);
+        loop {
+            match ask().await {
+                Ok(answer) => return answer,
+                Err(error) => failures.wait(self, &error).await,
+            }
+        }
+    }
+}
+
+impl Connected {
+    /// Asks the store until it answers, and lets nobody wait for a snapshot meanwhile.
+    pub(super) async fn insist<T>(
+        &mut self,
+        what: &'static str,
+        ask: impl Fn(&mut Self) -> BoxFuture<'_, store::Result<T>>,
+    ) -> T {
+        let mut failures = Failures::new(what);
+        loop {
+            match ask(self).await {
+                Ok(answer) => return answer,
+                Err(error) => {
+                    failures.wait(&self.replica, &error).await;
+                    self.decline_snapshots();
+                }
+            }
         }
     }
 }

@@ -6,14 +6,15 @@ use std::io::{self, Read, Seek, SeekFrom};
 use std::path::Path;
 use std::time::SystemTime;
 
+use super::Connected;
 use super::before::Before;
 use super::company::successor;
-use super::{Connected, Failures};
 use crate::catalog::{self, Found};
 use crate::format::{Content, Generation, History, Key, Link, Seal, Segment, Snapshot};
 use crate::replicate::staging::Staged;
 use crate::replicate::tip::Tip;
 use crate::store::{ObjectStore, StoreError};
+use futures_util::FutureExt;
 
 /// What a replica has of a generation.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,16 +63,8 @@ impl Connected {
         generation: Generation,
         link: Option<Link>,
     ) -> anyhow::Result<Standing> {
-        let mut failures = Failures::new("looking up what the replica has");
-        let newest = loop {
-            match self.newest_seal(generation).await {
-                Ok(newest) => break newest,
-                Err(error) => {
-                    failures.wait(&self.replica, &error).await;
-                    self.decline_snapshots();
-                }
-            }
-        };
+        let what = "looking up what the replica has";
+        let newest = self.insist(what, |it| it.newest_seal(generation).boxed()).await;
         let Some((newest, snapshot)) = newest else { return Ok(Standing::Lacks) };
         self.company.snapshot = Some(Key::Snapshot { generation, index: snapshot.index });
         self.maintenance.snapshot_found(&newest, snapshot.created, SystemTime::now());

@@ -2,22 +2,20 @@
 
 use std::io;
 
+use futures_util::FutureExt;
 use tracing::{error, info};
 
-use super::{Failures, PAUSE_MAX, Replica};
+use super::{PAUSE_MAX, Replica};
 use crate::catalog;
 use crate::format::{Generation, Key};
 use crate::store::{Access, FileStore, Store};
 
 impl Replica {
     pub(super) async fn connect(&self) -> Store {
-        let mut failures = Failures::new("connecting");
-        loop {
-            match self.connections.open(&self.options.location).await {
-                Ok(Store::File(store)) => return Store::File(self.like_database(store)),
-                Ok(store) => return store,
-                Err(error) => failures.wait(self, &error).await,
-            }
+        let connect = || self.connections.open(&self.options.location).boxed();
+        match self.insist("connecting", connect).await {
+            Store::File(store) => Store::File(self.like_database(store)),
+            store => store,
         }
     }
 
@@ -70,17 +68,11 @@ impl Replica {
 
     /// Whether a store holds nothing of the replica. Waits until it answers.
     async fn is_empty(&self, store: &Store) -> bool {
-        let mut failures = Failures::new("looking at the replica");
-        loop {
-            let found = async {
-                let generations = catalog::generations(store).await?;
-                Ok(generations.is_empty() && catalog::forks(store).await?.is_empty())
-            };
-            match found.await {
-                Ok(is_empty) => return is_empty,
-                Err(error) => failures.wait(self, &error).await,
-            }
-        }
+        let look = async || {
+            let generations = catalog::generations(store).await?;
+            Ok(generations.is_empty() && catalog::forks(store).await?.is_empty())
+        };
+        self.insist("looking at the replica", || look().boxed()).await
     }
 
     /// Lets everybody know that somebody has to decide, until they have.

@@ -4,6 +4,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant as Clock};
 
 use anyhow::Context;
+use futures_util::FutureExt;
 use tokio::time::{Instant, timeout};
 use tracing::{debug, error, info, warn};
 
@@ -310,16 +311,9 @@ impl Connected {
     /// Waits until the store answers, and says it if nothing is there but what a later version of
     /// Litestream wrote: we are a beginning beside that, and no continuation.
     pub(super) async fn probe(&mut self) {
-        let mut failures = Failures::new("looking at the replica");
-        let generations = loop {
-            match catalog::generations(&self.store).await {
-                Ok(generations) => break generations,
-                Err(error) => {
-                    failures.wait(&self.replica, &error).await;
-                    self.decline_snapshots();
-                }
-            }
-        };
+        let generations = self
+            .insist("looking at the replica", |it| catalog::generations(&it.store).boxed())
+            .await;
         if generations.is_empty() && catalog::has_later_format(&self.store).await.unwrap_or(false) {
             let Replica { database, options, .. } = &self.replica;
             warn!(
@@ -333,16 +327,7 @@ impl Connected {
 
     /// Waits until the store answers what the replica holds.
     pub(super) async fn probe_newest(&mut self) -> Option<Tip> {
-        let mut failures = Failures::new("looking at the replica");
-        loop {
-            match self.newest_object().await {
-                Ok(newest) => return newest,
-                Err(error) => {
-                    failures.wait(&self.replica, &error).await;
-                    self.decline_snapshots();
-                }
-            }
-        }
+        self.insist("looking at the replica", |it| it.newest_object().boxed()).await
     }
 
     /// Deletes objects, in the order of the batches.
