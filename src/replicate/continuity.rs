@@ -59,8 +59,9 @@ impl fmt::Display for Break {
             Self::Unfinished => "the log was restarted after a segment of it could not be finished",
             Self::IndexesUsedUp => "the generation has no more indexes for its logs",
             Self::FrameAltered => {
-                "a committed frame of the log was altered: the disk, or another program, has damaged \
-                 the database"
+                "the checksums of the log do not hold: the disk, or another program, has damaged \
+                 the database; or an older version of SQLite (as 3.40) wrote it so, after a large \
+                 transaction with a ROLLBACK TO"
             }
         })
     }

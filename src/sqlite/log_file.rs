@@ -171,7 +171,9 @@ impl LogFile {
             return Ok(nothing);
         }
         let last = self.frame_header(committed - self.header.page_size.frame_bytes())?;
-        let Some(last) = last.filter(|last| last.salt == self.header.salt) else {
+        let is_of_this =
+            |last: &FrameHeader| last.salt == self.header.salt || last.has_no_checksum();
+        let Some(last) = last.filter(is_of_this) else {
             if self.has_its_header()? {
                 return Err(LacksCommits.into());
             }

@@ -35,6 +35,13 @@ impl FrameHeader {
         bytes
     }
 
+    /// Whether this is a frame that SQLite has left without salt and checksum, which it writes once
+    /// the transaction is committed. Up to some version after 3.40.1 it forgot to, where that had
+    /// been spilled to the log and rolled back to a savepoint (`iReCksum` in wal.c).
+    pub fn has_no_checksum(&self) -> bool {
+        self.page != 0 && self.salt == Salt([0; 8]) && self.checksum == Checksum::default()
+    }
+
     /// The checksum that a frame with this header and `page` must carry after `previous`.
     pub(super) fn expected(&self, previous: Checksum, order: ByteOrder, page: &[u8]) -> Checksum {
         previous.update(order, &self.to_bytes()[..8]).update(order, page)

@@ -347,11 +347,11 @@ impl Capture {
         })
     }
 
-    /// A committed frame is not what it was. When that is so again, nothing will change it.
+    /// A committed frame is not what its checksum says. When that is so again, nothing will change
+    /// it, and what is behind it can only be had from the database file.
     fn altered_at(&mut self, salt: Salt, offset: u64) -> anyhow::Error {
         let again = self.altered.replace((salt, offset)) == Some((salt, offset));
-        // A new generation would begin with the same log, which somebody keeps.
-        if again && self.cursor.pos != WalPos::default() {
+        if again {
             return Break::FrameAltered.into();
         }
         anyhow!(

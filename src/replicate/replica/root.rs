@@ -15,7 +15,7 @@ impl Replica {
         let connect = || self.connections.open(&self.options.location).boxed();
         match self.insist("connecting", connect).await {
             Store::File(store) => Store::File(self.like_database(store)),
-            store => store,
+            store @ Store::S3(_) => store,
         }
     }
 

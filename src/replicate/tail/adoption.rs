@@ -63,6 +63,10 @@ impl Tail {
         let log_end = match database.log()? {
             Some(log) => {
                 let view = database.view(&log, WalHeader::SIZE as u64, log.header.checksum)?;
+                if view.pages.is_some() && !log.leads_to(view.end, view.checksum)? {
+                    // It could not be captured.
+                    return Ok(false);
+                }
                 view.pages.map(|_| (log.header.salt, view.end))
             }
             None => None,

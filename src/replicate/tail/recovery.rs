@@ -1,5 +1,6 @@
 use std::time::Duration;
 
+use anyhow::bail;
 use tracing::{error, info, warn};
 
 use super::checkpoints::{LOG_BYTES_KEPT, is_outpaced};
@@ -13,6 +14,8 @@ use crate::replicate::durable::Durability;
 use crate::replicate::image::Image;
 use crate::replicate::pages::PageTable;
 use crate::sqlite::{Database, LacksCommits};
+#[cfg(doc)]
+use crate::wal::FrameHeader;
 use crate::wal::{Checksum, Salt, WalHeader};
 
 /// How much of the log may be left to be copied while nobody can write, where all of the database
@@ -246,12 +249,24 @@ impl Tail {
         let (file, page_size) = (database.file().clone(), database.page_size());
         let emptied = match end {
             None => true,
-            // Who writes would have to wait for that, too: the log begins anew by itself.
+            Some(_) if !checkpoint.complete => false,
+            // Who writes would have to wait for that, too: the log begins anew by itself, if it may
+            // be read until then.
             Some(end) => {
-                let short = end.offset <= LOG_BYTES_KEPT;
-                checkpoint.complete && short && database.truncate_log()?
+                let stays = end.offset > LOG_BYTES_KEPT && is_whole(database, end)?;
+                !stays && database.truncate_log()?
             }
         };
+        if let Some(end) = end
+            && !emptied
+            && !is_whole(database, end)?
+        {
+            bail!(
+                "the checksums of the log do not hold, so that it cannot be captured: all of it has \
+                 to be copied into the database file first, for which whoever reads from it has to \
+                 end. Until then a crash would lose what is in it"
+            );
+        }
         if checkpoint.complete {
             let image = Image::of_file(file, page_size, pages)
                 .until(&self.lines.cancellation)
@@ -268,6 +283,16 @@ impl Tail {
 
 fn bytes(end: Option<LogEnd>) -> u64 {
     end.map_or(0, |end| end.offset)
+}
+
+/// Whether a log can be read to that end, as SQLite does when it recovers it; or is there no more.
+///
+/// SQLite itself may have written one that cannot: see [`FrameHeader::has_no_checksum`].
+fn is_whole(database: &Database, end: LogEnd) -> anyhow::Result<bool> {
+    let Some(log) = database.log()?.filter(|log| log.header.salt == end.salt) else {
+        return Ok(true);
+    };
+    Ok(log.leads_to(end.offset, end.checksum)? || !log.has_its_header()?)
 }
 
 /// The end of the log, if there is a commit in it. What is before `known` is not read again: nobody
