@@ -1,5 +1,4 @@
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -15,7 +14,6 @@ use super::metrics::Metrics;
 use super::options::DatabaseOptions;
 use super::outcome::Unreplicated;
 use super::watcher::Watcher;
-use crate::sqlite::FileId;
 
 /// How often directories are looked at where the system tells us of changes, in case it did not.
 const SAFETY_INTERVAL: Duration = Duration::from_secs(30);
@@ -37,8 +35,6 @@ pub(super) struct Directories {
     listening: BTreeSet<PathBuf>,
     /// What was found in directories that are watched, and is followed.
     found: BTreeSet<PathBuf>,
-    /// Which files these were. One may be open under another name by now, or under none.
-    files: BTreeMap<PathBuf, FileId>,
     /// Those that were not there when looked for last. The second time they are gone: a file that
     /// is replaced may be missing for a moment.
     missing: BTreeSet<PathBuf>,
@@ -50,6 +46,8 @@ pub(super) struct Directories {
     absent: BTreeSet<PathBuf>,
     /// Of what it is said that it is not followed.
     left_out: BTreeSet<PathBuf>,
+    /// Other names by now of files that are open.
+    renamed: BTreeSet<PathBuf>,
     /// What the patterns name and is no database, which is said once.
     others: BTreeSet<PathBuf>,
     /// Not all that was found last is followed, or known to be none.
@@ -69,7 +67,7 @@ impl Directories {
             bell,
             listening: BTreeSet::new(),
             found: BTreeSet::new(),
-            files: BTreeMap::new(),
+            renamed: BTreeSet::new(),
             missing: BTreeSet::new(),
             refused: BTreeMap::new(),
             unreadable: BTreeMap::new(),
@@ -90,7 +88,7 @@ impl Directories {
                 bail!("{} is no directory", directory.path.display());
             }
         }
-        let look = look(self.options.clone(), self.followed(engine)).await?;
+        let look = look(self.options.clone(), followed(engine)).await?;
         look.expect_all(&self.options).context("look for databases")?;
         if look.databases.is_empty()
             && engine.followed().next().is_none()
@@ -103,10 +101,6 @@ impl Directories {
         self.note_unreadable(look.unreadable);
         self.note_others(look.others);
         engine.start(look.databases.clone())?;
-        for DatabaseOptions { path, .. } in &look.databases {
-            let file = fs::metadata(path).ok().map(|found| (path.clone(), FileId::of(&found)));
-            self.files.extend(file);
-        }
         self.options.retain(|directory| directory.watch);
         // One that has come back by then can be followed again.
         engine.tell_of_ends(Arc::clone(&self.bell));
@@ -135,7 +129,7 @@ impl Directories {
             return;
         }
         let began = Instant::now();
-        let look = look(self.options.clone(), self.followed(engine)).await;
+        let look = look(self.options.clone(), followed(engine)).await;
         self.pace = PACE.max(PACE_OF_LOOK * began.elapsed());
         match look {
             Ok(look) => self.take(look, engine),
@@ -204,7 +198,10 @@ impl Directories {
     /// The databases that cannot be followed, and where there may be others.
     pub(super) fn unreplicated(&self) -> Vec<Unreplicated> {
         let left_out = self.refused.iter().chain(&self.unreadable);
-        left_out.map(|(path, reason)| Unreplicated::not_followed(path, reason.clone())).collect()
+        let renamed = self.renamed.iter();
+        let renamed = renamed.map(|path| (path, "it was just renamed, and is not followed yet"));
+        let left_out = left_out.map(|(path, reason)| (path, reason.as_str())).chain(renamed);
+        left_out.map(|(path, reason)| Unreplicated::not_followed(path, reason.to_owned())).collect()
     }
 
     fn take(&mut self, look: Look, engine: &mut Engine) {
@@ -224,8 +221,9 @@ impl Directories {
         self.note_unreadable(look.unreadable);
         self.note_others(look.others);
         self.note_absent(&look.directories);
+        self.renamed = look.renamed;
         let interval = look.databases.iter().map(|database| database.monitor_interval).min();
-        let (followed, told) = (self.followed(engine), self.listen(&look.directories));
+        let (followed, told) = (followed(engine), self.listen(&look.directories));
         let directories = look.directories.into_iter().collect();
         // What came into a new one before it was listened to is looked for once more.
         let before = std::mem::replace(&mut self.listening, directories);
@@ -252,7 +250,6 @@ impl Directories {
 
     fn add(&mut self, database: DatabaseOptions, engine: &mut Engine) {
         let path = database.path.clone();
-        self.files.extend(fs::metadata(&path).ok().map(|found| (path.clone(), FileId::of(&found))));
         match engine.add(database) {
             Ok(()) => {
                 info!(db = %path.display(), "a database has come, and is followed");
@@ -269,21 +266,20 @@ impl Directories {
         }
     }
 
-    /// What is open, by the names and by the files.
-    fn followed(&mut self, engine: &Engine) -> Followed {
-        let mut followed = Followed::default();
-        engine.followed().for_each(|path| followed.add(path));
-        self.files.retain(|path, _| followed.contains(path));
-        self.files.values().for_each(|file| followed.add_file(*file));
-        followed
-    }
-
     /// Whether the bell rings for whatever comes or goes.
     fn listen(&self, directories: &[PathBuf]) -> bool {
         let all = directories.iter().all(|path| self.watcher.listen(path, &self.bell));
         // One that does not exist is looked for.
         all && self.options.iter().all(|directory| directories.contains(&directory.path))
     }
+}
+
+/// What is open, by the names and by the files.
+fn followed(engine: &Engine) -> Followed {
+    let mut followed = Followed::default();
+    engine.followed().for_each(|path| followed.add(path));
+    engine.open_files().for_each(|file| followed.add_open(file));
+    followed
 }
 
 /// Looks, in a thread that may block.

@@ -40,6 +40,8 @@ pub struct Scan {
     pub unreadable: BTreeMap<PathBuf, String>,
     /// Files that the pattern names, and that are no databases of SQLite, or encrypted ones.
     pub others: BTreeSet<PathBuf>,
+    /// Files that are followed under a name that another one has by now, or none.
+    pub renamed: BTreeSet<PathBuf>,
     /// Some file may become a database.
     pub unsettled: bool,
 }
@@ -54,6 +56,8 @@ pub struct Look {
     pub unreadable: BTreeMap<PathBuf, String>,
     /// Files that the pattern names, and that are no databases of SQLite, or encrypted ones.
     pub others: BTreeSet<PathBuf>,
+    /// Files that are followed under a name that another one has by now, or none.
+    pub renamed: BTreeSet<PathBuf>,
     /// Some file may become a database.
     pub unsettled: bool,
 }
@@ -62,7 +66,10 @@ pub struct Look {
 #[derive(Clone, Debug, Default)]
 pub struct Followed {
     paths: HashSet<PathBuf>,
+    /// Those that have these names.
     files: HashSet<FileId>,
+    /// Those that are open.
+    open: HashSet<FileId>,
 }
 
 /// What a file is, from what it begins with.
@@ -113,7 +120,11 @@ impl DirectoryOptions {
             for path in paths {
                 // What a link leads to has a name of its own, here or elsewhere.
                 let Ok(metadata) = fs::symlink_metadata(&path) else { continue };
-                if metadata.is_dir() && self.recursive && !is_ours(&path) {
+                if self.is_no_text(&path, metadata.is_dir()) {
+                    let reason =
+                        "its name is not in UTF-8, so that it has none in a store: rename it";
+                    scan.unreadable.insert(path, reason.to_owned());
+                } else if metadata.is_dir() && self.recursive && !is_ours(&path) {
                     left.push(path);
                 } else if metadata.is_file() && self.database(&path).is_some() {
                     scan.take(path, FileId::of(&metadata), followed);
@@ -123,6 +134,15 @@ impl DirectoryOptions {
         }
         scan.databases.sort_unstable();
         scan
+    }
+
+    /// Whether it would be looked at if its name were text.
+    fn is_no_text(&self, path: &Path, is_directory: bool) -> bool {
+        let name = path.file_name().filter(|name| name.to_str().is_none());
+        name.is_some_and(|name| {
+            let legible = path.with_file_name(name.to_string_lossy().as_ref());
+            if is_directory { self.recursive } else { self.database(&legible).is_some() }
+        })
     }
 
     fn matches(&self, relative: &Path) -> bool {
@@ -156,6 +176,7 @@ impl Look {
             look.directories.extend(scan.directories);
             look.unreadable.extend(scan.unreadable);
             look.others.extend(scan.others);
+            look.renamed.extend(scan.renamed);
             look.unsettled |= scan.unsettled;
         }
         look
@@ -181,6 +202,12 @@ impl Scan {
         if followed.files.contains(&file) {
             return debug!(path = %path.display(), "another name of a database that is followed");
         }
+        if followed.open.contains(&file) {
+            // It will be closed, once that is noticed.
+            self.unsettled = true;
+            self.renamed.insert(path);
+            return;
+        }
         match kind(&path) {
             Ok(Kind::Database) => {
                 followed.add(&path);
@@ -203,9 +230,9 @@ impl Scan {
 }
 
 impl Followed {
-    /// Adds a file that is still open, whatever its name is by now.
-    pub(super) fn add_file(&mut self, file: FileId) {
-        self.files.insert(file);
+    /// Adds a file that is open, whatever its name is by now.
+    pub(super) fn add_open(&mut self, file: FileId) {
+        self.open.insert(file);
     }
 
     pub fn add(&mut self, path: &Path) {

@@ -14,6 +14,7 @@ use super::bell::Bell;
 use super::cancellation::Cancellation;
 use super::message::{Captured, Lines, Mailbox, Message};
 use super::metrics::Metrics;
+use super::open_file::OpenFile;
 use super::open_files;
 use super::options::{DatabaseOptions, OnDivergence};
 use super::outcome::Unreplicated;
@@ -27,6 +28,7 @@ use super::state_directory::StateDirectory;
 use super::tail::{Slot, Tail, follow};
 use super::watchdog::Watchdog;
 use super::watcher::Watcher;
+use crate::sqlite::FileId;
 use crate::store::Connections;
 use anew::{ANEW_INTERVAL, Waiting};
 
@@ -111,6 +113,11 @@ impl Engine {
 
     pub(super) fn followed(&self) -> impl Iterator<Item = &Path> {
         self.followed.keys().map(PathBuf::as_path)
+    }
+
+    /// The files that they have open, which may have other names by now.
+    pub(super) fn open_files(&self) -> impl Iterator<Item = FileId> {
+        self.followed.values().filter_map(|followed| followed.mailbox.open_file.get())
     }
 
     /// What is said of all of them.
@@ -198,7 +205,13 @@ impl Engine {
         let watch = self.watcher.watch(options.path.clone());
         let (sender, inbox) = mpsc::channel();
         let cancellation = Cancellation::default();
-        let mailbox = Mailbox { cancellation: cancellation.clone(), sender, bell: watch.bell() };
+        let open_file = OpenFile::default();
+        let mailbox = Mailbox {
+            cancellation: cancellation.clone(),
+            sender,
+            bell: watch.bell(),
+            open_file: open_file.clone(),
+        };
         let (captured, _) = watch::channel(Captured::default());
         let lineage = state.lineage();
         let all_staging: Arc<[Staging]> = staging.clone().into();
@@ -232,7 +245,13 @@ impl Engine {
             options,
             state,
             slots,
-            Lines { inbox, captured, cancellation, refusals: Arc::clone(&self.refusals) },
+            Lines {
+                inbox,
+                captured,
+                cancellation,
+                open_file,
+                refusals: Arc::clone(&self.refusals),
+            },
             watch,
             metrics,
         )?;

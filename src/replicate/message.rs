@@ -9,6 +9,7 @@ use tokio::sync::watch;
 
 use super::bell::Bell;
 use super::cancellation::Cancellation;
+use super::open_file::OpenFile;
 use super::refusals::Refusals;
 use super::snapshot::Snapshot;
 use super::tip::Tip;
@@ -103,6 +104,7 @@ pub(super) struct Lines {
     pub(super) inbox: mpsc::Receiver<Message>,
     pub(super) captured: watch::Sender<Captured>,
     pub(super) cancellation: Cancellation,
+    pub(super) open_file: OpenFile,
     /// Shared by all tails.
     pub(super) refusals: Arc<Refusals>,
 }
@@ -114,6 +116,7 @@ pub(super) struct Mailbox {
     pub(super) cancellation: Cancellation,
     pub(super) sender: mpsc::Sender<Message>,
     pub(super) bell: Arc<Bell>,
+    pub(super) open_file: OpenFile,
 }
 
 impl Mailbox {

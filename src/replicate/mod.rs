@@ -36,6 +36,7 @@ mod lineage;
 mod marks;
 mod message;
 mod metrics;
+mod open_file;
 mod open_files;
 mod options;
 mod outcome;

@@ -18,6 +18,7 @@ mod lost_directory;
 mod lost_log;
 mod lost_state;
 mod moved;
+mod names;
 mod overwriting;
 mod pages_once;
 mod power_loss;

@@ -112,7 +112,11 @@ impl Tail {
         let told = self.watch.is_told();
         self.told = told;
         let looked_at = SystemTime::now();
-        let after = match self.tick(Instant::now()) {
+        let ticked = self.tick(Instant::now());
+        if self.database.is_none() {
+            self.lines.open_file.set(None);
+        }
+        let after = match ticked {
             Ok(()) => {
                 if self.interruption.take().is_some() {
                     self.metrics.set_error(None);

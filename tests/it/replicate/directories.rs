@@ -41,7 +41,7 @@ pub(super) fn start(site: &Site) -> Process {
 }
 
 /// Restores a database by its path, and compares it with what it is or was.
-fn check(site: &Site, database: &Path, expected: &Path) {
+pub(super) fn check(site: &Site, database: &Path, expected: &Path) {
     let output = site.fresh("restored");
     let [to, from] = [&output, database].map(|path: &Path| path.to_str().unwrap());
     site.start(&mut site.command(&["restore", "-o", to, from])).finish();
