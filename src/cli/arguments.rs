@@ -115,7 +115,7 @@ Exit code: 0 if all is right, 1 if there is a defect, or a replica is empty or c
     arg_required_else_help = true,
     args_override_self = true
 )]
-struct Arguments {
+pub(super) struct Arguments {
     #[command(subcommand)]
     command: Command,
 }

@@ -41,9 +41,10 @@ const INTERRUPTED: u8 = 130;
 
 /// Does what the arguments of the process ask for, the name of the program being the first.
 pub async fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let command = match arguments::parse(arguments) {
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    let command = match arguments::parse(arguments.clone()) {
         Ok(command) => command,
-        Err(error) => return usage::report(&error),
+        Err(error) => return usage::report(&error, &arguments),
     };
     let status = dispatch(command).await;
     ExitCode::from(status.unwrap_or_else(|error| {

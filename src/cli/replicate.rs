@@ -5,7 +5,7 @@ use tokio::task::JoinSet;
 use tracing::info;
 
 use super::arguments::ReplicateArguments;
-use super::source::{is_url, load};
+use super::source::{config_path, is_url, load};
 use super::version::VERSION;
 use super::{DONE, INTERRUPTED, NOT_REPLICATED, logging, output, serve};
 use crate::config::{self, Config};
@@ -79,7 +79,10 @@ fn config(arguments: &ReplicateArguments) -> anyhow::Result<Config> {
     let Some(database) = &arguments.database else {
         let config = load(&arguments.config)?;
         if config.sources == Sources::default() {
-            bail!("no databases specified in configuration; add a list of `dbs` to it");
+            bail!(
+                "no databases specified in configuration {}; add a list of `dbs` to it",
+                config_path(&arguments.config)?.display()
+            );
         }
         return Ok(config);
     };

@@ -180,15 +180,19 @@ pub(super) async fn open(name: &str, location: &Location) -> anyhow::Result<Retr
 
 /// Reads the configuration that the arguments name, or the environment, or nobody.
 pub(super) fn load(arguments: &ConfigArguments) -> anyhow::Result<Config> {
+    Ok(Config::load(&config_path(arguments)?, !arguments.no_expand_env)?)
+}
+
+/// Where the configuration is.
+pub(super) fn config_path(arguments: &ConfigArguments) -> anyhow::Result<PathBuf> {
     let from_environment =
         || std::env::var_os("LITESTREAM_CONFIG").filter(|path| !path.is_empty()).map(PathBuf::from);
     let path = arguments.config.clone().or_else(from_environment);
     let path = path.as_deref().unwrap_or(Path::new(config::DEFAULT_PATH));
-    let path = match path.to_str() {
-        Some(text) => config::absolute(text).map_err(anyhow::Error::msg)?,
-        None => path.to_owned(),
-    };
-    Ok(Config::load(&path, !arguments.no_expand_env)?)
+    match path.to_str() {
+        Some(text) => config::absolute(text).map_err(anyhow::Error::msg),
+        None => Ok(path.to_owned()),
+    }
 }
 
 fn known(config: &Config) -> String {

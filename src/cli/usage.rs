@@ -1,14 +1,18 @@
 //! Command lines that cannot be understood, and help that was asked for.
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 
+use clap::CommandFactory;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
+use super::arguments::Arguments;
 use super::output;
 use super::{DONE, FAILED};
 
-/// Prints help, or on one line what is wrong.
-pub(super) fn report(error: &clap::Error) -> ExitCode {
+/// Prints help, or on one line what is wrong with these arguments, of which the first is the name
+/// of the program.
+pub(super) fn report(error: &clap::Error, arguments: &[OsString]) -> ExitCode {
     let text = single_dashes(&error.render().to_string());
     let status = match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => DONE,
@@ -22,7 +26,7 @@ pub(super) fn report(error: &clap::Error) -> ExitCode {
             let _ = output::print(&text);
         }
         ErrorKind::InvalidSubcommand => output::print_error(&unknown_command(error, &text)),
-        _ => output::print_error(&one_line(&text)),
+        _ => output::print_error(&one_line(&text, arguments)),
     }
     ExitCode::from(status)
 }
@@ -30,27 +34,33 @@ pub(super) fn report(error: &clap::Error) -> ExitCode {
 fn unknown_command(error: &clap::Error, text: &str) -> String {
     match error.get(ContextKind::InvalidSubcommand) {
         Some(ContextValue::String(name)) => {
-            format!("litestream {name}: unknown command{}", tips(text))
+            format!("litestream {name}: unknown command{}", tips(text, &[]))
         }
-        _ => one_line(text),
+        _ => one_line(text, &[]),
     }
 }
 
 /// The paragraphs of clap's message that say something.
-fn one_line(text: &str) -> String {
+fn one_line(text: &str, arguments: &[OsString]) -> String {
     let first = text.split("\n\n").next().unwrap_or_default();
     let first = first.strip_prefix("error: ").unwrap_or(first);
-    words(first) + &tips(text)
+    words(first) + &tips(text, arguments)
 }
 
-fn tips(text: &str) -> String {
+fn tips(text: &str, arguments: &[OsString]) -> String {
     let tips = text.lines().filter_map(|line| line.trim().strip_prefix("tip: "));
     // Nobody wants to pass an option as a value.
     let tips = tips.filter(|tip| !tip.contains(" as a value, use "));
-    let help = command(text).map_or("see `litestream help`".to_owned(), |command| {
+    let command = command(text).or_else(|| command_of(arguments));
+    let help = command.map_or("see `litestream help`".to_owned(), |command| {
         format!("see `litestream {command} -h`")
     });
-    let parts: Vec<&str> = tips.chain([help.as_str()]).collect();
+    // As `replicate` takes them.
+    let order = (command == Some("restore")
+        && text.contains("unexpected argument")
+        && text.contains("://"))
+    .then_some("a database and a URL are given as -o DB_PATH REPLICA_URL");
+    let parts: Vec<&str> = tips.chain(order).chain([help.as_str()]).collect();
     format!("; {}", parts.join("; "))
 }
 
@@ -58,6 +68,12 @@ fn tips(text: &str) -> String {
 fn command(text: &str) -> Option<&str> {
     let usage = text.lines().find_map(|line| line.strip_prefix("Usage: litestream "))?;
     usage.split(' ').next().filter(|word| word.bytes().all(|letter| letter.is_ascii_lowercase()))
+}
+
+/// The command that was given, if it is one.
+fn command_of(arguments: &[OsString]) -> Option<&str> {
+    let name = arguments.get(1)?.to_str()?;
+    Arguments::command().find_subcommand(name).is_some().then_some(name)
 }
 
 /// Options as Litestream writes them, and as we are called: `-config`, and not `--config`.

@@ -7,7 +7,7 @@ use super::raw;
 use super::reader::Reader;
 use super::replica::Keys;
 use crate::replicate::{
-    Conflict, DatabaseOptions, DirectoryOptions, OnDivergence, Places, ReplicaOptions,
+    Conflict, DatabaseOptions, DirectoryOptions, OnDivergence, Places, Reference, ReplicaOptions,
 };
 use crate::sqlite::state_directory;
 
@@ -108,6 +108,7 @@ impl raw::Database {
                 MAX_CHECKPOINT_PAGES,
             )?,
             path,
+            reference: Reference::default(),
         })
     }
 }

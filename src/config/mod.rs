@@ -25,7 +25,7 @@ pub use logging::{Level, LogFormat, LoggingOptions};
 pub use path::absolute;
 pub use replica::scheme_required;
 
-use crate::replicate::{DatabaseOptions, Followed, Look, Places, Sources};
+use crate::replicate::{DatabaseOptions, Followed, Look, Places, Reference, Sources};
 use database::Entry;
 use error::{Invalid, Step};
 use reader::Reader;
@@ -62,7 +62,9 @@ impl Config {
         })?;
         let variable = |name: &str| std::env::var(name).ok();
         let variables: Option<&Variables> = if expand_env { Some(&variable) } else { None };
-        Self::parse(&text, variables).map_err(|error| error.in_file(path))
+        let config = Self::parse(&text, variables).map_err(|error| error.in_file(path))?;
+        let is_default = path == Path::new(DEFAULT_PATH);
+        Ok(if is_default { config } else { config.named(&Reference::InConfig(path.to_owned())) })
     }
 
     /// Reads the text of a configuration. Without `variables`, `$` has no meaning.
@@ -86,7 +88,16 @@ impl Config {
         }
         let database = raw::Database::of(path, replicas);
         let raw = raw::Config { dbs: Some(vec![database]), ..raw::Config::default() };
-        raw.validate(&Reader::new(None)).map_err(|invalid| ConfigError::new(invalid.message))
+        let config = raw.validate(&Reader::new(None));
+        let config = config.map_err(|invalid| ConfigError::new(invalid.message))?;
+        Ok(config.named(&Reference::ByUrl))
+    }
+
+    fn named(mut self, reference: &Reference) -> Self {
+        let Sources { databases, directories } = &mut self.sources;
+        let templates = directories.iter_mut().map(|directory| &mut directory.template);
+        databases.iter_mut().chain(templates).for_each(|of| of.reference = reference.clone());
+        self
     }
 
     /// The database at `path`, which is absolute. One of a directory need not exist.

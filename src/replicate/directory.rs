@@ -287,6 +287,7 @@ mod tests {
                 min_checkpoint_pages: 1,
                 max_checkpoint_pages: 0,
                 on_divergence: crate::replicate::OnDivergence::Fork,
+                reference: crate::replicate::Reference::ByPath,
                 replicas: vec![ReplicaOptions {
                     name: "file".to_owned(),
                     location: Location::File("/backup".into()),

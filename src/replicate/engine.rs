@@ -192,7 +192,6 @@ impl Engine {
         state: StateDirectory,
     ) -> anyhow::Result<Mailbox> {
         let metrics = self.metrics.database(&options.path);
-        self.watchdog.add(&options, &metrics);
         if let Err(error) = take_up_names(state.path(), &options.replicas) {
             warn!(db = %options.path.display(), "cannot note where the replicas are: {error}");
         }
@@ -203,6 +202,7 @@ impl Engine {
             .collect();
         take_up_restoration(&options.path, &state, &staging)?;
         let watch = self.watcher.watch(options.path.clone());
+        self.watchdog.add(&options, &metrics, &watch.bell());
         let (sender, inbox) = mpsc::channel();
         let cancellation = Cancellation::default();
         let open_file = OpenFile::default();
@@ -228,6 +228,7 @@ impl Engine {
                 number,
                 database: options.path.clone(),
                 options: replica.clone(),
+                restore_arguments: options.restore_arguments(replica),
                 connections: self.connections.clone(),
                 staging,
                 all_staging: Arc::clone(&all_staging),

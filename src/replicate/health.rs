@@ -90,7 +90,14 @@ pub(super) fn diagnose(signs: &Signs, interval: Duration) -> (Health, &'static s
     let findings = [
         (absence, "there is no database file: check its path, if its application runs"),
         (lateness(signs.unseen), "the database is not captured: see the log"),
-        (sending, "it does not have commits that are to be sent to it"),
+        (
+            sending,
+            if signs.joining {
+                "a snapshot of the database is being stored"
+            } else {
+                "it does not have commits that are to be sent to it"
+            },
+        ),
     ];
     let worst = findings.into_iter().rev().max_by_key(|(health, _)| *health);
     worst.filter(|(health, _)| *health > Health::Good).unwrap_or((Health::Good, ""))

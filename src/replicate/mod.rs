@@ -77,7 +77,7 @@ pub use health::Health;
 pub use metrics::{
     CheckpointMetrics, DatabaseMetrics, Metrics, Operation, ReplicaHealth, ReplicaMetrics,
 };
-pub use options::{DatabaseOptions, OnDivergence, ReplicaOptions};
+pub use options::{DatabaseOptions, OnDivergence, Reference, ReplicaOptions};
 pub use outcome::{Outcome, Unreplicated};
 pub use pages::PageTable;
 pub use places::{Conflict, Places};

@@ -20,6 +20,31 @@ pub struct DatabaseOptions {
     pub max_checkpoint_pages: u32,
     pub on_divergence: OnDivergence,
     pub replicas: Vec<ReplicaOptions>,
+    pub reference: Reference,
+}
+
+/// How a command is told which database it is about.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Reference {
+    /// By its path: the configuration is where it is looked for.
+    #[default]
+    ByPath,
+    /// By its path in this configuration.
+    InConfig(PathBuf),
+    /// There is none: by the URL of a replica.
+    ByUrl,
+}
+
+impl DatabaseOptions {
+    /// The arguments by which `restore` puts a replica in the place of the database.
+    pub fn restore_arguments(&self, replica: &ReplicaOptions) -> String {
+        let path = self.path.display();
+        match &self.reference {
+            Reference::ByPath => path.to_string(),
+            Reference::InConfig(config) => format!("-config {} {path}", config.display()),
+            Reference::ByUrl => format!("-o {path} {}", replica.location),
+        }
+    }
 }
 
 /// What to do when a replica holds a history that the database does not continue: that of a

@@ -27,7 +27,11 @@ pub struct Unreplicated {
 #[derive(Clone, Debug)]
 enum Missing {
     /// The replica of that name has no snapshot, so nothing can be restored.
-    Snapshot(String),
+    Snapshot {
+        replica: String,
+        /// What its store said last, if that is known.
+        error: Option<String>,
+    },
     Segments {
         replica: String,
         count: usize,
@@ -59,18 +63,20 @@ pub(super) enum Uncaptured {
 }
 
 impl Unreplicated {
-    /// `interruption` is why nothing more could be captured, if that is so.
+    /// `interruption` is why nothing more could be captured, if that is so, and `error` what the
+    /// store of the replica said last, if that was an error.
     pub(super) fn of(
         database: &Path,
         slot: &Slot,
         uncaptured: Uncaptured,
         interruption: Option<&str>,
+        error: impl FnOnce() -> Option<String>,
     ) -> Option<Self> {
         let staged = slot.staging.all().unwrap_or_default();
         let replica = slot.name.clone();
         let what = match staged.iter().map(|staged| staged.since).min() {
             _ if matches!(slot.standing, Standing::Outside | Standing::Joining) => {
-                Missing::Snapshot(replica)
+                Missing::Snapshot { replica, error: error() }
             }
             Some(since) => Missing::Segments {
                 replica,
@@ -101,8 +107,12 @@ impl fmt::Display for Unreplicated {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let database = self.database.display();
         match &self.what {
-            Missing::Snapshot(replica) => {
-                write!(f, "{database} is not on replica {replica}: its snapshot was not stored yet")
+            Missing::Snapshot { replica, error } => {
+                let error = error.as_ref().map(|error| format!(": {error}")).unwrap_or_default();
+                write!(
+                    f,
+                    "{database} is not on replica {replica}: its snapshot was not stored yet{error}"
+                )
             }
             Missing::Segments { replica, count, bytes, since } => {
                 let age = since.elapsed().unwrap_or_default().as_secs();

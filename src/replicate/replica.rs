@@ -60,6 +60,8 @@ pub(super) struct Replica {
     pub(super) number: usize,
     pub(super) database: PathBuf,
     pub(super) options: ReplicaOptions,
+    /// What to tell `restore` for it to put the replica in the place of the database.
+    pub(super) restore_arguments: String,
     pub(super) connections: Connections,
     pub(super) staging: Staging,
     /// Those of all replicas of the database.
@@ -135,7 +137,7 @@ impl Replica {
             asked: None,
             last_sent: None,
             conditions_checked: false,
-            snapshot_failures: Failures::new(STORING),
+            snapshot_failures: Failures::insisting(STORING),
             staging_pause: Backoff::new(PAUSE_MAX),
         };
         connected.probe().await;
@@ -367,7 +369,7 @@ impl Connected {
             Grant::Continuation => {
                 (self.asked, self.tip) = (None, None);
                 // None is needed any more.
-                self.snapshot_failures = Failures::new(STORING);
+                self.snapshot_failures = Failures::insisting(STORING);
             }
         }
     }

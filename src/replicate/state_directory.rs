@@ -49,8 +49,7 @@ impl StateDirectory {
                  unless its application is still to put it there"
             );
         }
-        let make = || format!("make the state directory {}", path.display());
-        create_like(path, database.parent()).with_context(make)?;
+        create_like(path, database.parent()).with_context(|| not_made(path))?;
         let own_lock = lock(path, database, ANOTHER)?;
         let mut lock_beside = None;
         let beside = resolved(database).map(|database| state_directory(&database));
@@ -84,8 +83,7 @@ impl StateDirectory {
             }
             _ => (),
         }
-        let make = || format!("make the state directory {}", self.path.display());
-        create_like(&self.path, database.parent()).with_context(make)?;
+        create_like(&self.path, database.parent()).with_context(|| not_made(&self.path))?;
         self.lock = lock(&self.path, database, ANOTHER)?;
         self.identity = identity(&self.path)?;
         self.is_blank = true;
@@ -198,6 +196,14 @@ fn lock(directory: &Path, database: &Path, by: &str) -> anyhow::Result<File> {
     let written = lock.set_len(0).and_then(|()| writeln!(lock, "{}", std::process::id()));
     written.map_err(|error| located(&path, &error))?;
     Ok(lock)
+}
+
+fn not_made(path: &Path) -> String {
+    format!(
+        "make the state directory {}, where this user must be allowed to write, or else `meta-path` \
+         name another place",
+        path.display()
+    )
 }
 
 fn not_opened(path: &Path) -> String {

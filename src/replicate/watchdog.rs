@@ -13,6 +13,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tracing::{error, info, warn};
 
+use super::bell::Bell;
 use super::health::{Health, Signs, diagnose};
 use super::metrics::{DatabaseMetrics, ReplicaMetrics};
 use super::options::{DatabaseOptions, ReplicaOptions};
@@ -38,6 +39,8 @@ struct Watched {
     interval: Duration,
     database_metrics: DatabaseMetrics,
     metrics: ReplicaMetrics,
+    /// Wakes whoever follows the database.
+    bell: Arc<Bell>,
     health: Health,
     /// Since when it is watched.
     since: SystemTime,
@@ -62,13 +65,19 @@ struct Written {
 }
 
 impl Watchdog {
-    pub(super) fn add(&self, database: &DatabaseOptions, database_metrics: &DatabaseMetrics) {
+    pub(super) fn add(
+        &self,
+        database: &DatabaseOptions,
+        database_metrics: &DatabaseMetrics,
+        bell: &Arc<Bell>,
+    ) {
         let watched = |replica: &ReplicaOptions| Watched {
             database: database.path.clone(),
             name: replica.name.clone(),
             interval: replica.sync_interval,
             database_metrics: database_metrics.clone(),
             metrics: database_metrics.replica(&replica.name),
+            bell: Arc::clone(bell),
             health: Health::Good,
             since: SystemTime::now(),
             absent_since: None,
@@ -158,9 +167,15 @@ impl Watched {
         let followed = self.database_metrics.looked_at().is_some();
         let bare = followed && written.database.is_some() && written.log.is_none();
         self.bare_since = bare.then(|| self.bare_since.unwrap_or(now));
+        let unseen = self.unseen_since(written, now);
+        if unseen.is_some() {
+            // The system does not tell of everything: of a write that found the disk full, only the
+            // time of the file is another one.
+            self.bell.change();
+        }
         let signs = Signs {
             unacknowledged: self.metrics.oldest_unreplicated().map(age),
-            unseen: self.unseen_since(written, now).or(self.bare_since).map(age),
+            unseen: unseen.or(self.bare_since).map(age),
             absent: self.absent_since.map(age),
             ..self.metrics.signs()
         };

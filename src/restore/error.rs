@@ -3,7 +3,7 @@ use std::path::PathBuf;
 
 /// Why there is no restored database.
 ///
-/// The texts of the first two are Litestream's, which scripts know.
+/// The first two begin with Litestream's texts, which scripts know.
 #[derive(Debug)]
 pub enum RestoreError {
     /// Every replica was read, and there is no object in any of them.
@@ -17,7 +17,14 @@ impl fmt::Display for RestoreError {
         match self {
             Self::NoBackup => write!(f, "no matching backups found"),
             Self::OutputExists(path) => {
-                write!(f, "cannot restore, output path already exists: {}", path.display())
+                write!(f, "cannot restore, output path already exists: {}", path.display())?;
+                if path.is_dir() {
+                    return write!(f, "; it is a directory: name a file with -o PATH");
+                }
+                write!(
+                    f,
+                    "; -force replaces it, -o names another file, and -if-db-not-exists leaves it"
+                )
             }
             Self::Other(error) => write!(f, "{error:#}"),
         }

@@ -53,8 +53,8 @@ impl<S> Retrying<S> {
                 return Err(StoreError::Unavailable(error));
             }
             let error = format!("{error:#}");
-            let attempts = ATTEMPTS_MAX - attempt;
-            warn!(replica, what, attempts, error, "replica did not answer, will retry");
+            let attempts_left = ATTEMPTS_MAX - attempt;
+            warn!(replica, what, attempts_left, error, "replica did not answer, will retry");
             tokio::time::sleep(pause.mul_f64(0.5 + fastrand::f64() / 2.0)).await;
             pause = (2 * pause).min(PAUSE_MAX);
         }

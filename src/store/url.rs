@@ -66,6 +66,14 @@ fn s3(url: &str, rest: &str) -> Result<Location, UrlError> {
     let rest = rest
         .strip_prefix("//")
         .ok_or_else(|| UrlError(format!("{url:?} has no host; write s3://bucket/path")))?;
+    if rest.split('/').next().is_some_and(|authority| authority.contains('@')) {
+        // The text is not repeated: there may be a password in it.
+        return Err(UrlError(
+            "a URL of a replica has keys in it, which are not taken from there: set access-key-id \
+             and secret-access-key, or the variables of the environment"
+                .to_owned(),
+        ));
+    }
     if rest.contains(['?', '#']) {
         return Err(UrlError(format!(
             "{url:?} has a `?` or a `#`; S3 settings go to the configuration, and in a path these \
@@ -75,9 +83,8 @@ fn s3(url: &str, rest: &str) -> Result<Location, UrlError> {
     let (authority, path) = rest.find('/').map_or((rest, ""), |slash| rest.split_at(slash));
     let path = percent_decoded(path)
         .ok_or_else(|| UrlError(format!("{url:?} has a `%` with no UTF-8 character after it")))?;
-    let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
     let prefix = S3Location::clean_prefix(&format!("/{path}"))[1..].to_owned();
-    Ok(Location::S3(S3Location { prefix, ..bucket(url, host)? }))
+    Ok(Location::S3(S3Location { prefix, ..bucket(url, authority)? }))
 }
 
 impl S3Location {

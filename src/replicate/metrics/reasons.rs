@@ -36,6 +36,11 @@ impl Reasons {
         }
     }
 
+    /// What went wrong last with a replica.
+    pub(super) fn error_of(&self, replica: &Labels) -> Option<String> {
+        self.locked().errors.get(replica).cloned()
+    }
+
     /// Why a replica is not good, and if so, what went wrong last with it or with its database.
     pub(super) fn of(&self, replica: &Labels) -> (Option<&'static str>, Option<String>) {
         let found = self.locked();

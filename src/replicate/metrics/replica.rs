@@ -87,6 +87,11 @@ impl ReplicaMetrics {
         self.reasons.set_error([database, name], error);
     }
 
+    /// What its store answered last, if it did not take what it was asked to.
+    pub(in crate::replicate) fn error(&self) -> Option<String> {
+        self.reasons.error_of(&self.labels)
+    }
+
     /// Says how good it is, and if it is not, why.
     pub(in crate::replicate) fn set_health(&self, health: Health, reason: &'static str) {
         self.reasons.set(&self.labels, reason);

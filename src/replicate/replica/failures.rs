@@ -16,6 +16,8 @@ pub(super) struct Failures {
     what: &'static str,
     backoff: Backoff,
     count: u32,
+    /// It is tried again at once.
+    insisting: bool,
     logged: Option<Instant>,
     /// Those of the replica, which say what is wrong until it succeeds.
     metrics: Option<ReplicaMetrics>,
@@ -33,16 +35,26 @@ impl Failures {
             what,
             backoff: Backoff::new(PAUSE_MAX),
             count: 0,
+            insisting: false,
             logged: None,
             metrics: None,
             refused: false,
         }
     }
 
+    /// The same for what is tried again whatever comes of it, and not given up in between.
+    pub(super) fn insisting(what: &'static str) -> Self {
+        let mut failures = Self::new(what);
+        failures.insisting = true;
+        failures
+    }
+
     /// Says what went wrong, though not every time, and waits before the next attempt.
     pub(super) async fn wait(&mut self, replica: &Replica, error: &StoreError) {
         self.count += 1;
-        if self.logged.is_none_or(|logged| logged.elapsed() >= LOG_INTERVAL) {
+        // That may be the end of the daemon, and then is said by that.
+        let may_end = self.insisting && self.count == 1 && matches!(error, StoreError::Rejected(_));
+        if !may_end && self.logged.is_none_or(|logged| logged.elapsed() >= LOG_INTERVAL) {
             self.logged = Some(Instant::now());
             self.say(replica, error);
         }
@@ -85,7 +97,7 @@ impl Replica {
         what: &'static str,
         ask: impl Fn() -> BoxFuture<'a, store::Result<T>>,
     ) -> T {
-        let mut failures = Failures::new(what);
+        let mut failures = Failures::insisting(what);
         loop {
             match ask().await {
                 Ok(answer) => return answer,
@@ -102,7 +114,7 @@ impl Connected {
         what: &'static str,
         ask: impl Fn(&mut Self) -> BoxFuture<'_, store::Result<T>>,
     ) -> T {
-        let mut failures = Failures::new(what);
+        let mut failures = Failures::insisting(what);
         loop {
             match ask(self).await {
                 Ok(answer) => return answer,

@@ -82,9 +82,9 @@ impl Replica {
             db = %self.database.display(), name = self.options.name, fork = %generation,
             "DIVERGED: replicating to a fork, because the replica holds another history, which is \
              left as it is. `restore` gives that one, `restore -fork {generation}` this database. \
-             If that one is right, stop and run `restore -force {}`; if this one is, start once \
-             with `replicate -on-divergence continue`",
-            self.database.display()
+             If that one is right, stop and run `litestream restore -force {}`; if this one is, \
+             start once with `replicate -on-divergence continue`",
+            self.restore_arguments
         );
     }
 }

@@ -89,7 +89,7 @@ impl Connected {
         let began = Clock::now();
         self.last_sent = Some(Instant::now());
         self.company.on_its_way = Some(Sent::of(&seal));
-        let mut failures = Failures::new("sending a segment");
+        let mut failures = Failures::insisting("sending a segment");
         loop {
             let file = match File::open(&staged.path) {
                 Ok(file) => file,
@@ -197,7 +197,7 @@ impl Connected {
         self.replica.metrics.set_joining(false);
         match outcome {
             Ok(None) => {
-                self.snapshot_failures = Failures::new(STORING);
+                self.snapshot_failures = Failures::insisting(STORING);
                 if !self.holds(generation) {
                     self.joined(&snapshot.seal);
                 }

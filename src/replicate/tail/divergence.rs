@@ -97,7 +97,7 @@ impl Tail {
                 let sent = self.slots[slot].staging.sent().ok().flatten();
                 if self.lineage.generations().is_empty() && sent.is_none() {
                     warn!(
-                        %db, state = %self.state.path().display(),
+                        %db, name, state = %self.state.path().display(),
                         "nothing is known of what was replicated of this database before. If only \
                          the state directory was lost, and the database is the right one, stop \
                          and start once with `replicate -on-divergence continue`"

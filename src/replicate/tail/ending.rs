@@ -99,7 +99,10 @@ impl Tail {
             return Vec::new();
         }
         let reason = self.interruption.as_ref().map(|interruption| interruption.reason.as_str());
-        let missing = |slot| Unreplicated::of(self.path(), slot, uncaptured, reason);
+        let missing = |slot: &Slot| {
+            let error = || self.metrics.replica(&slot.name).error();
+            Unreplicated::of(self.path(), slot, uncaptured, reason, error)
+        };
         self.slots.iter().filter_map(missing).collect()
     }
 }

@@ -190,7 +190,7 @@ impl Tail {
         info!(
             db = %self.path().display(),
             pages_changed,
-            "the log was reset since the last stop: compared the database with its replicas, and the generation goes on"
+            "the log was reset since the last stop: compared the database with what was captured last, and the generation goes on"
         );
         self.publish();
         Ok(true)

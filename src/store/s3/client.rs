@@ -76,6 +76,7 @@ fn endpoint(location: &S3Location, sdk: &SdkConfig) -> Result<Option<String>> {
         .endpoint
         .clone()
         .or_else(|| env::var("AWS_ENDPOINT_URL_S3").ok())
+        .or_else(|| env::var("AWS_ENDPOINT_URL").ok())
         .or_else(|| sdk.endpoint_url().map(str::to_owned))
         .filter(|endpoint| !endpoint.is_empty());
     let endpoint = endpoint.map(|endpoint| with_scheme(&endpoint));

@@ -65,6 +65,10 @@ fn a_fresh_database_does_not_eclipse_the_real_one() {
         site.write(3, 2);
         let log = daemon.stop();
         assert!(log.contains("DIVERGED") && log.contains("on-divergence"), "{log}");
+        // The command, just as it is to be given.
+        let (config, database) = (site.config(), site.database());
+        let remedy = format!("-force -config {} {}`", config.display(), database.display());
+        assert!(log.contains(&remedy), "{log}");
         site.check_fork();
         site.check_restore(&[], &lost);
     }

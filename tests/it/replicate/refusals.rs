@@ -19,6 +19,8 @@ fn check(site: &Site, command: &mut Command, texts: &[&str]) {
         assert!(lines[0].contains(text), "{text:?} is not in {}", lines[0]);
     }
     assert!(lines[0].starts_with("error: "), "{}", lines[0]);
+    // What ends it is said once.
+    assert!(!log.contains("level=ERROR"), "{log}");
 }
 
 fn check_replicate(site: &Site, texts: &[&str]) {
