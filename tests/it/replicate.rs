@@ -8,6 +8,7 @@ mod beside;
 mod byte_order;
 mod clocks;
 mod contention;
+mod decided;
 mod directories;
 mod divergence;
 mod fencing;
