@@ -21,6 +21,8 @@ pub(crate) enum Fault {
     Delay(Duration),
     /// The connection is closed behind so many bytes of the answer's body.
     BreakOff(usize),
+    /// The answer has the right length, and its body is something else, as a proxy may give it.
+    Garble,
 }
 
 /// An answer that says no.

@@ -93,6 +93,7 @@ impl Gate {
                 self.carry_out(&request).await
             }
             Some(Fault::BreakOff(bytes)) => Ok(broken(self.carry_out(&request).await?, bytes)),
+            Some(Fault::Garble) => Ok(garbled(self.carry_out(&request).await?)),
         }
     }
 
@@ -112,6 +113,12 @@ impl Gate {
         }
         Ok(())
     }
+}
+
+fn garbled(answer: HttpResponse) -> HttpResponse {
+    let length = answer.headers().get("content-length");
+    let length = length.and_then(|length| length.to_str().ok()?.parse().ok()).unwrap_or(0);
+    answer.map(|_| Body::from(Bytes::from(vec![b'?'; length])))
 }
 
 /// Ends the body early, though its length is announced as before.

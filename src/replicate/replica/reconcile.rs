@@ -4,7 +4,9 @@ mod simulation;
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::Path;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
+
+use futures_util::FutureExt;
 
 use super::Connected;
 use super::before::Before;
@@ -14,7 +16,9 @@ use crate::format::{Content, Generation, History, Key, Link, Seal, Segment, Snap
 use crate::replicate::staging::Staged;
 use crate::replicate::tip::Tip;
 use crate::store::{ObjectStore, StoreError};
-use futures_util::FutureExt;
+
+/// Before a seal that cannot be made out is read again.
+const PAUSES: [Duration; 2] = [Duration::from_millis(200), Duration::from_secs(1)];
 
 /// What a replica has of a generation.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -140,8 +144,21 @@ impl Connected {
         Ok(follows.is_some_and(|follows| follows != previous))
     }
 
-    /// The seal of a stored object of that size.
+    /// The seal of a stored object of that size. One that cannot be made out is read again: what
+    /// stands in front of the store may have answered.
     pub(super) async fn seal(&self, key: Key, size: u64) -> Result<Found, StoreError> {
+        let mut found = self.read_seal(key, size).await?;
+        for pause in PAUSES {
+            if matches!(found, Ok(Some(_))) {
+                break;
+            }
+            tokio::time::sleep(pause).await;
+            found = self.read_seal(key, size).await?;
+        }
+        Ok(found)
+    }
+
+    async fn read_seal(&self, key: Key, size: u64) -> Result<Found, StoreError> {
         match catalog::seal(&self.store, key, size).await {
             // Else that is a mistake, which somebody will mend.
             Err(StoreError::Rejected(_)) if self.company.met => {

@@ -54,6 +54,22 @@ fn a_store_that_forbids_something_later_only_delays() {
     });
 }
 
+/// The seal of an object of ours could not be made out, so that it seemed to be another daemon's.
+#[test]
+fn an_answer_that_makes_no_sense_is_asked_for_again() {
+    let remote = Remote::new();
+    let daemon = remote.replicate();
+    // It is looked whose object it is that is there already.
+    let lost = Rule::from(Fault::LoseAnswer).on(&[Kind::Put]).times(TIMES);
+    let garbled = Rule::from(Fault::Garble).on(&[Kind::Get]).times(2);
+    let trouble = |store: &crate::rogue::Rogue| {
+        store.misbehave(lost.clone());
+        store.misbehave(garbled.clone());
+    };
+    remote.survives_later(&daemon, trouble, |signs| signs.struck == TIMES + 2);
+    remote.finish(daemon);
+}
+
 #[test]
 fn a_full_bucket_is_named_and_written_to_again_once_there_is_room() {
     with_each(&[Refusal::FULL, Refusal::QUOTA], |refusal| {
