@@ -111,6 +111,12 @@ fn quoted(text: &str) -> String {
     }
 }
 
+/// A line that says why a command failed.
+pub(super) fn error_in_json(message: &str) -> String {
+    let fields = Fields { message: message.to_owned(), others: Vec::new() };
+    json(&utc::milliseconds(SystemTime::now()), Level::ERROR, &fields).unwrap_or_default()
+}
+
 fn json(time: &str, level: Level, fields: &Fields) -> Result<String, fmt::Error> {
     let message = Value::from(fields.message.as_str());
     let mut line = format!("{{\"time\":\"{time}\",\"level\":\"{level}\",\"msg\":{message}");

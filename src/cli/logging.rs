@@ -1,16 +1,30 @@
 use std::io::{self, IsTerminal};
+use std::sync::OnceLock;
 
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
-use super::log_line::LogLine;
+use super::log_line::{self, LogLine};
 use super::progress_bar;
-use crate::config::{Level, LoggingOptions};
+use crate::config::{Level, LogFormat, LoggingOptions};
+
+/// The form of the lines that are logged, once they are.
+static FORMAT: OnceLock<LogFormat> = OnceLock::new();
+
+/// An error in the form of the log, if that is another one than text: who reads the log reads what
+/// is on standard error as well.
+pub(super) fn error_line(message: &str) -> Option<String> {
+    match FORMAT.get() {
+        Some(LogFormat::Json) => Some(log_line::error_in_json(message)),
+        _ => None,
+    }
+}
 
 /// Logs as `options` say from now on.
 pub(super) fn start(options: LoggingOptions) {
+    let _ = FORMAT.set(options.format);
     if options.stderr {
         start_on(|| progress_bar::cleared(io::stderr()), io::stderr().is_terminal(), options);
     } else {

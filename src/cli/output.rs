@@ -2,6 +2,8 @@ use std::io::{self, Write};
 
 use serde_json::Value;
 
+use super::logging;
+
 /// A line of a table.
 pub(super) trait Row {
     const HEADER: &'static [&'static str];
@@ -57,7 +59,7 @@ pub(super) fn print(text: &str) -> io::Result<()> {
 /// Writes an error to standard error in one line, whatever the message consists of.
 pub(super) fn print_error(message: &str) {
     let message = message.split_whitespace().collect::<Vec<_>>().join(" ");
-    print_note(&format!("error: {message}"));
+    print_note(&logging::error_line(&message).unwrap_or_else(|| format!("error: {message}")));
 }
 
 /// Writes a line to standard error.

@@ -76,10 +76,28 @@ fn command_of(arguments: &[OsString]) -> Option<&str> {
     Arguments::command().find_subcommand(name).is_some().then_some(name)
 }
 
-/// Options as Litestream writes them, and as we are called: `-config`, and not `--config`.
+/// Options as Litestream writes them, and as we are called: `-config`, and not `--config`. What is
+/// said of each stays in its column.
 fn single_dashes(text: &str) -> String {
-    let mut single = String::with_capacity(text.len());
-    for (at, part) in text.split("--").enumerate() {
+    let lines = text.split_inclusive('\n').map(|line| {
+        let single = single_dashed(line);
+        let removed = line.len() - single.len();
+        let start = single.len() - single.trim_start().len();
+        let gap = single[start..].find("  ").filter(|_| single[start..].starts_with('-'));
+        match gap {
+            Some(gap) => {
+                let (option, rest) = single.split_at(start + gap);
+                format!("{option}{}{rest}", " ".repeat(removed))
+            }
+            None => single,
+        }
+    });
+    lines.collect()
+}
+
+fn single_dashed(line: &str) -> String {
+    let mut single = String::with_capacity(line.len());
+    for (at, part) in line.split("--").enumerate() {
         if at > 0 {
             let is_option = part.starts_with(|letter: char| letter.is_ascii_lowercase());
             single.push_str(if is_option { "-" } else { "--" });
@@ -91,4 +109,26 @@ fn single_dashes(text: &str) -> String {
 
 fn words(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keeps_columns_where_a_dash_is_taken_away() {
+        let text = "\
+      --config <PATH>  The file
+                       or none
+  -o <PATH>            Another one
+  -h, --help           Help --
+";
+        let expected = "\
+      -config <PATH>   The file
+                       or none
+  -o <PATH>            Another one
+  -h, -help            Help --
+";
+        assert_eq!(single_dashes(text), expected);
+    }
 }

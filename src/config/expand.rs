@@ -62,6 +62,13 @@ fn name_length(text: &str) -> usize {
     }
 }
 
+/// Whether a value is one variable and nothing else.
+pub(super) fn is_variable(text: &str) -> bool {
+    let text = unprotect(text);
+    let name = text.strip_prefix('$').unwrap_or_default();
+    braced(&text) == Some(text.len()) || (!name.is_empty() && name_length(name) == name.len())
+}
+
 /// Fills in the variables of one value.
 pub(super) fn expand(text: &str, variables: &Variables) -> Result<String, String> {
     let text = unprotect(text);
@@ -151,6 +158,17 @@ mod tests {
         check("end$", "end$");
         check("a$ b", "a$ b");
         check("a$.b", "a$.b");
+    }
+
+    #[test]
+    fn knows_what_is_nothing_but_a_variable() {
+        for (text, expected) in
+            [("$A", true), ("${A}", true), ("${A:-b}", true), ("pa$word", false), ("$a$b", false)]
+        {
+            assert_eq!(is_variable(text), expected, "{text}");
+            assert_eq!(is_variable(&protect(text)), expected, "{text}");
+        }
+        assert!(!is_variable("") && !is_variable("$") && !is_variable("plain"));
     }
 
     #[test]

@@ -33,6 +33,25 @@ impl<'v> Reader<'v> {
         Ok(Some(text).filter(|text| !text.is_empty()))
     }
 
+    /// The same for a text of which no part may be in an error.
+    pub(super) fn secret(
+        &self,
+        key: &'static str,
+        scalar: Option<Scalar>,
+    ) -> Result<Option<String>, Invalid> {
+        let is_variable = scalar.as_ref().is_some_and(|Scalar(text)| expand::is_variable(text));
+        self.text(key, scalar).map_err(|invalid| {
+            if is_variable {
+                return invalid;
+            }
+            let message = format!(
+                "`{key}`: a variable that it names with a `$` is not set; write `$$` if a dollar sign \
+                 is meant"
+            );
+            Invalid::new(key, message)
+        })
+    }
+
     pub(super) fn path(
         &self,
         key: &'static str,

@@ -25,7 +25,7 @@ impl Keys {
         secret: Option<Scalar>,
     ) -> Result<Self, Invalid> {
         let id = reader.text("access-key-id", id)?;
-        let secret = reader.text("secret-access-key", secret)?;
+        let secret = reader.secret("secret-access-key", secret)?;
         Ok(Self { id, secret })
     }
 

@@ -145,6 +145,17 @@ fn variables_stand_for_values_of_every_type() {
     assert_eq!(unexpanded.sources.databases[0].replicas[0].location, expected);
 }
 
+/// A part of a password was taken for the name of a variable, and shown.
+#[test]
+fn no_part_of_a_secret_is_in_an_error() {
+    for (secret, shown) in [("pa$word", false), ("${SECRET}", true)] {
+        let keys = ["url: s3://b", "access-key-id: a", &format!("secret-access-key: '{secret}'")];
+        let error = parse(&with_replica(&keys)).unwrap_err();
+        assert!(error.contains("`secret-access-key`: ") && error.contains("`$$`"), "{error}");
+        assert_eq!(error.contains("word") || error.contains("SECRET"), shown, "{error}");
+    }
+}
+
 #[test]
 fn s3_is_found_by_keys_and_by_url() {
     let s3 = |bucket: &str, prefix: &str| S3Location {

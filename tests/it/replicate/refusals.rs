@@ -35,6 +35,22 @@ fn check_restore(site: &Site, arguments: &[&str], texts: &[&str]) {
     assert!(!output.exists());
 }
 
+/// The one line that matters was no JSON.
+#[test]
+fn who_logs_json_gets_the_last_error_in_it() {
+    let site = Site::new();
+    site.configure_also("logging: {type: json, stderr: true}");
+    fs::create_dir(site.database()).unwrap();
+    let mut process = site.start(&mut site.command(&["replicate"]));
+    assert_eq!(process.wait(), 1);
+    let log = process.log();
+    let lines = log.lines().map(serde_json::from_str);
+    let lines: Vec<serde_json::Value> = lines.map(|line| line.expect(&log)).collect();
+    let last = lines.last().unwrap();
+    assert_eq!(last["level"], "ERROR");
+    assert!(last["msg"].as_str().unwrap().contains("it is a directory"), "{log}");
+}
+
 #[test]
 fn a_second_daemon_is_refused() {
     let site = Site::new();
