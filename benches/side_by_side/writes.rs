@@ -23,8 +23,9 @@ struct Writes {
 
 pub(crate) fn measure(bench: &mut Bench) {
     let original = Original::new(bench.settings.scaled(64));
-    let commits = bench.settings.scaled(100_000);
-    let found = bench.compare("writes", |program| write(program, &original, commits));
+    // Long enough that segments are sent meanwhile, however fast the machine.
+    let time = bench.settings.watched / 2;
+    let found = bench.compare("writes", |program| write(program, &original, time));
     let property = "application's write throughput with the daemon / without";
     let throughput = |writes: &Writes| {
         format!("{:.2}, {} objects stored meanwhile", writes.throughput, writes.puts)
@@ -38,9 +39,9 @@ pub(crate) fn measure(bench: &mut Bench) {
     bench.row("SQLITE_BUSY after 100 ms, saturating writer", &found, busy, "0");
 }
 
-fn write(program: &Program, original: &Original, commits: u32) -> Writes {
+fn write(program: &Program, original: &Original, time: Duration) -> Writes {
     // Before and after: the machine is not always as fast.
-    let before = alone(original, commits);
+    let before = alone(original, time);
     let site = Site::new();
     original.copy_to(&site.database());
     site.configure(Place::S3, "1s");
@@ -50,26 +51,30 @@ fn write(program: &Program, original: &Original, commits: u32) -> Writes {
 
     let mut writer = Writer::new(&site.database());
     let (cpu, puts) = (daemon.cpu(), requests(&site.bucket, Some("PUT")));
-    let time = saturate(&mut writer, commits);
+    let commits = saturate(&mut writer, time);
     let puts = requests(&site.bucket, Some("PUT")) - puts;
     // What it has put off counts too.
     daemon.wait_until_quiet();
     let cpu = daemon.cpu().saturating_sub(cpu) * 100_000 / commits;
     let peak_memory = daemon.peak_memory();
     drop(daemon);
-    let without = (before + alone(original, commits)) / 2;
-    let throughput = without.as_secs_f64() / time.as_secs_f64();
+    let without = f64::from(before + alone(original, time)) / 2.0;
+    let throughput = f64::from(commits) / without;
     Writes { throughput, cpu, peak_memory, busy: writer.busy, puts }
 }
 
-fn alone(original: &Original, commits: u32) -> Duration {
+fn alone(original: &Original, time: Duration) -> u32 {
     let site = Site::new();
     original.copy_to(&site.database());
-    saturate(&mut Writer::new(&site.database()), commits)
+    saturate(&mut Writer::new(&site.database()), time)
 }
 
-fn saturate(writer: &mut Writer, commits: u32) -> Duration {
-    let began = Instant::now();
-    writer.update(commits);
-    began.elapsed()
+/// Commits for so long, and says how often.
+fn saturate(writer: &mut Writer, time: Duration) -> u32 {
+    let (began, mut commits) = (Instant::now(), 0);
+    writer.update_while(|_| {
+        commits += 1;
+        began.elapsed() < time
+    });
+    commits
 }
