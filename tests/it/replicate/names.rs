@@ -8,6 +8,7 @@ use std::path::Path;
 use rustix::process::Signal;
 
 use super::directories::{check, make, start, tenants};
+use crate::support::settle;
 
 /// What was in the old one went nowhere, as if it were another name of the new one.
 #[test]
@@ -31,6 +32,7 @@ fn a_database_that_is_renamed_and_the_one_in_its_place_are_both_replicated() {
     // The history of that name is another one.
     let forks = fs::read_dir(site.replica().join("current.db/forks")).unwrap();
     assert_eq!(forks.count(), 1);
+    settle(&old);
     check(&site, &old, &old);
 }
 
