@@ -3,7 +3,6 @@ mod anew;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, mpsc};
-use std::time::SystemTime;
 
 use anyhow::{Context, anyhow, bail};
 use tokio::sync::{Semaphore, mpsc as queue, watch};
@@ -219,7 +218,7 @@ impl Engine {
         let mut slots = Vec::with_capacity(staging.len());
         for (number, (replica, staging)) in options.replicas.iter().zip(staging).enumerate() {
             match options.on_divergence {
-                OnDivergence::Continue => staging.decide_fork(SystemTime::now())?,
+                OnDivergence::Continue => staging.forget_fork()?,
                 OnDivergence::Stop => expect_no_fork(&options.path, &replica.name, &staging)?,
                 OnDivergence::Fork => (),
             }

@@ -5,7 +5,6 @@ mod before;
 mod company;
 mod conditions;
 mod counted_store;
-mod decided;
 mod failures;
 mod maintenance;
 mod patience;

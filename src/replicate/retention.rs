@@ -52,18 +52,6 @@ pub(super) fn present(histories: &[History], now: SystemTime) -> SystemTime {
     newest.map_or(now, |newest| newest.min(now))
 }
 
-/// Whether a fork has expired that nobody needs `since` then, and whose newest object is that old:
-/// who goes on with it has not decided.
-pub(super) fn has_fork_expired(
-    since: SystemTime,
-    newest: Option<SystemTime>,
-    now: SystemTime,
-    retention: Duration,
-) -> bool {
-    let Some(horizon) = now.checked_sub(retention) else { return false };
-    since <= horizon && newest.is_none_or(|newest| newest <= horizon)
-}
-
 /// Whether another generation had begun after this one ended, and before `horizon`.
 fn is_succeeded(history: &History, histories: &[History], horizon: SystemTime) -> bool {
     let Some((_, last)) = history.created() else { return false };
@@ -169,20 +157,6 @@ mod tests {
         assert_eq!(present(&histories, at(94)), at(94));
         assert_eq!(present(&[], at(7)), at(7));
         check(&histories, 95, &[]);
-    }
-
-    #[test]
-    fn a_fork_expires_once_it_was_decided_on_and_nobody_goes_on_with_it() {
-        for (since, newest, now, expected) in [
-            (10, Some(5), 109, false),
-            (10, Some(5), 110, true),
-            (10, Some(90), 150, false),
-            (10, None, 110, true),
-        ] {
-            let newest = newest.map(at);
-            let found = has_fork_expired(at(since), newest, at(now), RETENTION);
-            assert_eq!(found, expected, "{since} {newest:?} {now}");
-        }
     }
 
     #[test]

@@ -1,4 +1,3 @@
-mod decided;
 mod naming;
 
 use std::fs::{self, File};
@@ -21,7 +20,6 @@ use naming::directory_name;
 /// staging/<replica>/<generation>/<index>_<offset>.wal.lz4
 /// staging/<replica>/sent     what it acknowledged last
 /// staging/<replica>/fork     the fork of the replica that is written to, if it is one
-/// staging/<replica>/decided  the forks whose database took the place of the rest, and since when
 /// staging/<replica>/place    where the replica is, by which it is known under another name
 /// staging/<replica>/verified what validation found out about it last, as it is in the replica
 /// ```

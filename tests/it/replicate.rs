@@ -8,7 +8,6 @@ mod beside;
 mod byte_order;
 mod clocks;
 mod contention;
-mod decided;
 mod directories;
 mod divergence;
 mod fencing;

@@ -64,10 +64,6 @@ impl Maintenance {
         }
     }
 
-    pub(super) fn retention(&self) -> Duration {
-        self.retention
-    }
-
     /// When there is something to do next.
     pub(super) fn due(&self) -> Instant {
         self.next_snapshot.min(self.next_check)
@@ -178,12 +174,6 @@ impl Connected {
             histories.iter().filter(|history| Some(history.generation) == captured.generation);
         if current.any(|history| needs_snapshot(history, now, retention)) {
             self.want_snapshot();
-        }
-        if self.has_left_forks()?
-            && self.may_delete(captured.generation).await?
-            && self.doubt().await?.is_none()
-        {
-            self.expire_forks(now).await?;
         }
         let batches = expired(&histories, captured.generation, now, retention);
         let count: usize = batches.iter().map(Vec::len).sum();
