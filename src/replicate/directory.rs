@@ -120,14 +120,12 @@ impl DirectoryOptions {
             for path in paths {
                 // What a link leads to has a name of its own, here or elsewhere.
                 let Ok(metadata) = fs::symlink_metadata(&path) else { continue };
-                if self.is_no_text(&path, metadata.is_dir()) {
-                    let reason =
-                        "its name is not in UTF-8, so that it has none in a store: rename it";
-                    scan.unreadable.insert(path, reason.to_owned());
-                } else if metadata.is_dir() && self.recursive && !is_ours(&path) {
+                if metadata.is_dir() && self.recursive && !is_ours(&path) {
                     left.push(path);
                 } else if metadata.is_file() && self.database(&path).is_some() {
                     scan.take(path, FileId::of(&metadata), followed);
+                } else if metadata.is_file() && self.is_no_text(&path) {
+                    scan.refuse_name(path, FileId::of(&metadata), followed);
                 }
             }
             scan.directories.push(directory);
@@ -136,13 +134,10 @@ impl DirectoryOptions {
         scan
     }
 
-    /// Whether it would be looked at if its name were text.
-    fn is_no_text(&self, path: &Path, is_directory: bool) -> bool {
-        let name = path.file_name().filter(|name| name.to_str().is_none());
-        name.is_some_and(|name| {
-            let legible = path.with_file_name(name.to_string_lossy().as_ref());
-            if is_directory { self.recursive } else { self.database(&legible).is_some() }
-        })
+    /// Whether the file would be looked at if its path were text.
+    fn is_no_text(&self, path: &Path) -> bool {
+        path.to_str().is_none()
+            && self.database(Path::new(path.to_string_lossy().as_ref())).is_some()
     }
 
     fn matches(&self, relative: &Path) -> bool {
@@ -229,6 +224,17 @@ impl Scan {
     }
 }
 
+impl Scan {
+    /// Takes note of a file whose path is no text, if it is a database.
+    fn refuse_name(&mut self, path: PathBuf, file: FileId, followed: &Followed) {
+        let is_open = followed.files.contains(&file) || followed.open.contains(&file);
+        if !is_open && matches!(kind(&path), Ok(Kind::Database)) {
+            let reason = "its path is not in UTF-8, so that it has no name in a store: rename it";
+            self.unreadable.insert(path, reason.to_owned());
+        }
+    }
+}
+
 impl Followed {
     /// Adds a file that is open, whatever its name is by now.
     pub(super) fn add_open(&mut self, file: FileId) {
@@ -251,7 +257,7 @@ fn names(directory: &Path) -> io::Result<Vec<PathBuf>> {
 
 /// Whether it is a directory of our own state.
 fn is_ours(path: &Path) -> bool {
-    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
     name.starts_with('.') && name.ends_with("-litestream")
 }
 

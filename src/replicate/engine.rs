@@ -2,6 +2,7 @@ mod anew;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, mpsc};
 
 use anyhow::{Context, anyhow, bail};
@@ -14,8 +15,8 @@ use super::bell::Bell;
 use super::cancellation::Cancellation;
 use super::message::{Captured, Lines, Mailbox, Message};
 use super::metrics::Metrics;
-use super::open_file::OpenFile;
 use super::open_files;
+use super::opened::OpenFiles;
 use super::options::{DatabaseOptions, OnDivergence};
 use super::outcome::Unreplicated;
 use super::places::Places;
@@ -117,7 +118,7 @@ impl Engine {
 
     /// The files that they have open, which may have other names by now.
     pub(super) fn open_files(&self) -> impl Iterator<Item = FileId> {
-        self.followed.values().filter_map(|followed| followed.mailbox.open_file.get())
+        self.followed.values().flat_map(|followed| followed.mailbox.opened.ids())
     }
 
     /// What is said of all of them.
@@ -205,12 +206,12 @@ impl Engine {
         self.watchdog.add(&options, &metrics, &watch.bell());
         let (sender, inbox) = mpsc::channel();
         let cancellation = Cancellation::default();
-        let open_file = OpenFile::default();
+        let opened = OpenFiles::default();
         let mailbox = Mailbox {
             cancellation: cancellation.clone(),
             sender,
             bell: watch.bell(),
-            open_file: open_file.clone(),
+            opened: opened.clone(),
         };
         let (captured, _) = watch::channel(Captured::default());
         let lineage = state.lineage();
@@ -234,6 +235,7 @@ impl Engine {
                 all_staging: Arc::clone(&all_staging),
                 lineage: lineage.clone(),
                 forced: options.on_divergence == OnDivergence::Continue,
+                reached: AtomicBool::new(false),
                 captured: captured.subscribe(),
                 tail: mailbox.clone(),
                 metrics: metrics.replica(&replica.name),
@@ -246,13 +248,7 @@ impl Engine {
             options,
             state,
             slots,
-            Lines {
-                inbox,
-                captured,
-                cancellation,
-                open_file,
-                refusals: Arc::clone(&self.refusals),
-            },
+            Lines { inbox, captured, cancellation, opened, refusals: Arc::clone(&self.refusals) },
             watch,
             metrics,
         )?;

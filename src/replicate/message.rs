@@ -9,7 +9,7 @@ use tokio::sync::watch;
 
 use super::bell::Bell;
 use super::cancellation::Cancellation;
-use super::open_file::OpenFile;
+use super::opened::OpenFiles;
 use super::refusals::Refusals;
 use super::snapshot::Snapshot;
 use super::tip::Tip;
@@ -104,7 +104,7 @@ pub(super) struct Lines {
     pub(super) inbox: mpsc::Receiver<Message>,
     pub(super) captured: watch::Sender<Captured>,
     pub(super) cancellation: Cancellation,
-    pub(super) open_file: OpenFile,
+    pub(super) opened: OpenFiles,
     /// Shared by all tails.
     pub(super) refusals: Arc<Refusals>,
 }
@@ -116,7 +116,7 @@ pub(super) struct Mailbox {
     pub(super) cancellation: Cancellation,
     pub(super) sender: mpsc::Sender<Message>,
     pub(super) bell: Arc<Bell>,
-    pub(super) open_file: OpenFile,
+    pub(super) opened: OpenFiles,
 }
 
 impl Mailbox {

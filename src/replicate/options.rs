@@ -39,9 +39,15 @@ impl DatabaseOptions {
     /// The arguments by which `restore` puts a replica in the place of the database.
     pub fn restore_arguments(&self, replica: &ReplicaOptions) -> String {
         let path = self.path.display();
+        let replica_option = match self.replicas.len() {
+            1 => String::new(),
+            _ => format!("-replica {} ", replica.name),
+        };
         match &self.reference {
-            Reference::ByPath => path.to_string(),
-            Reference::InConfig(config) => format!("-config {} {path}", config.display()),
+            Reference::ByPath => format!("{replica_option}{path}"),
+            Reference::InConfig(config) => {
+                format!("-config {} {replica_option}{path}", config.display())
+            }
             Reference::ByUrl => format!("-o {path} {}", replica.location),
         }
     }

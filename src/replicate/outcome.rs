@@ -29,7 +29,7 @@ enum Missing {
     /// The replica of that name has no snapshot, so nothing can be restored.
     Snapshot {
         replica: String,
-        /// What its store said last, if that is known.
+        /// What its store said last, or why nothing was captured, if that is known.
         error: Option<String>,
     },
     Segments {
@@ -76,7 +76,8 @@ impl Unreplicated {
         let replica = slot.name.clone();
         let what = match staged.iter().map(|staged| staged.since).min() {
             _ if matches!(slot.standing, Standing::Outside | Standing::Joining) => {
-                Missing::Snapshot { replica, error: error() }
+                let error = error().or_else(|| interruption.map(str::to_owned));
+                Missing::Snapshot { replica, error }
             }
             Some(since) => Missing::Segments {
                 replica,

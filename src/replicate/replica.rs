@@ -14,6 +14,7 @@ mod sending;
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
 use tokio::sync::{mpsc, watch};
@@ -70,6 +71,8 @@ pub(super) struct Replica {
     pub(super) lineage: PathBuf,
     /// The database takes the place of whatever the replica holds.
     pub(super) forced: bool,
+    /// Its store has taken something from us.
+    pub(super) reached: AtomicBool,
     pub(super) captured: watch::Receiver<Captured>,
     pub(super) tail: Mailbox,
     pub(super) metrics: ReplicaMetrics,
@@ -150,6 +153,7 @@ impl Replica {
     }
 
     fn report(&self, report: Report) {
+        self.reached.fetch_or(report.shows_use(), Ordering::Relaxed);
         self.tail.send(Message::Report { replica: self.number, report });
     }
 }

@@ -39,7 +39,7 @@ use super::state_directory::StateDirectory;
 use super::watcher::Watch;
 use crate::format::Link;
 use crate::provenance::Provenance;
-use crate::sqlite::{Database, FileId, FileIdentity, Naming, OpenError, SqliteError};
+use crate::sqlite::{Database, FileIdentity, Naming, OpenError, SqliteError};
 use losses::Moved;
 use sameness::Sameness;
 use schedule::Schedule;
@@ -215,7 +215,7 @@ impl Tail {
             Ok(None) => return Ok(self.wait_for_file(now)),
             Ok(Some(database)) => {
                 self.file = Arc::downgrade(database.file());
-                self.lines.open_file.set(Some(FileId::of(&database.file().metadata()?)));
+                self.lines.opened.add(database.file())?;
                 if self.stopping.is_none() {
                     expect_taken_up(&self.options.path, &self.state)?;
                 }

@@ -1,3 +1,4 @@
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
@@ -52,8 +53,10 @@ impl Failures {
     /// Says what went wrong, though not every time, and waits before the next attempt.
     pub(super) async fn wait(&mut self, replica: &Replica, error: &StoreError) {
         self.count += 1;
-        // That may be the end of the daemon, and then is said by that.
-        let may_end = self.insisting && self.count == 1 && matches!(error, StoreError::Rejected(_));
+        // At the start that may be the end of the daemon, and then is said by that.
+        let is_first =
+            self.insisting && self.count == 1 && matches!(error, StoreError::Rejected(_));
+        let may_end = is_first && !replica.reached.load(Ordering::Relaxed);
         if !may_end && self.logged.is_none_or(|logged| logged.elapsed() >= LOG_INTERVAL) {
             self.logged = Some(Instant::now());
             self.say(replica, error);

@@ -247,20 +247,20 @@ impl Tail {
             return Ok(None);
         };
         let (file, page_size) = (database.file().clone(), database.page_size());
-        let emptied = match end {
-            None => true,
-            Some(_) if !checkpoint.complete => false,
+        let (emptied, whole) = match end {
+            None => (true, true),
+            Some(end) if checkpoint.complete && end.offset <= LOG_BYTES_KEPT => {
+                let emptied = database.truncate_log()?;
+                (emptied, emptied || is_whole(database, end)?)
+            }
             // Who writes would have to wait for that, too: the log begins anew by itself, if it may
             // be read until then.
             Some(end) => {
-                let stays = end.offset > LOG_BYTES_KEPT && is_whole(database, end)?;
-                !stays && database.truncate_log()?
+                let whole = is_whole(database, end)?;
+                (checkpoint.complete && !whole && database.truncate_log()?, whole)
             }
         };
-        if let Some(end) = end
-            && !emptied
-            && !is_whole(database, end)?
-        {
+        if !emptied && !whole {
             bail!(
                 "the checksums of the log do not hold, so that it cannot be captured: all of it has \
                  to be copied into the database file first, for which whoever reads from it has to \

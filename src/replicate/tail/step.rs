@@ -112,11 +112,7 @@ impl Tail {
         let told = self.watch.is_told();
         self.told = told;
         let looked_at = SystemTime::now();
-        let ticked = self.tick(Instant::now());
-        if self.database.is_none() {
-            self.lines.open_file.set(None);
-        }
-        let after = match ticked {
+        let after = match self.tick(Instant::now()) {
             Ok(()) => {
                 if self.interruption.take().is_some() {
                     self.metrics.set_error(None);

@@ -40,21 +40,30 @@ fn a_database_that_is_renamed_and_the_one_in_its_place_are_both_replicated() {
 #[test]
 fn names_that_are_no_text_are_refused() {
     let (site, directory) = tenants("recursive: true, watch: true");
-    let below = directory.join(OsStr::from_bytes(b"caf\xe9"));
-    let [good, bad] =
-        [b"good.db".as_slice(), b"b\xff.db"].map(|it| directory.join(OsStr::from_bytes(it)));
-    let other = directory.join(OsStr::from_bytes(b"\xff.txt"));
-    fs::create_dir(&below).unwrap();
-    for path in [&good, &bad, &other] {
+    let place = |name: &[u8]| directory.join(OsStr::from_bytes(name));
+    let [good, bad, below, text, empty] =
+        [b"good.db".as_slice(), b"b\xff.db", b"caf\xe9/below.db", b"\xff.txt", b"empty\xff.db"]
+            .map(place);
+    fs::create_dir(place(b"caf\xe9")).unwrap();
+    // Directories of no concern.
+    fs::create_dir(place(b"uploads\xe9")).unwrap();
+    fs::create_dir(place(b".b\xff.db-litestream")).unwrap();
+    for path in [&good, &bad, &below, &text] {
         make(path, 3);
     }
+    fs::write(&empty, "").unwrap();
     let mut daemon = start(&site);
     daemon.wait_for("snapshot written");
     daemon.signal(Signal::TERM);
     assert_eq!(daemon.wait(), 75, "{}", daemon.log());
     let log = daemon.log();
     let named =
-        |path: &Path| log.contains(&format!("{} is not replicated: its name is", path.display()));
-    assert!(named(&bad) && named(&below) && !named(&other), "{log}");
+        |path: &Path| log.contains(&format!("{} is not replicated: its path is", path.display()));
+    assert!(named(&bad) && named(&below), "{log}");
+    assert_eq!(
+        log.matches("its path is not in UTF-8").count(),
+        4,
+        "each once, and at the end: {log}"
+    );
     check(&site, &good, &good);
 }
