@@ -278,7 +278,7 @@ impl Directories {
 fn followed(engine: &Engine) -> Followed {
     let mut followed = Followed::default();
     engine.followed().for_each(|path| followed.add(path));
-    engine.open_files().for_each(|file| followed.add_open(file));
+    engine.open_files().into_iter().for_each(|file| followed.add_open(file));
     followed
 }
 

@@ -56,6 +56,7 @@ pub(super) struct Engine {
     starts: Arc<Semaphore>,
     threads: Arc<Semaphore>,
     refusals: Arc<Refusals>,
+    opened: OpenFiles,
     metrics: Arc<Metrics>,
     companions: Box<Companions>,
     /// What was restored, and could not be begun with yet.
@@ -90,6 +91,7 @@ impl Engine {
             starts: Arc::new(Semaphore::new(STARTS)),
             threads: Arc::new(Semaphore::new(THREADS)),
             refusals: Arc::default(),
+            opened: OpenFiles::default(),
             metrics,
             companions,
             waiting: Vec::new(),
@@ -116,9 +118,9 @@ impl Engine {
         self.followed.keys().map(PathBuf::as_path)
     }
 
-    /// The files that they have open, which may have other names by now.
-    pub(super) fn open_files(&self) -> impl Iterator<Item = FileId> {
-        self.followed.values().flat_map(|followed| followed.mailbox.opened.ids())
+    /// The files that they have open, which may have other names by now, or none that is followed.
+    pub(super) fn open_files(&self) -> Vec<FileId> {
+        self.opened.ids()
     }
 
     /// What is said of all of them.
@@ -206,13 +208,7 @@ impl Engine {
         self.watchdog.add(&options, &metrics, &watch.bell());
         let (sender, inbox) = mpsc::channel();
         let cancellation = Cancellation::default();
-        let opened = OpenFiles::default();
-        let mailbox = Mailbox {
-            cancellation: cancellation.clone(),
-            sender,
-            bell: watch.bell(),
-            opened: opened.clone(),
-        };
+        let mailbox = Mailbox { cancellation: cancellation.clone(), sender, bell: watch.bell() };
         let (captured, _) = watch::channel(Captured::default());
         let lineage = state.lineage();
         let all_staging: Arc<[Staging]> = staging.clone().into();
@@ -248,7 +244,13 @@ impl Engine {
             options,
             state,
             slots,
-            Lines { inbox, captured, cancellation, opened, refusals: Arc::clone(&self.refusals) },
+            Lines {
+                inbox,
+                captured,
+                cancellation,
+                opened: self.opened.clone(),
+                refusals: Arc::clone(&self.refusals),
+            },
             watch,
             metrics,
         )?;

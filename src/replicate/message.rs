@@ -104,8 +104,8 @@ pub(super) struct Lines {
     pub(super) inbox: mpsc::Receiver<Message>,
     pub(super) captured: watch::Sender<Captured>,
     pub(super) cancellation: Cancellation,
+    /// These are shared by all tails.
     pub(super) opened: OpenFiles,
-    /// Shared by all tails.
     pub(super) refusals: Arc<Refusals>,
 }
 
@@ -116,7 +116,6 @@ pub(super) struct Mailbox {
     pub(super) cancellation: Cancellation,
     pub(super) sender: mpsc::Sender<Message>,
     pub(super) bell: Arc<Bell>,
-    pub(super) opened: OpenFiles,
 }
 
 impl Mailbox {
