@@ -222,9 +222,7 @@ impl Scan {
             }
         }
     }
-}
 
-impl Scan {
     /// Takes note of a file whose path is no text, if it is a database.
     fn refuse_name(&mut self, path: PathBuf, file: FileId, followed: &Followed) {
         let is_open = followed.files.contains(&file) || followed.open.contains(&file);

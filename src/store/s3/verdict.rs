@@ -28,8 +28,13 @@ impl Answer<'_> {
             ("NoSuchKey" | "NotFound", _) | ("", 404) if about_object => NotFound,
             (_, 412) if about_object => Exists,
             ("NoSuchBucket", _) => Rejected("create the bucket, or check its name"),
-            ("InvalidAccessKeyId" | "InvalidClientTokenId", _) => Rejected("check access-key-id, or the variables AWS_ACCESS_KEY_ID and LITESTREAM_ACCESS_KEY_ID"),
-            ("SignatureDoesNotMatch", _) => Rejected("check secret-access-key, or the variables that it is taken from"),
+            ("InvalidAccessKeyId" | "InvalidClientTokenId", _) => Rejected(
+                "check access-key-id, or the variables AWS_ACCESS_KEY_ID and \
+                 LITESTREAM_ACCESS_KEY_ID",
+            ),
+            ("SignatureDoesNotMatch", _) => {
+                Rejected("check secret-access-key, or the variable that it is taken from")
+            }
             ("AccessDenied", _) => Rejected("these keys may not do that: check them and the policy"),
             (
                 "PermanentRedirect"
@@ -53,7 +58,9 @@ impl Answer<'_> {
             // 200: it was noticed only after the answer had begun.
             (_, 200 | 408 | 425 | 429 | 500..) => Unavailable(""),
             (_, 301 | 302 | 307 | 308) => Rejected("check region and endpoint"),
-            ("", 400) => Rejected("does the server speak TLS there? then the endpoint begins with https://"),
+            ("", 400) => {
+                Rejected("does the server speak TLS there? then the endpoint begins with https://")
+            }
             ("" | "NotFound", 404 | 405) => Rejected("is there an S3 server? check the endpoint"),
             _ => Rejected(""),
         }
