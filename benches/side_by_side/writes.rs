@@ -17,7 +17,7 @@ struct Writes {
     /// Bytes.
     peak_memory: u64,
     busy: u32,
-    /// Objects that were stored while the application wrote.
+    /// While the application wrote; a large object takes one for each of its parts.
     puts: u64,
 }
 
@@ -28,7 +28,7 @@ pub(crate) fn measure(bench: &mut Bench) {
     let found = bench.compare("writes", |program| write(program, &original, time));
     let property = "application's write throughput with the daemon / without";
     let throughput = |writes: &Writes| {
-        format!("{:.2}, {} objects stored meanwhile", writes.throughput, writes.puts)
+        format!("{:.2}, {} PUT requests meanwhile", writes.throughput, writes.puts)
     };
     bench.row(property, &found, throughput, "0.95 while uploading");
     let cpu = |writes: &Writes| seconds(writes.cpu);
