@@ -10,6 +10,16 @@ use rustix::process::Signal;
 use super::directories::{check, make, start, tenants};
 use crate::support::settle;
 
+/// Gives a database another name, with its log.
+fn rename(from: &Path, to: &Path) {
+    for suffix in ["", "-wal", "-shm"] {
+        let name = |path: &Path| path.with_extension(format!("db{suffix}"));
+        if name(from).exists() {
+            fs::rename(name(from), name(to)).unwrap();
+        }
+    }
+}
+
 /// What was in the old one went nowhere, as if it were another name of the new one.
 #[test]
 fn a_database_that_is_renamed_and_the_one_in_its_place_are_both_replicated() {
@@ -18,12 +28,7 @@ fn a_database_that_is_renamed_and_the_one_in_its_place_are_both_replicated() {
     make(&current, 3);
     let mut daemon = start(&site);
     daemon.wait_for("snapshot written");
-    for suffix in ["", "-wal", "-shm"] {
-        let name = |path: &Path| path.with_extension(format!("db{suffix}"));
-        if name(&current).exists() {
-            fs::rename(name(&current), name(&old)).unwrap();
-        }
-    }
+    rename(&current, &old);
     make(&current, 4);
     make(&old, 5);
     daemon.wait_for(&format!("a database has come, and is followed\" db={}", old.display()));
@@ -32,6 +37,30 @@ fn a_database_that_is_renamed_and_the_one_in_its_place_are_both_replicated() {
     // The history of that name is another one.
     let forks = fs::read_dir(site.replica().join("current.db/forks")).unwrap();
     assert_eq!(forks.count(), 1);
+    settle(&old);
+    check(&site, &old, &old);
+}
+
+/// When the snapshot that was on its way had been stored, its file was closed, and with that the
+/// locks on the same file were gone that was followed under its new name by then.
+#[test]
+#[cfg(debug_assertions)]
+fn a_database_that_is_renamed_is_not_opened_before_its_snapshot_is_done() {
+    let (site, directory) = tenants("watch: true");
+    let [current, old] = ["current.db", "old.db"].map(|name| directory.join(name));
+    make(&current, 3);
+    site.arm("object-writing = slow 5s @ 1");
+    let mut daemon = start(&site);
+    daemon.wait_for("write snapshot");
+    rename(&current, &old);
+    make(&current, 4);
+    daemon.wait_for(&format!("a database has come, and is followed\" db={}", old.display()));
+    let log = daemon.log();
+    let (before, _) = log.split_once("a database has come").unwrap();
+    let is_done = ["snapshot written", "storing a snapshot failed"];
+    assert!(is_done.iter().any(|text| before.contains(text)), "{log}");
+    make(&old, 6);
+    daemon.stop();
     settle(&old);
     check(&site, &old, &old);
 }
