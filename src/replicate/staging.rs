@@ -258,16 +258,20 @@ impl Staging {
         Ok(self.all()?.iter().map(|staged| staged.bytes).sum())
     }
 
+    /// Segments that wait.
+    pub(super) fn count(&self) -> io::Result<usize> {
+        let mut count = 0;
+        for generation in self.generations()? {
+            let entries = read_directory(&self.directory(generation))?;
+            let is_segment = |path: &Path| path.extension().is_some_and(|found| found == "lz4");
+            count += entries.iter().filter(|entry| is_segment(&entry.path())).count();
+        }
+        Ok(count)
+    }
+
     /// Whether nothing waits.
     pub(super) fn is_empty(&self) -> io::Result<bool> {
-        for generation in self.generations()? {
-            for entry in read_directory(&self.directory(generation))? {
-                if entry.path().extension().is_some_and(|extension| extension == "lz4") {
-                    return Ok(false);
-                }
-            }
-        }
-        Ok(true)
+        Ok(self.count()? == 0)
     }
 
     /// Forgets a whole generation.

@@ -187,8 +187,8 @@ impl Tail {
         let changed = self.schedule.changed;
         self.follow()?;
         if self.schedule.changed {
-            let backlogged = self.is_backlogged()?;
-            self.schedule.set_pace(backlogged);
+            let waiting = self.waiting()?;
+            self.schedule.set_pace(waiting);
         }
         if self.stopping.is_some() || (self.schedule.cut_is_due(now) && !self.is_unwritten()?) {
             self.cut(now)?;

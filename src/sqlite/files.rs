@@ -2,7 +2,7 @@ use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::shared_lock::{is_index_in_use, is_write_locked};
+use super::shared_lock::{is_index_in_use, is_write_locked, may_await_readers};
 use super::{FileId, OpenError, sidecar};
 
 /// The files of a database that is open, and the names that they had when it was opened.
@@ -92,6 +92,11 @@ impl Files {
     /// Whether another process has the write lock.
     pub(super) fn is_being_written(&self) -> io::Result<bool> {
         is_write_locked(&self.index_file)
+    }
+
+    /// Whether a checkpoint of another process may be waiting for read transactions to end.
+    pub(super) fn may_await_readers(&self) -> io::Result<bool> {
+        may_await_readers(&self.index_file)
     }
 
     /// What there is by the name of the log.

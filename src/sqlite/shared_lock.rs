@@ -18,8 +18,10 @@ const SHARED: (u64, u64) = (0x4000_0002, 510);
 /// `os_unix.c` of SQLite has it: `UNIX_SHM_DMS`.
 const INDEX_OPEN: (u64, u64) = (128, 1);
 
-/// The byte of the `-shm` file that who writes holds a lock on: `WAL_WRITE_LOCK` in wal.c.
+/// The bytes of the `-shm` file that who writes holds a lock on, and who checkpoints:
+/// `WAL_WRITE_LOCK` and `WAL_CKPT_LOCK` in wal.c.
 const WRITE: (u64, u64) = (120, 1);
+const CHECKPOINT: (u64, u64) = (121, 1);
 
 /// Where the header of a database says how it is read, and what stands for WAL mode.
 const READ_VERSION_AT: u64 = 19;
@@ -78,6 +80,13 @@ pub(super) fn is_index_in_use(index: &Path) -> io::Result<bool> {
 /// Whether another process has the write lock, by this index of a log.
 pub(super) fn is_write_locked(index: &File) -> io::Result<bool> {
     Ok(holder(index, WRITE)?.is_some())
+}
+
+/// Whether another process may be in a checkpoint that wants all of the log. It has both locks from
+/// before it looks how far the readers are until its end (`sqlite3WalCheckpoint` in wal.c). Who
+/// writes has one of them, and a checkpoint that waits for nobody has the other.
+pub(super) fn may_await_readers(index: &File) -> io::Result<bool> {
+    Ok(is_write_locked(index)? && holder(index, CHECKPOINT)?.is_some())
 }
 
 /// Whether the files of these names are what those have who have the database open.

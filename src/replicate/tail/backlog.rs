@@ -12,14 +12,13 @@ const BACKLOG_BYTES: u64 = 1 << 30;
 const MEASURE_INTERVAL: Duration = Duration::from_secs(10);
 
 impl Tail {
-    /// Whether every replica still has to take earlier segments.
-    pub(super) fn is_backlogged(&self) -> io::Result<bool> {
-        for slot in self.slots.iter().filter(|slot| slot.standing != Standing::Outside) {
-            if slot.staging.is_empty()? {
-                return Ok(false);
-            }
-        }
-        Ok(true)
+    /// How many segments wait for the replica for which the fewest do. No end of them where no
+    /// replica takes any.
+    pub(super) fn waiting(&self) -> io::Result<usize> {
+        let inside = self.slots.iter().filter(|slot| slot.standing != Standing::Outside);
+        inside
+            .map(|slot| slot.staging.count())
+            .try_fold(usize::MAX, |least, waiting| Ok(least.min(waiting?)))
     }
 
     /// Looks how much waits for the replicas, and gives up on those for which it is more than a new

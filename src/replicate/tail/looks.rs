@@ -12,14 +12,17 @@ const TURN: Duration = Duration::from_millis(20);
 /// How long it is looked whether a log that is being copied was. Its copier waits for the disk.
 const COPY_MAX: Duration = Duration::from_secs(30);
 
-/// Who has the write lock, and with it whether somebody may be waiting for us.
+/// Whether a checkpoint of somebody else may be waiting for our read transaction to move.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum WriteLock {
-    Free,
-    /// It was committed to the log since this was asked last: who had it waited for nobody.
-    Moving,
-    /// Somebody has it, and has committed nothing: he may wait for our read transaction to move.
-    Kept,
+enum Checkpointer {
+    /// There is none that wants all of the log.
+    Absent,
+    /// The same, but it was committed to the log since this was asked last.
+    Expected,
+    /// There seems to be one. But it was committed to the log since this was asked last: one
+    /// connection may write while another one copies the log, and neither waits.
+    Arriving,
+    Waiting,
 }
 
 impl Tail {
@@ -104,12 +107,12 @@ impl Tail {
         self.database.as_ref().map_or(Ok(0), Database::committed_bytes)
     }
 
-    /// Whether nobody can be waiting for our read transaction to end. While somebody has the write
-    /// lock, it may be in his way though all was copied when it began: he was just about to give up
-    /// the place of those who read the file alone.
+    /// Whether nobody can be waiting for our read transaction to end. While a checkpoint is under
+    /// way, it may be in its way though all was copied when it began: whoever checkpoints was just
+    /// about to give up the place of those who read the file alone.
     fn is_out_of_the_way(&self) -> anyhow::Result<bool> {
         let Some(database) = &self.database else { return Ok(true) };
-        Ok(database.is_aside() && !database.is_being_written()? && database.is_copied()?)
+        Ok(database.is_aside() && !database.may_await_readers()? && database.is_copied()?)
     }
 
     /// Gets out of the way of those who want all of the log to be copied, or to restart it: lets
@@ -122,28 +125,31 @@ impl Tail {
             return Ok(());
         }
         let since = since.unwrap_or(now);
-        // Who waits for us has the write lock.
-        let write_lock = self.write_lock()?;
-        match &self.capture {
-            None if self.is_out_of_the_way()? => (),
-            None => self.make_way()?,
-            Some(capture) if !capture.is_watched() => (),
-            Some(capture) => {
-                let is_lagging = self.committed_bytes()? != capture.log_read().1;
-                let is_kept = write_lock == WriteLock::Kept;
-                // The next segment does it, unless he waits for that.
-                let may_move = if is_lagging {
-                    is_kept && self.schedule.may_hurry(now)
-                } else {
-                    is_kept || !self.is_at_rest()?
-                };
-                if may_move {
-                    self.cut(now)?;
-                }
+        let checkpointer = self.checkpointer()?;
+        let is_waited_for = checkpointer == Checkpointer::Waiting;
+        let lagging = match &self.capture {
+            Some(capture) if capture.is_watched() => {
+                Some(self.committed_bytes()? != capture.log_read().1)
             }
+            _ => None,
+        };
+        let may_move = match lagging {
+            // The next segment does it, unless he waits for that.
+            Some(true) => is_waited_for && self.schedule.until_hurry(now).is_zero(),
+            Some(false) => is_waited_for || !self.is_at_rest()?,
+            None => self.capture.is_none() && !self.is_out_of_the_way()?,
+        };
+        if may_move {
+            self.make_way()?;
         }
-        let is_done = write_lock == WriteLock::Free || self.is_out_of_the_way()?;
-        self.schedule.copying_since = Some(since).filter(|_| !is_done && now - since <= COPY_MAX);
+        self.schedule.copying_since = if lagging == Some(true) {
+            // Until that segment is cut, nothing tells us that somebody has come to wait for it.
+            let is_to_settle = may_move || checkpointer == Checkpointer::Arriving;
+            Some(if is_to_settle { now } else { since })
+        } else {
+            let is_done = checkpointer == Checkpointer::Absent || self.is_out_of_the_way()?;
+            Some(since).filter(|_| !is_done && now - since <= COPY_MAX)
+        };
         Ok(())
     }
 
@@ -158,20 +164,22 @@ impl Tail {
     /// Lets others copy the log and begin it anew, though it is captured no more, if somebody waits
     /// for that. The next start compares the database then.
     pub(super) fn let_go(&mut self) -> anyhow::Result<()> {
-        if self.write_lock()? == WriteLock::Kept && !self.is_storing() {
+        if self.checkpointer()? == Checkpointer::Waiting && !self.is_storing() {
             self.leave_log()?;
         }
         Ok(())
     }
 
-    /// Who has the write lock.
-    fn write_lock(&mut self) -> anyhow::Result<WriteLock> {
-        let Some(database) = &self.database else { return Ok(WriteLock::Free) };
+    fn checkpointer(&mut self) -> anyhow::Result<Checkpointer> {
+        let Some(database) = &self.database else { return Ok(Checkpointer::Absent) };
         let committed = Some(database.committed_bytes()?);
-        if std::mem::replace(&mut self.schedule.committed, committed) != committed {
-            return Ok(WriteLock::Moving);
-        }
-        Ok(if database.is_being_written()? { WriteLock::Kept } else { WriteLock::Free })
+        let is_same = std::mem::replace(&mut self.schedule.committed, committed) == committed;
+        Ok(match (database.may_await_readers()?, is_same) {
+            (false, true) => Checkpointer::Absent,
+            (false, false) => Checkpointer::Expected,
+            (true, false) => Checkpointer::Arriving,
+            (true, true) => Checkpointer::Waiting,
+        })
     }
 
     /// Whether our read transaction is to stay as it is: a snapshot needs it, or it ends soon and

@@ -8,7 +8,10 @@ use crate::replicate::options::DatabaseOptions;
 const BACKLOG_INTERVAL: Duration = Duration::from_secs(10);
 
 /// How many segments may be cut in the time of one, for those who wait for that.
-const HURRIES_MAX: u32 = 4;
+const HURRIES: u32 = 5;
+
+/// What counts as the time of one, for those who wait, where segments are far between.
+const HURRY_MAX: Duration = Duration::from_secs(1);
 
 /// How soon, and how often at least, it is looked whether a log was copied.
 const COPY_LOOK_MIN: Duration = Duration::from_millis(4);
@@ -22,6 +25,8 @@ pub(super) struct Schedule {
     cut_interval: Duration,
     /// At most one segment in this time.
     pace: Duration,
+    /// So many segments wait for the replica for which the fewest do.
+    waiting: usize,
     pub(super) last_cut: Option<Instant>,
     /// When it was looked how much waits for the replicas.
     pub(super) last_measured: Option<Instant>,
@@ -31,7 +36,7 @@ pub(super) struct Schedule {
     pub(super) changed: bool,
     /// How long to leave frames alone of which it is not known whether they are committed.
     pub(super) until_settled: Option<Duration>,
-    /// Bytes of the log that were committed when it was looked who has the write lock.
+    /// Bytes of the log that were committed when it was looked who checkpoints.
     pub(super) committed: Option<u64>,
     /// Since when somebody may be copying the log.
     pub(super) copying_since: Option<Instant>,
@@ -63,6 +68,7 @@ impl Schedule {
             },
             cut_interval,
             pace: cut_interval,
+            waiting: 0,
             last_cut: None,
             last_measured: None,
             last_look_was_idle: false,
@@ -87,11 +93,12 @@ impl Schedule {
         self.last_cut.map_or(Duration::ZERO, |last| self.pace.saturating_sub(now - last))
     }
 
-    /// How long until it is looked whether somebody has copied the log. The longer he takes, the
-    /// longer he may be waited for.
+    /// How long until it is looked whether somebody has copied the log, or waits for us. The longer
+    /// he takes, the longer he may be waited for.
     pub(super) fn until_copied(&self, now: Instant) -> Option<Duration> {
-        let since = self.copying_since?;
-        Some((now - since).clamp(COPY_LOOK_MIN, COPY_LOOK_MAX))
+        let until = (now - self.copying_since?).clamp(COPY_LOOK_MIN, COPY_LOOK_MAX);
+        let hurry = self.until_hurry(now);
+        Some(if hurry.is_zero() { until } else { until.min(hurry) })
     }
 
     /// Takes note that the log was looked at, and whether more may be committed there soon. A
@@ -103,18 +110,22 @@ impl Schedule {
             unsettled.then(|| self.until_settled.map_or(Duration::from_millis(4), longer));
     }
 
-    /// Sets the pace, by whether every replica still has to take earlier segments.
-    pub(super) fn set_pace(&mut self, backlogged: bool) {
+    /// Sets the pace, by how many segments wait for the replica for which the fewest do.
+    pub(super) fn set_pace(&mut self, waiting: usize) {
         let longest = BACKLOG_INTERVAL.max(self.cut_interval);
-        self.pace = if backlogged { longest } else { self.cut_interval };
+        self.pace = if waiting > 0 { longest } else { self.cut_interval };
+        self.waiting = waiting;
     }
 
-    /// Whether the log may be cut early, for somebody who waits for that: a few times as often as
-    /// the replicas want it, or as often as they do where none can take a segment.
-    pub(super) fn may_hurry(&self, now: Instant) -> bool {
-        let is_slow = self.cut_interval < self.pace;
-        let least = if is_slow { self.cut_interval } else { self.cut_interval / HURRIES_MAX };
-        self.last_cut.is_none_or(|last| least <= now - last)
+    /// How long until the log may be cut early, for somebody who waits for that: a few times as
+    /// often as the replicas want it, or as often as they do where none takes a segment. Those few
+    /// wait for the interval to end, and are sent together then. However long it is, nobody is kept
+    /// waiting for longer than [`HURRY_MAX`].
+    pub(super) fn until_hurry(&self, now: Instant) -> Duration {
+        let interval = self.cut_interval.min(HURRY_MAX);
+        let is_taken = self.waiting <= HURRIES as usize;
+        let least = if is_taken { interval / HURRIES } else { interval };
+        self.last_cut.map_or(Duration::ZERO, |last| least.saturating_sub(now - last))
     }
 
     pub(super) fn cut_is_due(&self, now: Instant) -> bool {

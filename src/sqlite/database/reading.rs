@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 use super::{CheckpointMode, Connection, Database, Files, Fingerprint};
 use crate::sqlite::connection::LOCK_INTERVAL;
 
-/// How long a checkpoint that just begins is let pass before our read transaction is moved. Who has
-/// the write lock for longer is past its beginning, and may wait for us.
+/// How long a checkpoint that just begins is let pass before our read transaction is moved. One
+/// that takes longer is past its beginning, and may wait for us.
 const BEGINNING_MAX: Duration = Duration::from_millis(5);
 
 /// The same for our first one, which nobody can wait for. So long sleeps who finds a place taken.
@@ -26,12 +26,12 @@ pub struct Reading {
 /// He looks how far each reader is, and where one is too far behind, he waits for its place to be
 /// free, whoever has it by then and however far that one is (`walCheckpoint` in wal.c). A place
 /// that we took just in between we would keep: moved again, our transaction gets the one that is
-/// furthest, which is its own. He has the write lock from before he looks until the end.
+/// furthest, which is its own.
 fn begin_read(reader: &Connection, files: &Files, patience: Duration) -> rusqlite::Result<()> {
     let began = Instant::now();
     loop {
         reader.begin_read()?;
-        if began.elapsed() >= patience || !files.is_being_written().unwrap_or(false) {
+        if began.elapsed() >= patience || !files.may_await_readers().unwrap_or(false) {
             return Ok(());
         }
         reader.rollback()?;
@@ -90,7 +90,7 @@ impl Database {
     /// Moves our first read transaction, for whose place somebody else's checkpoint may have begun
     /// to wait before we had it: see [`begin_read`].
     pub(super) fn begin_apart(&self) -> anyhow::Result<()> {
-        if self.files.is_being_written()? {
+        if self.files.may_await_readers()? {
             self.reader.rollback()?;
             begin_read(&self.reader, &self.files, BEGINNING_MAX_FIRST)?;
         }
@@ -100,6 +100,11 @@ impl Database {
     /// Whether another process has the write lock.
     pub fn is_being_written(&self) -> io::Result<bool> {
         self.files.is_being_written()
+    }
+
+    /// Whether a checkpoint of another process may be waiting for read transactions to end.
+    pub fn may_await_readers(&self) -> io::Result<bool> {
+        self.files.may_await_readers()
     }
 
     /// Whether all of the log is in the database file.

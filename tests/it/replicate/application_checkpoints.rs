@@ -74,6 +74,24 @@ fn wait_not_for_long_while_others_write() {
     site.check();
 }
 
+/// However seldom segments are sent.
+#[test]
+fn wait_for_no_sync_interval() {
+    let site = Site::with("monitor-interval: 1s", "sync-interval: 1h");
+    let mut daemon = site.replicate();
+    site.write(1, 20);
+    daemon.wait_for("snapshot written");
+    let connection = open(&site.database());
+    for round in 0..9 {
+        connection.execute_batch("INSERT INTO t (number) VALUES (1)").unwrap();
+        checkpoint(&connection, MODES[round % 3]);
+    }
+    drop(connection);
+    let log = daemon.stop();
+    assert!(!log.contains("generation ended"), "{log}");
+    site.check();
+}
+
 /// Without a replica that could be reached there is nothing to capture, and nothing to be kept.
 #[test]
 fn wait_for_nobody_while_nothing_can_be_captured() {
