@@ -8,6 +8,8 @@ use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use prometheus::core::Collector;
+#[cfg(target_os = "linux")]
+use prometheus::process_collector::ProcessCollector;
 use prometheus::proto::MetricFamily;
 use prometheus::{Counter, Gauge, Histogram, IntCounter, IntGauge, Registry, TextEncoder};
 
@@ -76,6 +78,8 @@ impl Metrics {
     pub fn new() -> anyhow::Result<Self> {
         let registry = Registry::new();
         let families = Families::register(&registry)?;
+        #[cfg(target_os = "linux")]
+        registry.register(Box::new(ProcessCollector::for_self()))?;
         Ok(Self { registry, families })
     }
 
@@ -262,6 +266,17 @@ mod tests {
             "litestream_replica_operation_bytes{operation=\"PUT\",replica_type=\"s3\"} 481",
         ] {
             assert!(text.lines().any(|found| found == line), "{line}\nis not in\n{text}");
+        }
+    }
+
+    /// By the names that every Prometheus client has for them.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn renders_what_the_process_itself_takes() {
+        let text = Metrics::new().unwrap().render().unwrap();
+        for name in ["resident_memory_bytes", "cpu_seconds_total", "open_fds", "max_fds"] {
+            let line = format!("process_{name} ");
+            assert!(text.lines().any(|found| found.starts_with(&line)), "{name}\n{text}");
         }
     }
 
