@@ -124,7 +124,7 @@ impl Tail {
         if self.is_fixed() || !(changed || since.is_some()) {
             return Ok(());
         }
-        let since = since.unwrap_or(now);
+        let mut since = since.unwrap_or(now);
         let checkpointer = self.checkpointer()?;
         let is_waited_for = checkpointer == Checkpointer::Waiting;
         let lagging = match &self.capture {
@@ -142,14 +142,16 @@ impl Tail {
         if may_move {
             self.make_way()?;
         }
-        self.schedule.copying_since = if lagging == Some(true) {
-            // Until that segment is cut, nothing tells us that somebody has come to wait for it.
-            let is_to_settle = may_move || checkpointer == Checkpointer::Arriving;
-            Some(if is_to_settle { now } else { since })
-        } else {
-            let is_done = checkpointer == Checkpointer::Absent || self.is_out_of_the_way()?;
-            Some(since).filter(|_| !is_done && now - since <= COPY_MAX)
-        };
+        let is_lagging = lagging == Some(true);
+        if (may_move && is_lagging) || checkpointer == Checkpointer::Arriving {
+            since = now;
+        }
+        // Until that segment is cut, nothing tells us that somebody has come to wait for it.
+        let may_be_awaited = is_lagging && self.schedule.changed;
+        let is_done = checkpointer == Checkpointer::Absent
+            || COPY_MAX < now - since
+            || self.is_out_of_the_way()?;
+        self.schedule.copying_since = Some(since).filter(|_| may_be_awaited || !is_done);
         Ok(())
     }
 
