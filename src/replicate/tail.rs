@@ -60,7 +60,7 @@ pub(super) struct Tail {
     watch: Watch,
     metrics: DatabaseMetrics,
     database: Option<Database>,
-    /// The file of the last database. A snapshot may be made of it when that is closed.
+    /// The file of the database opened last. A snapshot may still read it after that was closed.
     file: Weak<File>,
     capture: Option<Capture>,
     schedule: Schedule,
@@ -271,7 +271,7 @@ impl Tail {
         match &mut self.capture {
             Some(capture) => {
                 capture.set_file(identity);
-                self.sameness = Sameness::Doubtful;
+                self.sameness.doubt(Sameness::Doubtful);
             }
             None => self.end_lineage(),
         }
@@ -303,7 +303,7 @@ impl Tail {
         let is_known = saved.as_ref().is_none_or(|saved| saved.is_about(identity, directory));
         let generation = saved.as_ref().map(|saved| saved.cursor.generation);
         if !is_known && restored != generation {
-            self.sameness = Sameness::Doubtful;
+            self.sameness.doubt(Sameness::Doubtful);
         }
         let refuted = saved.as_ref().is_some_and(|saved| saved.refuted && is_known);
         let capture = Capture::resume(&self.state, database.page_size(), identity, &staging)?;
@@ -313,7 +313,7 @@ impl Tail {
         }
         self.expect_no_older_copy(self.fate_as_found())?;
         if refuted {
-            self.sameness = Sameness::Refuted;
+            self.sameness.doubt(Sameness::Refuted);
             self.abandon("an earlier process found that the database is not what was captured");
         }
         if let (Some(capture), Sameness::Given) = (&self.capture, self.sameness) {
@@ -343,12 +343,13 @@ impl Tail {
         // That may have opened what a database at rest does not need.
         self.rested = false;
         match capture.follow(database)? {
-            Ok(()) => {
-                self.sameness = Sameness::Given;
-                Ok(())
-            }
-            Err(reason) => self.recover(reason),
+            Ok(()) => self.sameness.note_continuity(),
+            Err(reason) => self.recover(reason)?,
         }
+        if self.sameness == Sameness::Refuted {
+            self.abandon("the database is not what was captured");
+        }
+        Ok(())
     }
 
     /// Whether there is nothing new in the log for certain. If so, it counts as looked at.

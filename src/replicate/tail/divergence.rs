@@ -46,7 +46,7 @@ impl std::error::Error for Diverged {}
 impl Tail {
     /// The file is not what was captured, and not known to continue what a replica holds.
     pub(super) fn estrange(&mut self) {
-        self.sameness = Sameness::Refuted;
+        self.sameness.doubt(Sameness::Refuted);
         if let Err(error) = Saved::refute(&self.state.cursor()) {
             warn!(db = %self.path().display(), "cannot take note of that: {error}");
         }
@@ -57,9 +57,7 @@ impl Tail {
 
     /// The database is another one from now on.
     pub(super) fn end_lineage(&mut self) {
-        if self.sameness == Sameness::Doubtful {
-            self.sameness = Sameness::Given;
-        }
+        self.sameness.note_other();
         self.tables_noted_at = None;
         self.parent = Link::default();
         if let Err(error) = self.lineage.end() {

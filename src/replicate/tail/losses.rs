@@ -92,6 +92,8 @@ impl Tail {
         })?;
         let db = self.path().display();
         match outcome {
+            // What became of that is said when the generation ends.
+            LostLog::Kept if overwritten => (),
             LostLog::Kept => warn!(
                 %db,
                 "the -wal or -shm file was removed or replaced while it was in use: nothing is \
@@ -117,10 +119,13 @@ impl Tail {
             ),
         }
         match outcome {
+            _ if overwritten => {
+                self.estrange();
+                self.abandon("the database file was overwritten in place");
+            }
             LostLog::Foreign => self.estrange(),
-            _ if overwritten => self.estrange(),
-            LostLog::Superseded => self.doubt(Sameness::Doubtful),
-            LostLog::Shared => self.doubt(Sameness::Suspected),
+            LostLog::Superseded => self.sameness.doubt(Sameness::Doubtful),
+            LostLog::Shared => self.sameness.doubt(Sameness::Suspected),
             LostLog::Kept => (),
         }
         self.release();
@@ -140,17 +145,9 @@ impl Tail {
                 "the -wal file was cut off while it was in use: the database may be damaged. \
                  Compare it with its replica"
             );
-            self.doubt(Sameness::Doubtful);
+            self.sameness.doubt(Sameness::Doubtful);
         }
         self.release();
-    }
-
-    /// Takes note of a reason not to believe that the database is what was captured, unless there
-    /// is a better one.
-    fn doubt(&mut self, doubt: Sameness) {
-        if self.sameness == Sameness::Given || self.sameness == Sameness::Suspected {
-            self.sameness = doubt;
-        }
     }
 
     /// Whether the database is damaged, or has gone back to before what was captured from its log:
@@ -270,7 +267,7 @@ impl Tail {
                 "an earlier process died before it could give a log that was removed its name \
                  back: the log is kept, and the database compared with its replicas"
             );
-            self.doubt(Sameness::Doubtful);
+            self.sameness.doubt(Sameness::Doubtful);
         }
         Ok(())
     }
