@@ -248,16 +248,16 @@ impl Capture {
         Seal { previous: self.cursor.link, ..seal_at(&self.cursor, self.cursor.pos) }
     }
 
-    /// Writes the cursor to disk. `clean` promises that everything it stands for is there as well.
+    /// Writes the cursor to disk.
     pub(super) fn save(
         &self,
         state: &StateDirectory,
         durability: Durability,
-        clean: bool,
     ) -> anyhow::Result<()> {
-        self.save_as(self.cursor.clone(), state, durability, clean)
+        self.save_as(self.cursor.clone(), state, durability, false)
     }
 
+    /// Writes a cursor to disk. `clean` promises that everything it stands for is there as well.
     fn save_as(
         &self,
         cursor: Cursor,
@@ -277,7 +277,7 @@ impl Capture {
             staging.sync(self.cursor.generation)?;
         }
         self.pages.sync()?;
-        self.save(state, Durability::Power, true)
+        self.save_as(self.cursor.clone(), state, Durability::Power, true)
     }
 }
 

@@ -4,7 +4,9 @@ mod absence;
 mod adoption;
 mod application;
 mod backlog;
+mod checkpointer;
 mod checkpoints;
+mod comparison;
 mod divergence;
 mod ending;
 mod looks;
@@ -367,19 +369,8 @@ impl Tail {
 
     /// Cuts what was committed since the last segment, and says how many bytes of log that were.
     fn cut(&mut self, now: Instant) -> anyhow::Result<u64> {
-        let look = match self.look() {
-            Ok(None) => return Ok(0),
-            Ok(Some(look)) => Ok(look),
-            Err(error) => Err(error.downcast()),
-        };
-        let Look { cut, unsettled } = match look {
-            Ok(look) => look,
-            Err(Ok(reason)) => {
-                self.recover(reason)?;
-                return Ok(0);
-            }
-            Err(Err(error)) => return Err(error),
-        };
+        let look = self.look();
+        let Some(Look { cut, unsettled }) = self.recovered(look)? else { return Ok(0) };
         self.schedule.looked(unsettled);
         self.schedule.last_look_was_idle = cut.is_none();
         let Some(cut) = cut else { return Ok(0) };

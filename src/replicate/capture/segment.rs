@@ -136,7 +136,7 @@ impl Capture {
         self.note_seen_to_its_end();
         let before = self.written;
         self.note_write(database.file())?;
-        if self.written != before && self.save(state, Durability::Process, false).is_err() {
+        if self.written != before && self.save(state, Durability::Process).is_err() {
             // A full disk is in the way of nothing that has to be done now.
             self.written = before;
         }

@@ -2,28 +2,13 @@
 
 use std::time::{Duration, Instant};
 
+use super::checkpointer::{Checkpointer, Facts, Reach, look_again};
 use super::{Standing, Tail};
-use crate::replicate::capture::{Capture, Look};
+use crate::replicate::capture::Look;
 use crate::sqlite::Database;
 
 /// How long the write lock is waited for before we get out of the way of whoever has it.
 const TURN: Duration = Duration::from_millis(20);
-
-/// How long it is looked whether a log that is being copied was. Its copier waits for the disk.
-const COPY_MAX: Duration = Duration::from_secs(30);
-
-/// Whether a checkpoint of somebody else may be waiting for our read transaction to move.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Checkpointer {
-    /// There is none that wants all of the log.
-    Absent,
-    /// The same, but it was committed to the log since this was asked last.
-    Expected,
-    /// There seems to be one. But it was committed to the log since this was asked last: one
-    /// connection may write while another one copies the log, and neither waits.
-    Arriving,
-    Waiting,
-}
 
 impl Tail {
     /// Cuts what was committed since the last segment. `None` if there is nothing to capture it
@@ -124,43 +109,37 @@ impl Tail {
         if self.is_fixed() || !(changed || since.is_some()) {
             return Ok(());
         }
-        let mut since = since.unwrap_or(now);
-        let checkpointer = self.checkpointer()?;
-        let is_waited_for = checkpointer == Checkpointer::Waiting;
-        let lagging = match &self.capture {
-            Some(capture) if capture.is_watched() => {
-                Some(self.committed_bytes()? != capture.log_read().1)
-            }
-            _ => None,
-        };
-        let may_move = match lagging {
-            // The next segment does it, unless he waits for that.
-            Some(true) => is_waited_for && self.schedule.until_hurry(now).is_zero(),
-            Some(false) => is_waited_for || !self.is_at_rest()?,
-            None => self.capture.is_none() && !self.is_out_of_the_way()?,
-        };
+        let (other, reach) = (self.checkpointer()?, self.reach()?);
+        let may_hurry = self.schedule.until_hurry(now).is_zero();
+        let may_move = reach.may_move(other, self.is_at_rest()?, may_hurry);
         if may_move {
             self.make_way()?;
         }
-        let is_lagging = lagging == Some(true);
-        if (may_move && is_lagging) || checkpointer == Checkpointer::Arriving {
-            since = now;
-        }
-        // Until that segment is cut, nothing tells us that somebody has come to wait for it.
-        let may_be_awaited = is_lagging && self.schedule.changed;
-        let is_done = checkpointer == Checkpointer::Absent
-            || COPY_MAX < now - since
-            || self.is_out_of_the_way()?;
-        self.schedule.copying_since = Some(since).filter(|_| may_be_awaited || !is_done);
+        let facts = Facts {
+            was_cut_for: may_move && reach == Reach::Part,
+            is_uncut: reach == Reach::Part && self.schedule.changed,
+            is_in_the_way: !self.is_out_of_the_way()?,
+        };
+        self.schedule.copying_since = look_again(other, since.unwrap_or(now), now, facts);
         Ok(())
     }
 
-    /// Whether our read transaction is where the log ends, or reads the file alone if all of it is
-    /// there.
+    fn reach(&self) -> anyhow::Result<Reach> {
+        Ok(match &self.capture {
+            None => Reach::Nowhere,
+            Some(capture) if !capture.is_watched() => Reach::Unproven,
+            Some(capture) if self.committed_bytes()? == capture.log_read().1 => Reach::All,
+            Some(_) => Reach::Part,
+        })
+    }
+
+    /// Whether nothing would be different if our read transaction were moved: it is where the log
+    /// ends, or reads the file alone if all of the log is there.
     fn is_at_rest(&self) -> anyhow::Result<bool> {
-        let Some(database) = &self.database else { return Ok(true) };
-        let is_at_cursor = self.capture.as_ref().is_none_or(Capture::is_held_at_cursor);
-        Ok(is_at_cursor && database.is_aside() == database.is_copied()?)
+        let (Some(database), Some(capture)) = (&self.database, &self.capture) else {
+            return self.is_out_of_the_way();
+        };
+        Ok(capture.is_held_at_cursor() && database.is_aside() == database.is_copied()?)
     }
 
     /// Lets others copy the log and begin it anew, though it is captured no more, if somebody waits
@@ -175,13 +154,8 @@ impl Tail {
     fn checkpointer(&mut self) -> anyhow::Result<Checkpointer> {
         let Some(database) = &self.database else { return Ok(Checkpointer::Absent) };
         let committed = Some(database.committed_bytes()?);
-        let is_same = std::mem::replace(&mut self.schedule.committed, committed) == committed;
-        Ok(match (database.may_await_readers()?, is_same) {
-            (false, true) => Checkpointer::Absent,
-            (false, false) => Checkpointer::Expected,
-            (true, false) => Checkpointer::Arriving,
-            (true, true) => Checkpointer::Waiting,
-        })
+        let has_grown = std::mem::replace(&mut self.schedule.committed, committed) != committed;
+        Ok(Checkpointer::of(database.may_await_readers()?, has_grown))
     }
 
     /// Whether our read transaction is to stay as it is: a snapshot needs it, or it ends soon and

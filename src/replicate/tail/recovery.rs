@@ -4,10 +4,11 @@ use anyhow::bail;
 use tracing::{error, info, warn};
 
 use super::checkpoints::{LOG_BYTES_KEPT, is_outpaced};
+use super::comparison::Comparison;
 use super::sameness::Sameness;
 use super::{Standing, Tail};
 use crate::replicate::capture::Capture;
-use crate::replicate::changes::{Changes, changes};
+use crate::replicate::changes::changes;
 use crate::replicate::continuity::Break;
 use crate::replicate::cursor::Place;
 use crate::replicate::durable::Durability;
@@ -127,8 +128,25 @@ impl Tail {
         if log.is_some_and(|log| log.needed) || (log.is_some() && !self.truncate_log()?) {
             return Ok(false);
         }
-        let staging = self.staging(|standing| standing != Standing::Outside);
+        if !self.weigh(&image)? {
+            return Ok(false);
+        }
         let Some(capture) = &mut self.capture else { return Ok(false) };
+        let changes = changes(capture, &image)?;
+        // Asked after that: somebody may have written to it meanwhile.
+        match Comparison::of(changes, self.sameness, self.is_untouched()?) {
+            Comparison::Same(pages) => return self.go_on_with(&pages, &image),
+            Comparison::LogLost => self.mourn_log(),
+            Comparison::Another => self.recognize_application(),
+            Comparison::Unproven => (),
+        }
+        Ok(false)
+    }
+
+    /// Looks at a database that is to be compared for what speaks against its being the one that was
+    /// captured. `false` if it is damaged, or has gone back.
+    fn weigh(&mut self, image: &Image) -> anyhow::Result<bool> {
+        let Some(capture) = &self.capture else { return Ok(false) };
         let mut first = vec![0; image.page_size().bytes()];
         image.read_pages(1, &mut first)?;
         if capture.was_overwritten(&first) {
@@ -139,32 +157,21 @@ impl Tail {
             self.estrange();
         }
         if self.sameness == Sameness::Suspected {
-            if self.has_suffered(&image)? {
+            if self.has_suffered(image)? {
                 self.estrange();
                 return Ok(false);
             }
             self.sameness = Sameness::Given;
         }
+        Ok(true)
+    }
+
+    /// Goes on in the generation, with what is in these pages now as the next WAL. The log must be
+    /// empty, and all other pages are as they were captured.
+    fn go_on_with(&mut self, changed: &[u32], image: &Image) -> anyhow::Result<bool> {
+        let staging = self.staging(|standing| standing != Standing::Outside);
         let Some(capture) = &mut self.capture else { return Ok(false) };
-        let changed = changes(capture, &image)?;
-        if changed != Changes::None && self.is_untouched()? {
-            self.mourn_log();
-            return Ok(false);
-        }
-        let Some(capture) = &mut self.capture else { return Ok(false) };
-        if changed == Changes::Most {
-            self.recognize_application();
-            return Ok(false);
-        }
-        if self.sameness != Sameness::Given && changed != Changes::None {
-            // Two small databases with the same schema have most of their pages in common.
-            return Ok(false);
-        }
-        let mut pages = match changed {
-            Changes::Pages(pages) => pages,
-            _ => Vec::new(),
-        };
-        let pages_changed = pages.len();
+        let mut pages = changed.to_vec();
         if pages.is_empty() && capture.cursor().place != Place::Start {
             // As it is. The name has to be taken that another daemon would use next, which goes on
             // from a copy of the same state.
@@ -185,11 +192,11 @@ impl Tail {
         capture.note_drained();
         // Copied: its pages are those that were captured.
         self.sameness = Sameness::Given;
-        capture.save(&self.state, Durability::Process, false)?;
+        capture.save(&self.state, Durability::Process)?;
         self.schedule.fresh = false;
         info!(
             db = %self.path().display(),
-            pages_changed,
+            pages_changed = changed.len(),
             "the log was reset since the last stop: compared the database with what was captured last, and the generation goes on"
         );
         self.publish();

@@ -122,7 +122,7 @@ impl Tail {
             Capture::begin(cursor, table, identity, log_end).until(&self.lines.cancellation);
         let seal = match log.filter(|log| log.needed) {
             None => {
-                capture.save(&self.state, Durability::Process, false)?;
+                capture.save(&self.state, Durability::Process)?;
                 capture.snapshot_seal()
             }
             // The first segment will be the whole log from its start, which makes the snapshot
@@ -161,7 +161,7 @@ impl Tail {
         capture.next_index()?;
         // Whoever went on from before it, after a loss of power, would put segments before the
         // snapshot that this knows nothing of.
-        capture.save(&self.state, Durability::Power, false)?;
+        capture.save(&self.state, Durability::Power)?;
         let image =
             Image::of_file(database.file().clone(), database.page_size(), database.pages()?)
                 .until(&self.lines.cancellation)

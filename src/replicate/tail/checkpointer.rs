@@ -1,0 +1,134 @@
+use std::time::{Duration, Instant};
+
+/// For how long a checkpoint of another process is watched: it waits for the disk.
+const WATCHED_MAX: Duration = Duration::from_secs(30);
+
+/// Whether another process is in a checkpoint that waits for our read transaction to move.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Checkpointer {
+    /// There is none that wants all of the log.
+    Absent,
+    /// There is none, but the log has grown since the last look: one may follow the commit.
+    Expected,
+    /// There seems to be one. But the log has grown since the last look: one connection may write
+    /// while another one copies the log, and neither waits.
+    Arriving,
+    Waiting,
+}
+
+impl Checkpointer {
+    /// `has_locks`: another process has the locks of one. `has_grown`: since the last look.
+    pub(super) fn of(has_locks: bool, has_grown: bool) -> Self {
+        match (has_locks, has_grown) {
+            (false, false) => Self::Absent,
+            (false, true) => Self::Expected,
+            (true, true) => Self::Arriving,
+            (true, false) => Self::Waiting,
+        }
+    }
+}
+
+/// How far the log is captured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reach {
+    /// There is nothing to capture it for.
+    Nowhere,
+    /// To some place, but it has yet to be seen that nothing before that was missed. Until then our
+    /// read transaction stays where it is.
+    Unproven,
+    /// There is more, which the next segment is made of.
+    Part,
+    All,
+}
+
+impl Reach {
+    /// Whether to move our read transaction for a checkpointer. `is_at_rest`: to move it would
+    /// change nothing. `may_hurry`: a segment may be cut before it is due.
+    pub(super) fn may_move(self, other: Checkpointer, is_at_rest: bool, may_hurry: bool) -> bool {
+        let is_waiting = other == Checkpointer::Waiting;
+        match self {
+            Self::Nowhere => !is_at_rest,
+            Self::Unproven => false,
+            // The next segment does it, unless that is waited for.
+            Self::Part => is_waiting && may_hurry,
+            Self::All => is_waiting || !is_at_rest,
+        }
+    }
+}
+
+/// Since when to count the time until the next look, which is after as long again. `None`: there is
+/// nothing to be seen before the log changes. `since`: what this said last, or now.
+///
+/// `was_cut_for`: a segment was just cut for the checkpointer. `is_uncut`: there is something in
+/// the log that is to be cut later; until then, nothing tells us that somebody has come to wait for
+/// it. `is_in_the_way`: our read transaction may be.
+pub(super) fn look_again(
+    other: Checkpointer,
+    since: Instant,
+    now: Instant,
+    Facts { was_cut_for, is_uncut, is_in_the_way }: Facts,
+) -> Option<Instant> {
+    let since = if was_cut_for || other == Checkpointer::Arriving { now } else { since };
+    let may_see_more = other != Checkpointer::Absent && is_in_the_way && now - since <= WATCHED_MAX;
+    (is_uncut || may_see_more).then_some(since)
+}
+
+/// What [`look_again`] goes by.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Facts {
+    pub(super) was_cut_for: bool,
+    pub(super) is_uncut: bool,
+    pub(super) is_in_the_way: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Checkpointer::{Absent, Arriving, Expected, Waiting};
+    use super::*;
+
+    #[test]
+    fn waits_if_it_has_its_locks_and_nobody_commits() {
+        let found = [(false, false), (false, true), (true, true), (true, false)];
+        let found = found.map(|(has_locks, has_grown)| Checkpointer::of(has_locks, has_grown));
+        assert_eq!(found, [Absent, Expected, Arriving, Waiting]);
+    }
+
+    #[test]
+    fn a_segment_is_cut_early_only_for_one_that_waits() {
+        for other in [Absent, Expected, Arriving, Waiting] {
+            for is_at_rest in [false, true] {
+                for may_hurry in [false, true] {
+                    let may_move = |reach: Reach| reach.may_move(other, is_at_rest, may_hurry);
+                    let is_waiting = other == Waiting;
+                    assert_eq!(may_move(Reach::Nowhere), !is_at_rest);
+                    assert!(!may_move(Reach::Unproven));
+                    assert_eq!(may_move(Reach::Part), is_waiting && may_hurry);
+                    assert_eq!(may_move(Reach::All), is_waiting || !is_at_rest);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn is_looked_for_while_it_may_come_and_no_longer() {
+        let since = Instant::now();
+        let [soon, late] = [1, 31].map(|seconds| since + Duration::from_secs(seconds));
+        let (clear, uncut) = (Facts::default(), Facts { is_uncut: true, ..Facts::default() });
+        let in_the_way = Facts { is_in_the_way: true, ..clear };
+        let cut = Facts { was_cut_for: true, ..in_the_way };
+        for (other, now, facts, expected) in [
+            (Absent, soon, in_the_way, None),
+            (Absent, late, uncut, Some(since)),
+            (Expected, soon, clear, None),
+            (Expected, soon, in_the_way, Some(since)),
+            (Expected, late, in_the_way, None),
+            (Arriving, late, in_the_way, Some(late)),
+            (Waiting, soon, in_the_way, Some(since)),
+            (Waiting, late, in_the_way, None),
+            (Waiting, late, cut, Some(late)),
+            (Waiting, late, uncut, Some(since)),
+        ] {
+            assert_eq!(look_again(other, since, now, facts), expected, "{other:?} {facts:?}");
+        }
+    }
+}
