@@ -36,14 +36,14 @@ use tracing::{debug, error, info, warn};
 use crate::catalog::{self, AlteredRecord};
 use crate::format::{Generation, Key, Proof, ProofRecord, Seal};
 use crate::replicate::{
-    DatabaseOptions, ReplicaMetrics, ReplicaOptions, acknowledged, fork, note_validated,
+    DatabaseOptions, ReplicaMetrics, ReplicaOptions, Validity, acknowledged, fork, note_validated,
 };
 use crate::restore::{
     Reporting, RestoreError, RestoreOptions, Restored, Target, TemporaryDirectory, Unlinked,
     Verdict, restore_reporting,
 };
 use crate::sqlite::integrity_check;
-use crate::store::{self, Location, ObjectStore, Retrying, Store};
+use crate::store::{self, Location, ObjectStore, Retrying, Store, StoreError};
 use crate::utc;
 use crate::verify::{VerifyOptions, verify};
 use course::{course, until};
@@ -57,11 +57,20 @@ const PARALLELISM: usize = 2;
 /// After a failure. What was listed may have expired while it was read.
 const SECOND_TRY: Duration = Duration::from_secs(5);
 
+/// How often another snapshot is asked for, at most.
+const MEND_INTERVAL: Duration = Duration::from_hours(1);
+
 /// A replica whose restores are tried.
 struct Validation<'a> {
     database: &'a DatabaseOptions,
     replica: &'a ReplicaOptions,
     metrics: &'a ReplicaMetrics,
+    /// Has the replica mended, if it is broken and the database is not.
+    mend: &'a (dyn Fn() + Sync),
+    /// When that was asked for last.
+    mended: Option<Instant>,
+    /// What was wrong with it the last time.
+    defect: Option<String>,
     /// What can be gone on from, and where it is.
     proven: Option<(Location, Proven)>,
     /// Of the newest object that was ever proven.
@@ -88,8 +97,18 @@ pub async fn validate(
     database: &DatabaseOptions,
     replica: &ReplicaOptions,
     metrics: &ReplicaMetrics,
+    mend: &(dyn Fn() + Sync),
 ) {
-    let mut validation = Validation { database, replica, metrics, proven: None, newest: None };
+    let mut validation = Validation {
+        database,
+        replica,
+        metrics,
+        mend,
+        mended: None,
+        defect: None,
+        proven: None,
+        newest: None,
+    };
     let mut failures = 0;
     loop {
         tokio::time::sleep(pause(replica.validation_interval, failures)).await;
@@ -105,22 +124,41 @@ impl Validation<'_> {
         let mut outcome = self.try_once().await;
         if let Err(failure) = &outcome {
             let reason = format!("{failure:#}");
-            warn!(%db, name, reason, "validation failed, trying again");
-            tokio::time::sleep(SECOND_TRY).await;
-            outcome = self.try_once().await;
+            // What is known already may be mended by now, and is looked at once.
+            if self.defect.as_ref() != Some(&reason) {
+                warn!(%db, name, reason, "validation failed, trying again");
+                tokio::time::sleep(SECOND_TRY).await;
+                outcome = self.try_once().await;
+            }
         }
         match outcome {
             Ok(validated) => {
+                self.defect = None;
                 self.report(&validated, began.elapsed());
                 true
             }
             Err(failure) => {
-                self.proven = None;
-                self.metrics.validated(false);
                 let reason = format!("{failure:#}");
+                self.proven = None;
+                self.metrics.validated(Validity::Unrestorable(reason.clone()));
                 error!(%db, name, status = "error", reason, "validator: the replica cannot be restored");
+                self.defect = Some(reason);
+                if !is_outage(&failure) {
+                    self.ask_to_mend();
+                }
                 false
             }
+        }
+    }
+
+    /// Asks for another snapshot, from which the replica can be restored again. Not too often: it
+    /// may be something that a snapshot does not mend.
+    fn ask_to_mend(&mut self) {
+        if self.mended.is_none_or(|mended| mended.elapsed() >= MEND_INTERVAL) {
+            self.mended = Some(Instant::now());
+            let (db, name) = (self.database.path.display(), &self.replica.name);
+            info!(%db, name, "the replica gets another snapshot, to be restored from that");
+            (self.mend)();
         }
     }
 
@@ -133,7 +171,7 @@ impl Validation<'_> {
                 return;
             }
             Validated::Followed { segments } => {
-                self.metrics.validated(true);
+                self.metrics.validated(Validity::Restorable);
                 let Some((_, Proven { seal, .. })) = &self.proven else { return };
                 let (generation, position) = (seal.generation, seal.end);
                 let proof = "what was added leads to the source at its last commit";
@@ -143,7 +181,8 @@ impl Validation<'_> {
             Validated::Restored { restored, damage, before } => (restored, damage, before),
         };
         let (generation, position) = (restored.generation, restored.position);
-        self.metrics.validated(damage.is_none());
+        let found = damage.clone().map_or(Validity::Restorable, Validity::DamagedDatabase);
+        self.metrics.validated(found);
         if let Some(damage) = damage {
             let good = before.map_or_else(
                 || "it is not known when it was good".to_owned(),
@@ -302,6 +341,14 @@ impl Validation<'_> {
             }
         })
     }
+}
+
+/// Whether the store did not do what it was asked, so that it is not known what it has.
+fn is_outage(failure: &anyhow::Error) -> bool {
+    failure.chain().any(|cause| match cause.downcast_ref() {
+        Some(StoreError::Unavailable(_) | StoreError::Rejected(_)) => true,
+        Some(_) | None => false,
+    })
 }
 
 async fn open(replica: &ReplicaOptions, location: &Location) -> store::Result<Retrying<Store>> {

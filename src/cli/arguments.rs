@@ -33,7 +33,8 @@ Exit codes:
     0  done; `replicate`: every commit is on every replica
     1  an error, which is on standard error in one line; also when no command is given
    75  `replicate` ended, and not everything is on every replica
-  130  interrupted by SIGINT (143: by SIGTERM), except `replicate`, which then ends as above
+  130  interrupted: `replicate` by a second signal, with something left to send; the others by
+       SIGINT (143: by SIGTERM)
   `replicate -exec` ends with the exit code of the command it ran, or 128 and the signal that
   ended it, unless that is overruled by 75.";
 

@@ -9,7 +9,7 @@ use super::source::{config_path, is_url, load};
 use super::version::VERSION;
 use super::{DONE, INTERRUPTED, NOT_REPLICATED, logging, output, serve};
 use crate::config::{self, Config};
-use crate::replicate::{DatabaseOptions, Metrics, Signals, Sources, replicate};
+use crate::replicate::{DatabaseOptions, Mender, Metrics, Signals, Sources, replicate};
 use crate::validate::validate;
 
 pub(super) async fn run(arguments: ReplicateArguments) -> anyhow::Result<u8> {
@@ -33,9 +33,9 @@ pub(super) async fn run(arguments: ReplicateArguments) -> anyhow::Result<u8> {
         None => None,
     };
     let followed_metrics = Arc::clone(&metrics);
-    let companions = move |database: &DatabaseOptions| {
+    let companions = move |database: &DatabaseOptions, mender: Mender| {
         announce(database);
-        validators(database, &followed_metrics)
+        validators(database, &followed_metrics, &mender)
     };
     let timeout = config.shutdown_timeout;
     let metrics_of_all = Arc::clone(&metrics);
@@ -60,16 +60,18 @@ pub(super) async fn run(arguments: ReplicateArguments) -> anyhow::Result<u8> {
 }
 
 /// Starts to validate the replicas of a database that ask for it. Ends when the value is dropped.
-fn validators(database: &DatabaseOptions, metrics: &Metrics) -> JoinSet<()> {
+fn validators(database: &DatabaseOptions, metrics: &Metrics, mender: &Mender) -> JoinSet<()> {
     let mut validators = JoinSet::new();
     let metrics = metrics.database(&database.path);
-    for replica in &database.replicas {
+    for (number, replica) in database.replicas.iter().enumerate() {
         if replica.validation_interval.is_zero() {
             continue;
         }
         let (database, replica) = (database.clone(), replica.clone());
         let metrics = metrics.replica(&replica.name);
-        validators.spawn(async move { validate(&database, &replica, &metrics).await });
+        let mender = mender.clone();
+        let mend = move || mender.mend(number);
+        validators.spawn(async move { validate(&database, &replica, &metrics, &mend).await });
     }
     validators
 }

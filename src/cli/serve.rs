@@ -85,6 +85,8 @@ mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::TcpStream;
 
+    use crate::replicate::Validity;
+
     async fn ask(port: u16, path: &str) -> String {
         let mut stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
         let request = format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
@@ -99,7 +101,7 @@ mod tests {
         let metrics = Arc::new(Metrics::new().unwrap());
         let database = metrics.database(std::path::Path::new("/db"));
         database.db_size.set(7);
-        database.replica("s3").validated(true);
+        database.replica("s3").validated(Validity::Restorable);
         let listener = listen("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let ask = async {

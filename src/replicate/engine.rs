@@ -13,6 +13,7 @@ use tracing::{error, warn};
 
 use super::bell::Bell;
 use super::cancellation::Cancellation;
+use super::mender::Mender;
 use super::message::{Captured, Lines, Mailbox, Message};
 use super::metrics::Metrics;
 use super::open_files;
@@ -28,7 +29,7 @@ use super::staging::Staging;
 use super::state_directory::StateDirectory;
 use super::tail::{Slot, Tail, follow};
 use super::watchdog::Watchdog;
-use super::watcher::Watcher;
+use super::watcher::{Watch, Watcher};
 use crate::sqlite::FileId;
 use crate::store::Connections;
 use anew::{ANEW_INTERVAL, Waiting};
@@ -42,7 +43,7 @@ const THREADS: usize = 16;
 const STARTS: usize = 64;
 
 /// Begins what else is to be done while a database is followed. It ends with the value.
-pub type Companions = dyn Fn(&DatabaseOptions) -> JoinSet<()> + Send + Sync;
+pub type Companions = dyn Fn(&DatabaseOptions, Mender) -> JoinSet<()> + Send + Sync;
 
 /// The tasks of all databases.
 pub(super) struct Engine {
@@ -172,9 +173,11 @@ impl Engine {
     ) -> anyhow::Result<()> {
         let path = options.path.clone();
         self.refusals.add(&path);
-        let companions = (self.companions)(&options);
-        let mailbox = self
-            .follow(options.clone(), state)
+        let watch = self.watcher.watch(path.clone());
+        let (sender, inbox) = mpsc::channel();
+        let mailbox = Mailbox { cancellation: Cancellation::default(), sender, bell: watch.bell() };
+        let companions = (self.companions)(&options, Mender::new(mailbox.clone()));
+        self.follow(options.clone(), state, watch, (&mailbox, inbox))
             .with_context(|| format!("replicate {}", path.display()))?;
         let followed = Followed { options, mailbox, _companions: companions, late, retired: false };
         self.followed.insert(path, followed);
@@ -193,7 +196,9 @@ impl Engine {
         &mut self,
         options: DatabaseOptions,
         state: StateDirectory,
-    ) -> anyhow::Result<Mailbox> {
+        watch: Watch,
+        (mailbox, inbox): (&Mailbox, mpsc::Receiver<Message>),
+    ) -> anyhow::Result<()> {
         let metrics = self.metrics.database(&options.path);
         if let Err(error) = take_up_names(state.path(), &options.replicas) {
             warn!(db = %options.path.display(), "cannot note where the replicas are: {error}");
@@ -204,11 +209,7 @@ impl Engine {
             .map(|replica| Staging::new(state.path(), &replica.name))
             .collect();
         take_up_restoration(&options.path, &state, &staging)?;
-        let watch = self.watcher.watch(options.path.clone());
         self.watchdog.add(&options, &metrics, &watch.bell());
-        let (sender, inbox) = mpsc::channel();
-        let cancellation = Cancellation::default();
-        let mailbox = Mailbox { cancellation: cancellation.clone(), sender, bell: watch.bell() };
         let (captured, _) = watch::channel(Captured::default());
         let lineage = state.lineage();
         let all_staging: Arc<[Staging]> = staging.clone().into();
@@ -247,7 +248,7 @@ impl Engine {
             Lines {
                 inbox,
                 captured,
-                cancellation,
+                cancellation: mailbox.cancellation.clone(),
                 opened: self.opened.clone(),
                 refusals: Arc::clone(&self.refusals),
             },
@@ -256,7 +257,7 @@ impl Engine {
         )?;
         let (starts, threads) = (Arc::clone(&self.starts), Arc::clone(&self.threads));
         self.tails.spawn(async move { (path, follow(tail, starts, threads).await) });
-        Ok(mailbox)
+        Ok(())
     }
 
     /// Waits until something ends that should not. Can be dropped and called again.

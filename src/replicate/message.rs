@@ -92,6 +92,10 @@ pub(super) enum Message {
         replica: usize,
         report: Report,
     },
+    /// Validation found that this replica cannot be restored: store another snapshot in it.
+    Mend {
+        replica: usize,
+    },
     /// Capture what is left, wait until all replicas have it, and end.
     Stop,
     /// End now.

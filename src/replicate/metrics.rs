@@ -15,7 +15,7 @@ use prometheus::{Counter, Gauge, Histogram, IntCounter, IntGauge, Registry, Text
 
 use super::health::Health;
 use families::Families;
-pub use replica::ReplicaMetrics;
+pub use replica::{ReplicaMetrics, Validity};
 
 /// All the counters and gauges of a process.
 #[derive(Clone, Debug)]
@@ -239,7 +239,7 @@ mod tests {
         database.db_size.set(4096);
         database.sync_seconds.inc_by(0.5);
         database.checkpoint("PASSIVE").count.inc();
-        replica.validated(true);
+        replica.validated(Validity::Restorable);
         metrics.count_operation("s3", Operation::Put, 481);
         let text = metrics.render().unwrap();
         for line in [
@@ -296,7 +296,7 @@ mod tests {
         metrics.database(Path::new("/there")).replica("s3").set_health(Health::Good, "");
         assert_eq!(metrics.health()[0].reason, None);
         let again = metrics.database(Path::new("/gone")).replica("s3");
-        again.validated(true);
+        again.validated(Validity::Restorable);
         let reasons: Vec<_> = metrics.health().iter().map(|found| found.reason).collect();
         assert_eq!(reasons, [None, None], "of one that was there before");
     }

@@ -34,6 +34,7 @@ mod image;
 mod last_write;
 mod lineage;
 mod marks;
+mod mender;
 mod message;
 mod metrics;
 mod open_files;
@@ -74,8 +75,9 @@ pub use directory::{DirectoryOptions, Followed, Look};
 pub use engine::Companions;
 use engine::Engine;
 pub use health::Health;
+pub use mender::Mender;
 pub use metrics::{
-    CheckpointMetrics, DatabaseMetrics, Metrics, Operation, ReplicaHealth, ReplicaMetrics,
+    CheckpointMetrics, DatabaseMetrics, Metrics, Operation, ReplicaHealth, ReplicaMetrics, Validity,
 };
 pub use options::{DatabaseOptions, OnDivergence, Reference, ReplicaOptions};
 pub use outcome::{Outcome, Unreplicated};

@@ -51,6 +51,11 @@ enum Missing {
     Unreached(String),
     /// Nobody follows it, for that reason.
     Everything(String),
+    /// The replica was sent everything, and cannot be restored, as the last validation found.
+    Restorability {
+        replica: String,
+        defect: String,
+    },
 }
 
 /// What of a database was not captured.
@@ -96,6 +101,12 @@ impl Unreplicated {
             None => Missing::Rest(replica),
         };
         Some(Self { database: database.to_owned(), what })
+    }
+
+    /// A replica that was sent everything, and that validation could not restore.
+    pub(super) fn not_restorable(database: &Path, slot: &Slot, defect: String) -> Self {
+        let what = Missing::Restorability { replica: slot.name.clone(), defect };
+        Self { database: database.to_owned(), what }
     }
 
     /// A database that is not followed at all.
@@ -144,6 +155,11 @@ impl fmt::Display for Unreplicated {
                 f,
                 "replica {replica} of {database} could not be reached: it is not known whether \
                  it has everything"
+            ),
+            Missing::Restorability { replica, defect } => write!(
+                f,
+                "{database} could not be restored from replica {replica} when that was validated \
+                 last: {defect}; see `litestream verify`"
             ),
             Missing::Everything(reason) => write!(f, "{database} is not replicated: {reason}"),
         }

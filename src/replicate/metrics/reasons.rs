@@ -1,6 +1,8 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::replica::Validity;
+
 /// A database, and a replica of it. An empty name stands for the database itself.
 type Labels = [String; 2];
 
@@ -14,6 +16,8 @@ pub(super) struct Reasons(Arc<Mutex<Found>>);
 struct Found {
     reasons: HashMap<Labels, &'static str>,
     errors: HashMap<Labels, String>,
+    /// Of those of which validation found something wrong.
+    validities: HashMap<Labels, Validity>,
 }
 
 impl Reasons {
@@ -36,6 +40,20 @@ impl Reasons {
         }
     }
 
+    /// Takes note of what the last validation of a replica found.
+    pub(super) fn set_validity(&self, replica: &Labels, validity: Validity) {
+        let validities = &mut self.locked().validities;
+        match validity {
+            Validity::Restorable => drop(validities.remove(replica)),
+            wrong => drop(validities.insert(replica.clone(), wrong)),
+        }
+    }
+
+    /// What the last validation of a replica found.
+    pub(super) fn validity_of(&self, replica: &Labels) -> Validity {
+        self.locked().validities.get(replica).cloned().unwrap_or_default()
+    }
+
     /// What went wrong last with a replica.
     pub(super) fn error_of(&self, replica: &Labels) -> Option<String> {
         self.locked().errors.get(replica).cloned()
@@ -46,14 +64,21 @@ impl Reasons {
         let found = self.locked();
         let Some(&reason) = found.reasons.get(replica) else { return (None, None) };
         let database = [replica[0].clone(), String::new()];
-        let error = found.errors.get(replica).or_else(|| found.errors.get(&database));
-        (Some(reason), error.cloned())
+        let defect = match found.validities.get(replica) {
+            Some(Validity::DamagedDatabase(defect) | Validity::Unrestorable(defect)) => {
+                Some(defect)
+            }
+            Some(Validity::Restorable) | None => None,
+        };
+        let error = found.errors.get(replica).or(defect);
+        (Some(reason), error.or_else(|| found.errors.get(&database)).cloned())
     }
 
     pub(super) fn forget(&self, database: &str) {
         let mut found = self.locked();
         found.reasons.retain(|[of, _], _| of != database);
         found.errors.retain(|[of, _], _| of != database);
+        found.validities.retain(|[of, _], _| of != database);
     }
 
     fn locked(&self) -> MutexGuard<'_, Found> {

@@ -7,6 +7,18 @@ use super::reasons::Reasons;
 use super::{level, set_time, time};
 use crate::replicate::health::{Health, Signs, Trouble};
 
+/// What a validation found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Validity {
+    /// Nothing wrong, or nothing that could be.
+    #[default]
+    Restorable,
+    /// The replica leads to what the database is, and SQLite finds that damaged.
+    DamagedDatabase(String),
+    /// The replica cannot be restored, or it could not be told.
+    Unrestorable(String),
+}
+
 /// What is counted of one replica.
 #[derive(Clone, Debug)]
 pub struct ReplicaMetrics {
@@ -51,19 +63,28 @@ impl ReplicaMetrics {
         }
     }
 
-    /// Counts a validation.
-    pub fn validated(&self, right: bool) {
-        if right {
-            self.validation_ok.inc();
-        } else {
-            self.validation_error.inc();
+    /// Counts a validation, and keeps what it found.
+    pub fn validated(&self, validity: Validity) {
+        match validity {
+            Validity::Restorable => self.validation_ok.inc(),
+            _ => self.validation_error.inc(),
         }
-        self.invalid.set((!right).into());
+        self.set_validity(validity);
     }
 
     /// Says that there is no backup yet that could be wrong.
     pub fn nothing_to_validate(&self) {
-        self.invalid.set(0);
+        self.set_validity(Validity::Restorable);
+    }
+
+    fn set_validity(&self, validity: Validity) {
+        self.invalid.set((validity != Validity::Restorable).into());
+        self.reasons.set_validity(&self.labels, validity);
+    }
+
+    /// What the last validation found.
+    pub(in crate::replicate) fn validity(&self) -> Validity {
+        self.reasons.validity_of(&self.labels)
     }
 
     /// Says whether a snapshot is being stored in it.

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 use tracing::warn;
 
 use super::{Slot, Standing, Tail};
+use crate::replicate::metrics::Validity;
 use crate::replicate::outcome::{Uncaptured, Unreplicated};
 use crate::sqlite::Database;
 
@@ -95,13 +96,20 @@ impl Tail {
             self.capture = Some(capture);
         }
         let uncaptured = self.uncaptured();
-        if self.is_complete() && uncaptured == Uncaptured::Nothing {
-            return Vec::new();
-        }
+        let is_complete = self.is_complete() && uncaptured == Uncaptured::Nothing;
         let reason = self.interruption.as_ref().map(|interruption| interruption.reason.as_str());
         let missing = |slot: &Slot| {
-            let error = || self.metrics.replica(&slot.name).error();
-            Unreplicated::of(self.path(), slot, uncaptured, reason, error)
+            let metrics = self.metrics.replica(&slot.name);
+            let lacking =
+                || Unreplicated::of(self.path(), slot, uncaptured, reason, || metrics.error());
+            let missing = if is_complete { None } else { lacking() };
+            missing.or_else(|| match metrics.validity() {
+                Validity::Unrestorable(defect) => {
+                    Some(Unreplicated::not_restorable(self.path(), slot, defect))
+                }
+                // What there is is all replicated.
+                Validity::Restorable | Validity::DamagedDatabase(_) => None,
+            })
         };
         self.slots.iter().filter_map(missing).collect()
     }

@@ -14,6 +14,12 @@ impl Tail {
         while let Ok(message) = self.lines.inbox.try_recv() {
             match message {
                 Message::Report { replica, report } => self.hear(replica, report)?,
+                Message::Mend { replica } => {
+                    let slot = &mut self.slots[replica];
+                    if slot.standing == Standing::Inside && !slot.storing {
+                        slot.ask(Purpose::Renewal);
+                    }
+                }
                 Message::Stop => {
                     self.stopping.get_or_insert_with(Instant::now);
                     // Whatever was seen last: what was committed since then counts as well.

@@ -9,6 +9,7 @@ use std::thread;
 use std::time::Duration;
 
 use rusqlite::Connection;
+use rustix::process::Signal;
 
 use crate::support::{Process, Site, eventually, open};
 
@@ -305,7 +306,39 @@ fn only_a_backup_that_is_gone_is_missed() {
     fs::write(site.replica().join("verified"), "?").unwrap();
     let mut daemon = site.replicate();
     daemon.wait_for("validator: the replica cannot be restored");
+    daemon.signal(Signal::TERM);
+    assert_eq!(daemon.wait(), 75, "{}", daemon.log());
+    assert!(daemon.says("could not be restored from replica file when"), "{}", daemon.log());
+}
+
+/// Nothing but the next snapshot by the settings, a day later, made a replica good again of which a
+/// segment was lost. Until then all that was written was sent in vain.
+#[test]
+fn a_replica_that_cannot_be_restored_gets_another_snapshot() {
+    let site = Site::with("monitor-interval: 20ms", "sync-interval: 20ms, validation-interval: 1s");
+    site.write(1, 5);
+    let mut daemon = site.replicate();
+    daemon.wait_for("snapshot written");
+    for round in 2..6 {
+        let before = site.listing().segments();
+        site.write(round, 5);
+        eventually("a segment", || site.listing().segments() > before);
+    }
+    daemon.wait_for("status=ok");
+    let snapshots = site.listing().snapshots();
+    let mut generations = fs::read_dir(site.replica().join("generations")).unwrap();
+    let log = generations.next().unwrap().unwrap().path().join("wal");
+    let mut segments: Vec<_> = fs::read_dir(log).unwrap().map(|it| it.unwrap().path()).collect();
+    segments.sort();
+    fs::remove_file(&segments[segments.len() - 2]).unwrap();
+    daemon.wait_for("validator: the replica cannot be restored");
+    daemon.wait_for("the replica gets another snapshot");
+    eventually("another snapshot", || site.listing().snapshots() > snapshots);
+    let before = daemon.log().len();
+    eventually("it is proven again", || daemon.log()[before..].contains("status=ok"));
     daemon.stop();
+    site.check();
+    assert_eq!(site.listing().generations.len(), 1);
 }
 
 /// Settings with which nothing but the first validation has a reason to read all.
