@@ -51,8 +51,8 @@ pub(super) use step::follow;
 
 /// Follows one database: captures its log, checkpoints it, and takes its snapshots.
 ///
-/// The one who may touch the database. Everything is done in [`Tail::tick`], which never waits for
-/// a replica.
+/// Nothing else in this process touches the database. Everything is done in [`Tail::tick`], which
+/// never waits for a replica.
 #[derive(Debug)]
 pub(super) struct Tail {
     options: DatabaseOptions,
@@ -62,41 +62,43 @@ pub(super) struct Tail {
     watch: Watch,
     metrics: DatabaseMetrics,
     database: Option<Database>,
-    /// The file of the database opened last. A snapshot may still read it after that was closed.
+    /// The file of the database that was opened last. A snapshot may still read it after the
+    /// database was closed.
     file: Weak<File>,
     capture: Option<Capture>,
     schedule: Schedule,
     lineage: Lineage,
-    /// The link of the last segment of the generation that ended last, if the next one begins with
-    /// the same database.
+    /// The link of the last segment of the previous generation, if the next one begins with the
+    /// same database.
     parent: Link,
     sameness: Sameness,
-    /// The schema cookie when it was last noted which tables there are.
+    /// The schema cookie as of the last `note_tables`.
     tables_noted_at: Option<u32>,
-    /// Which file it was when it was opened last.
+    /// The identity of the database file that was opened last.
     identity: Option<FileIdentity>,
-    /// What was known of that file, if it was moved away since.
+    /// What was known of that file, if it has been moved away since.
     moved: Option<Moved>,
-    /// When it was last seen that there is no file. That was said.
+    /// When the file was last found missing; that has been logged.
     absent: Option<Instant>,
-    /// What the names of its files belonged to when we had to close it last.
+    /// What had become of the file names when we last had to close the database.
     naming: Naming,
-    /// The database could be opened once, and what an earlier process left was taken up.
+    /// The database has been opened, and what an earlier process left was taken up; or we were
+    /// asked to stop before there was a database.
     opened: bool,
-    /// The system tells us of changes.
+    /// The kernel notifies us when the files change.
     told: bool,
-    /// Nothing was done since it takes as little memory as it can.
+    /// Memory was released, and nothing has been done since.
     rested: bool,
-    /// The last attempt failed.
+    /// Set if the last attempt failed.
     interruption: Option<Interruption>,
-    /// Since when it is to end.
+    /// When we were asked to stop.
     stopping: Option<Instant>,
 }
 
-/// Every attempt fails.
+/// Replication is interrupted: every attempt fails.
 #[derive(Debug)]
 struct Interruption {
-    /// When it was said so last.
+    /// When this was last logged.
     said: Instant,
     reason: String,
 }
@@ -154,12 +156,13 @@ impl Tail {
         warn!(db = %self.path().display(), %generation, reason, "generation ended");
         for slot in &mut self.slots {
             if slot.standing == Standing::Joining {
-                // Without its snapshot these would be a history that cannot be restored.
+                // Without a snapshot, its segments would be a history that cannot be restored.
                 slot.discard(generation);
             }
             slot.standing = Standing::Outside;
             slot.storing = false;
-            // It asks again, and says what it holds: there the next generation may not belong.
+            // The replica asks again and says what it holds: the next generation may not belong
+            // there.
             slot.request.take_if(|request| request.purpose == Purpose::Renewal);
         }
         self.publish();
@@ -177,7 +180,8 @@ impl Tail {
         self.lines.captured.send_replace(captured);
     }
 
-    /// Brings the staging directories up to date with the log, and the log into the database.
+    /// Brings the staging directories up to date with the log, and copies the log into the
+    /// database.
     fn tick(&mut self, now: Instant) -> anyhow::Result<()> {
         if !self.open(now)? {
             return Ok(());
@@ -206,7 +210,8 @@ impl Tail {
         Ok(())
     }
 
-    /// Makes sure that the database is open, and is still the one under that name.
+    /// Makes sure that the file that has the name of the database is open. Returns `false` if it
+    /// cannot be opened yet.
     fn open(&mut self, now: Instant) -> anyhow::Result<bool> {
         if self.is_as_opened()? {
             return Ok(true);
@@ -234,7 +239,7 @@ impl Tail {
         self.schedule.fresh = true;
         self.schedule.changed = true;
         if let Err(error) = self.take_up() {
-            // It is tried again as a whole.
+            // All of it is tried again.
             self.database = None;
             return Err(error);
         }
@@ -243,7 +248,7 @@ impl Tail {
         Ok(true)
     }
 
-    /// Goes on with what there is of the database that was opened.
+    /// Goes on from what is known of the database that was just opened.
     fn take_up(&mut self) -> anyhow::Result<()> {
         let Some(database) = &self.database else { return Ok(()) };
         let identity = database.identity()?;
@@ -256,8 +261,8 @@ impl Tail {
         Ok(())
     }
 
-    /// The database was closed after an error, or there was none by that name. It may be another
-    /// file by now, or the one that was moved away.
+    /// Finds out which file was opened, after the database was closed or missing: it may be another
+    /// file, or the one that was moved away.
     fn recognize(&mut self, identity: FileIdentity) -> anyhow::Result<()> {
         let moved = self.moved.take();
         if self.identity.is_none_or(|before| before == identity) {
@@ -280,8 +285,8 @@ impl Tail {
         Ok(())
     }
 
-    /// Closes the database after an error of SQLite: we may be without our read transaction. Then
-    /// it is opened anew, and the log is compared with the cursor as after a stop.
+    /// Closes the database after an error of SQLite: our read transaction may be gone. The database
+    /// is then opened again, and the log compared with the cursor as after a stop.
     fn release_if_unsure(&mut self, error: &anyhow::Error) {
         if error.downcast_ref::<SqliteError>().is_some() {
             self.release();
@@ -319,7 +324,7 @@ impl Tail {
             self.abandon("an earlier process found that the database is not what was captured");
         }
         if let (Some(capture), Sameness::Given) = (&self.capture, self.sameness) {
-            // Unless that was damaged, it is there.
+            // It is there already, unless the file of the lineage was damaged.
             self.lineage.add(capture.cursor().generation)?;
         }
         if self.capture.is_none() {
@@ -342,7 +347,7 @@ impl Tail {
         if self.told && capture.is_held() && capture.is_unwritten(database)? {
             return Ok(());
         }
-        // That may have opened what a database at rest does not need.
+        // Following the log may open what a database at rest does not need.
         self.rested = false;
         match capture.follow(database)? {
             Ok(()) => self.sameness.note_continuity(),
@@ -354,7 +359,7 @@ impl Tail {
         Ok(())
     }
 
-    /// Whether there is nothing new in the log for certain. If so, it counts as looked at.
+    /// Whether the log certainly has nothing new. If so, it counts as looked at.
     fn is_unwritten(&mut self) -> anyhow::Result<bool> {
         let (Some(database), Some(capture)) = (&self.database, &self.capture) else {
             return Ok(false);
@@ -367,7 +372,8 @@ impl Tail {
         Ok(unwritten)
     }
 
-    /// Cuts what was committed since the last segment, and says how many bytes of log that were.
+    /// Cuts what was committed since the last segment, and returns how many bytes of the log that
+    /// was.
     fn cut(&mut self, now: Instant) -> anyhow::Result<u64> {
         let look = self.look();
         let Some(Look { cut, unsettled }) = self.recovered(look)? else { return Ok(0) };
@@ -383,7 +389,7 @@ impl Tail {
         Ok(cut.bytes)
     }
 
-    /// What waits for the replicas of such standing.
+    /// The staging directories of the replicas whose standing `include` selects.
     fn staging(&self, include: impl Fn(Standing) -> bool) -> Vec<Staging> {
         let slots = self.slots.iter().filter(|slot| include(slot.standing));
         slots.map(|slot| slot.staging.clone()).collect()

@@ -8,11 +8,11 @@ use tracing::{info, warn};
 use super::{Standing, Tail};
 use crate::sqlite::OpenError;
 
-/// How long a database may be locked by others before replication gives up at its start.
+/// How long others may keep a database locked before replication gives up at its start.
 const LOCKED_MAX: Duration = Duration::from_secs(15);
 
 impl Tail {
-    /// There is no file: `false`, as the database is not open.
+    /// Notes that there is no file. Returns `false`, as the database is not open.
     pub(super) fn wait_for_file(&mut self, now: Instant) -> bool {
         if self.stopping.is_some() {
             self.settle_without_database();
@@ -23,8 +23,7 @@ impl Tail {
         false
     }
 
-    /// There is no database to go on with, and we are told to stop: what is staged is the rest of
-    /// what there was.
+    /// Prepares to end without a database: what is staged is all that is left to send.
     fn settle_without_database(&mut self) {
         if !self.opened {
             self.opened = true;

@@ -18,17 +18,18 @@ use crate::replicate::tip::Tip;
 use crate::wal::{Checksum, PageSize, Salt, WalHeader};
 
 impl Tail {
-    /// Goes on where a replica ends, if the database file is, page by page, the database that its
-    /// newest object leads to: it was just restored, or the state beside it was lost. Says whether
-    /// it does.
+    /// Goes on where a replica ends, if the database file equals, page by page, the database that
+    /// the replica's newest object leads to. Returns whether it does.
     ///
-    /// What was written since must all be in the log. Our read transaction keeps that as it is: no
-    /// log is restarted before we have read it.
+    /// That is so after a restore, or when the state beside the database was lost. What was written
+    /// since must all be in the log. Our read transaction keeps the log: it is not restarted before
+    /// we have read it.
     pub(super) fn adopt(&mut self) -> anyhow::Result<bool> {
         let mut tips = Vec::new();
         for slot in &self.slots {
             let Some(tip) = slot.request.and_then(|request| request.tip()) else { continue };
-            // What is known to be behind it has the names that would be used next.
+            // If more was acknowledged than the replica shows, the names that would be used next
+            // may be taken.
             if !tips.contains(&tip)
                 && !slot.staging.sent()?.is_some_and(|sent| is_ahead(&sent, &tip))
             {
@@ -64,7 +65,7 @@ impl Tail {
             Some(log) => {
                 let view = database.view(&log, WalHeader::SIZE as u64, log.header.checksum)?;
                 if view.pages.is_some() && !log.leads_to(view.end, view.checksum)? {
-                    // It could not be captured.
+                    // Such a log could not be captured.
                     return Ok(false);
                 }
                 view.pages.map(|_| (log.header.salt, view.end))
@@ -74,7 +75,7 @@ impl Tail {
         let mut first = vec![0; page_size.bytes()];
         image.read_pages(1, &mut first)?;
         if !table.holds(1, &first)? {
-            // A checkpoint of somebody else has gone on meanwhile.
+            // Another process has gone on with a checkpoint meanwhile.
             return Ok(false);
         }
         let staging: Vec<Staging> = self
@@ -85,7 +86,7 @@ impl Tail {
             .collect();
         for staging in &staging {
             staging.discard(generation)?;
-            // Before it counts as ours: from here on whatever else is found there is not.
+            // Before the generation counts as ours: anything found there beyond this is not ours.
             staging.note_sent(Sent::of(seal), Durability::Power)?;
         }
         self.lineage.add(generation)?;
@@ -107,18 +108,18 @@ impl Tail {
             slot.request = None;
             joined.push(slot.grants.clone());
         }
-        // The others need a snapshot, and have to wait for a WAL to end.
+        // The other replicas need a snapshot, which can only be taken at the end of a WAL.
         self.schedule.next_snapshot = Instant::now();
         self.publish();
         for grants in joined {
-            // Its replica has ended if this fails, and so will we.
+            // If this fails, the replica has ended, and so will we.
             let _ = grants.send(Grant::Continuation);
         }
         Ok(true)
     }
 }
 
-/// Whether a replica that waits for a snapshot ends just there.
+/// Whether this replica waits for a snapshot, and ends exactly at `tip`.
 fn is_at(slot: &Slot, tip: &Tip) -> bool {
     slot.request.and_then(|request| request.tip()) == Some(*tip)
 }
@@ -129,22 +130,24 @@ fn is_ahead(sent: &Sent, tip: &Tip) -> bool {
     tip.seal.is_some_and(|seal| seal.generation == sent.generation && seal.end < sent.end)
 }
 
-/// A snapshot of the middle of a WAL needs a segment that is not there.
+/// Whether the object needs no further segment: a snapshot from the middle of a WAL needs one that
+/// is not there.
 fn is_whole(seal: &Seal) -> bool {
     seal.content == Content::Segment || seal.end == seal.start
 }
 
-/// Whoever takes it up takes names in two logs, and goes on in a third one.
+/// Whether there are two more indexes: adoption takes names in two logs, and goes on in a third
+/// one.
 fn has_room(seal: &Seal) -> bool {
     seal.end.index.next().and_then(WalIndex::next).is_some()
 }
 
-/// `first` is the first page there.
+/// The cursor at the end of the object that has this seal, where the first page is `first`.
 fn cursor_at(seal: &Seal, first: &[u8], page_size: PageSize) -> Cursor {
     let checksum = Checksum::from_bytes(seal.checksum);
     let place = match seal.content {
         Content::Snapshot => Place::Start,
-        // Of no log that is there: what follows is made by us.
+        // No such log exists: the frames that follow are made by us.
         Content::Segment => {
             Place::Within { salt: Salt(seal.salt), offset: seal.end.offset, checksum }
         }

@@ -9,14 +9,14 @@ use crate::replicate::marks::Marks;
 use crate::replicate::tables::Tables;
 
 impl Tail {
-    /// Keeps what tables the database has that is captured, whenever its schema has changed.
+    /// Notes which tables the captured database has, whenever its schema has changed.
     pub(super) fn note_tables(&mut self) {
         let Some(capture) = &self.capture else { return };
         let Marks { schema, .. } = capture.cursor().marks;
         if self.sameness != Sameness::Given || self.tables_noted_at == Some(schema) {
             return;
         }
-        // Once, whatever comes of it: a schema that SQLite cannot read stays so.
+        // Once, whether it succeeds or not: a schema that SQLite cannot read stays unreadable.
         self.tables_noted_at = Some(schema);
         let Some(tables) = self.tables() else { return };
         if let Err(error) = tables.store(&self.state.tables()) {
@@ -24,8 +24,8 @@ impl Tail {
         }
     }
 
-    /// Takes note of it when the database was given to another application since it was captured
-    /// last: it is another database then, whatever file it is.
+    /// Treats the file as overwritten if it belongs to another application than when it was last
+    /// captured: it is another database then, whichever file it is.
     pub(super) fn recognize_application(&mut self) {
         let before = Tables::load(&self.state.tables());
         if self.sameness == Sameness::Given
@@ -40,7 +40,7 @@ impl Tail {
         }
     }
 
-    /// `None` if they cannot be read, which proves nothing.
+    /// The tables of the database. `None` if they cannot be read, which proves nothing.
     fn tables(&self) -> Option<Tables> {
         let names = self.database.as_ref()?.tables();
         let names = names.inspect_err(|error| {

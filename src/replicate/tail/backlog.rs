@@ -5,15 +5,14 @@ use tracing::warn;
 
 use super::{Standing, Tail};
 
-/// What may wait for a replica in any case, however small the database.
+/// How many bytes may always wait for a replica, however small the database.
 const BACKLOG_BYTES: u64 = 1 << 30;
 
-/// How often it is looked how much waits for the replicas.
+/// How often to measure how much waits for the replicas.
 const MEASURE_INTERVAL: Duration = Duration::from_secs(10);
 
 impl Tail {
-    /// How many segments wait for the replica for which the fewest do. No end of them where no
-    /// replica takes any.
+    /// The fewest segments that wait for any replica; `usize::MAX` if no replica takes segments.
     pub(super) fn waiting(&self) -> io::Result<usize> {
         let inside = self.slots.iter().filter(|slot| slot.standing != Standing::Outside);
         inside
@@ -21,11 +20,12 @@ impl Tail {
             .try_fold(usize::MAX, |least, waiting| Ok(least.min(waiting?)))
     }
 
-    /// Looks how much waits for the replicas, and gives up on those for which it is more than a new
-    /// copy of the database would take. To look takes the longer the more waits.
+    /// Measures how much waits for the replicas, and gives up on those for which it is more than a
+    /// gibibyte and than twice the database: a new copy takes less. The more waits, the longer
+    /// measuring takes.
     ///
     /// The disk belongs to the application. Once such a replica can be reached again it asks for a
-    /// snapshot; what it lacks until then can only be restored from another one.
+    /// snapshot; what it lacks until then can only be restored from another replica.
     pub(super) fn bound_backlog(&mut self, now: Instant) -> anyhow::Result<()> {
         if self.schedule.last_measured.is_some_and(|last| now - last < MEASURE_INTERVAL) {
             return Ok(());

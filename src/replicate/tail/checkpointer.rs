@@ -1,23 +1,25 @@
 use std::time::{Duration, Instant};
 
-/// For how long a checkpoint of another process is watched: it waits for the disk.
+/// How long to keep watching a checkpoint of another process: it waits for the disk.
 const WATCHED_MAX: Duration = Duration::from_secs(30);
 
 /// Whether another process is in a checkpoint that waits for our read transaction to move.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Checkpointer {
-    /// There is none that wants all of the log.
+    /// There is no checkpoint that wants all of the log.
     Absent,
-    /// There is none, but the log has grown since the last look: one may follow the commit.
+    /// There is none, but the log has grown since the last look: a checkpoint may follow the
+    /// commit.
     Expected,
-    /// There seems to be one. But the log has grown since the last look: one connection may write
-    /// while another one copies the log, and neither waits.
+    /// There seems to be one, but the log has grown since the last look: one connection may be
+    /// writing while another copies the log, with neither waiting.
     Arriving,
     Waiting,
 }
 
 impl Checkpointer {
-    /// `has_locks`: another process has the locks of one. `has_grown`: since the last look.
+    /// Judges what was found. `has_locks`: another process has the locks of such a checkpoint.
+    /// `has_grown`: the log has grown since the last look.
     pub(super) fn of(has_locks: bool, has_grown: bool) -> Self {
         match (has_locks, has_grown) {
             (false, false) => Self::Absent,
@@ -31,37 +33,37 @@ impl Checkpointer {
 /// How far the log is captured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Reach {
-    /// There is nothing to capture it for.
+    /// There is nothing to capture the log for.
     Nowhere,
-    /// To some place, but it has yet to be seen that nothing before that was missed. Until then our
+    /// Up to some place, but it is not yet known that nothing before it was missed. Until then our
     /// read transaction stays where it is.
     Unproven,
-    /// There is more, which the next segment is made of.
+    /// Not all of it: the next segment is made of the rest.
     Part,
     All,
 }
 
 impl Reach {
-    /// Whether to move our read transaction for a checkpointer. `is_at_rest`: to move it would
+    /// Whether to move our read transaction for a checkpointer. `is_at_rest`: moving it would
     /// change nothing. `may_hurry`: a segment may be cut before it is due.
     pub(super) fn may_move(self, other: Checkpointer, is_at_rest: bool, may_hurry: bool) -> bool {
         let is_waiting = other == Checkpointer::Waiting;
         match self {
             Self::Nowhere => !is_at_rest,
             Self::Unproven => false,
-            // The next segment does it, unless that is waited for.
+            // Cutting the next segment moves it, unless a checkpointer is waiting for that now.
             Self::Part => is_waiting && may_hurry,
             Self::All => is_waiting || !is_at_rest,
         }
     }
 }
 
-/// Since when to count the time until the next look, which is after as long again. `None`: there is
-/// nothing to be seen before the log changes. `since`: what this said last, or now.
+/// Returns the time to count from: the next look comes when as much time again has passed. `None`:
+/// there is nothing to see before the log changes. `since`: what this returned last, or now.
 ///
-/// `was_cut_for`: a segment was just cut for the checkpointer. `is_uncut`: there is something in
-/// the log that is to be cut later; until then, nothing tells us that somebody has come to wait for
-/// it. `is_in_the_way`: our read transaction may be.
+/// `was_cut_for`: a segment was just cut for the checkpointer. `is_uncut`: the log has something
+/// that is to be cut later; until then, nothing notifies us that a checkpointer has come to wait
+/// for it. `is_in_the_way`: our read transaction may be in the way of one.
 pub(super) fn look_again(
     other: Checkpointer,
     since: Instant,

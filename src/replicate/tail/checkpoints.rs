@@ -11,39 +11,40 @@ use crate::replicate::staging::Staging;
 use crate::replicate::state_directory::StateDirectory;
 use crate::sqlite::{Database, readers};
 
-/// How long a writer of the application is waited for, who is waited for by others meanwhile.
+/// How long to wait for a writer of the application, while others may be waiting for it too.
 const PATIENCE_GENTLE: Duration = Duration::from_millis(100);
 const PATIENCE_FIRM: Duration = Duration::from_secs(1);
 
-/// How much of the log, in bytes, may be left to be read and copied while nobody can write.
+/// How many bytes of the log may be left to read and copy while nobody can write.
 pub(super) const REST: u64 = 1 << 20;
 
-/// How much it may be when a long log could not be emptied again and again.
+/// How far [`REST`] is raised while a long log cannot be emptied, time after time.
 const REST_MAX: u64 = 64 << 20;
 
-/// How much it may be when a log could not be emptied that is not long yet.
+/// How far [`REST`] is raised while a log that is not long yet cannot be emptied.
 const REST_MAX_GENTLE: u64 = 4 << 20;
 
-/// How often it is tried to get there. Each time less is left, unless the application is faster.
+/// How many cuts to try until little enough of the log is left. Each leaves less, unless the
+/// application is faster.
 const ROUNDS_MAX: u32 = 8;
 
-/// The same, where each time the log is copied and synced as well.
+/// How many rounds of cutting, copying and syncing to try until little enough of the log is left.
 const COPIES_MAX: u32 = 4;
 
-/// After how many firm checkpoints in vain, one in a second, it is said who is in the way.
+/// How many failed checkpoints it takes, the last of them firm, before we log who is in the way.
 const READ_FOR_LONG: u32 = 5;
 
-/// How often that is said.
+/// How often to log who is in the way.
 const NAMING_INTERVAL: Duration = Duration::from_mins(1);
 
-/// From what size on a log that was fully copied is cut back to nothing once nobody writes: it had
-/// grown in an outage. For as long as that takes, a second for each gigabyte or two, nobody can.
+/// A fully copied log larger than this is truncated once nobody writes: it has grown in an outage.
+/// Truncating takes a second for each gigabyte or two, during which nobody can write.
 pub(super) const LOG_BYTES_KEPT: u64 = 64 << 20;
 
-/// How often the log is tried to be checkpointed until it was, once.
+/// How often to try a checkpoint until the first complete one.
 const FRESH_INTERVAL: Duration = Duration::from_secs(1);
 
-/// How often the log is checkpointed while there is no replica that it could be captured for.
+/// How often to checkpoint while there is no replica to capture the log for.
 const UNCAPTURED_INTERVAL: Duration = Duration::from_secs(10);
 
 impl Tail {
@@ -60,7 +61,7 @@ impl Tail {
                 .then_some(Effort::Gentle));
         };
         if schedule.fresh {
-            // Until it was complete once, the log could be restarted as soon as we end.
+            // Until a checkpoint was complete once, the log could be restarted as soon as we end.
             let due = schedule.checkpoint_failures == 0 || since_try >= FRESH_INTERVAL;
             let effort = schedule.policy.effort(self.log_age(capture, now));
             return Ok(due.then_some(effort.unwrap_or(Effort::Gentle)));
@@ -68,7 +69,7 @@ impl Tail {
         Ok(schedule.policy.effort(self.log_age(capture, now)))
     }
 
-    /// How long until the log is to be checkpointed, unless it changes. `None`: for ever.
+    /// How long until the log is to be checkpointed, unless it changes. `None`: never.
     pub(super) fn until_checkpoint(&self, now: Instant) -> Option<Duration> {
         if self.is_storing() {
             return None;
@@ -89,7 +90,7 @@ impl Tail {
         }
     }
 
-    /// Checkpoints. A log that turns out not to be the one that was read is no error.
+    /// Checkpoints. Recovers if the log turns out not to be the one that was read.
     pub(super) fn checkpoint(&mut self, effort: Effort, now: Instant) -> anyhow::Result<()> {
         let outcome = self.try_checkpoint(effort, now);
         self.recovered(outcome)
@@ -98,7 +99,7 @@ impl Tail {
     /// Copies the log into the database file, so that the application can begin a new one.
     ///
     /// What takes long is done while the application goes on writing. When it has to wait, only
-    /// what it wrote in the last instant is left to be read and copied.
+    /// what it wrote in the last instant is left to read and copy.
     fn try_checkpoint(&mut self, effort: Effort, now: Instant) -> anyhow::Result<()> {
         self.schedule.last_checkpoint = now;
         let patience = match effort {
@@ -125,7 +126,7 @@ impl Tail {
         Ok(())
     }
 
-    /// Names those who keep a long log from being emptied, when they do so for seconds.
+    /// Logs which processes keep a long log from being emptied, if they do so for seconds.
     fn say_who_reads(&mut self, effort: Effort, now: Instant) {
         let schedule = &mut self.schedule;
         let lasting = effort == Effort::Firm && schedule.checkpoint_failures >= READ_FOR_LONG;
@@ -154,8 +155,8 @@ impl Tail {
         }
     }
 
-    /// Captures the log and lets it be copied, up to a rest that is read and copied in an instant:
-    /// nobody can write while it is. `false` if the application writes faster than that.
+    /// Captures and copies the log, except for a rest small enough to read and copy while nobody
+    /// can write. Returns `false` if the application writes faster than that.
     fn approach(
         &mut self,
         effort: Effort,
@@ -173,11 +174,11 @@ impl Tail {
             if !self.catch_up(rest_max, now)? {
                 return Ok(false);
             }
-            // What was written while it was copied and synced.
+            // What was written while the log was copied and synced.
             let (index, offset) = self.log_read();
             let written = if index == copied.0 { offset.saturating_sub(copied.1) } else { offset };
             if written <= rest_max {
-                // An error is met again by the checkpoint.
+                // An error will show again in the checkpoint.
                 let _ = self.database.as_ref().map(Database::sync_log);
                 return Ok(true);
             }
@@ -189,18 +190,19 @@ impl Tail {
         Ok(false)
     }
 
-    /// How far which log was captured, in bytes of the log.
+    /// The index of the log that was captured last, and how many bytes of it were captured.
     fn log_read(&self) -> (WalIndex, u64) {
         self.capture.as_ref().map(Capture::log_read).unwrap_or_default()
     }
 
-    /// Captures the log up to a rest that is read in an instant. `false` if the application writes
-    /// faster than that.
+    /// Captures the log, except for a rest small enough to read in an instant. Returns `false` if
+    /// the application writes faster than that.
     fn catch_up(&mut self, rest_max: u64, now: Instant) -> anyhow::Result<bool> {
         is_caught_up(rest_max, || self.cut(now))
     }
 
-    /// Lets the log be copied up to its end of now, while the application goes on writing.
+    /// Moves our read transaction to the end of the log, and copies the log up to there, while the
+    /// application goes on writing. Returns `false` if a writer did not let us in.
     fn advance(&mut self, patience: Duration) -> anyhow::Result<bool> {
         let staging = self.staging(|standing| standing != Standing::Outside);
         let advanced = self.in_turns(patience, Self::make_way, |tail, turn| {
@@ -226,14 +228,15 @@ impl Tail {
                 return Ok(None);
             };
             // What is staged is not made durable: the application waits, and after a loss of power
-            // none of it is believed anyhow (see [`Capture::resume`]).
+            // none of it is trusted anyway (see [`Capture::resume`]).
             database.checkpoint(turn, |database| drain(capture.as_mut(), database, state, &staging))
         })?;
         self.publish();
         let Some(checkpoint) = checkpoint else { return Ok(false) };
         match &mut self.capture {
             Some(capture) if checkpoint.complete => capture.note_drained(),
-            // Somebody else may have copied the rest meanwhile, and the log be restarted now.
+            // Another process may have copied the rest meanwhile, so that the log may be restarted
+            // now.
             Some(capture) => capture.note_advanced(),
             None => (),
         }
@@ -244,8 +247,8 @@ impl Tail {
         Ok(checkpoint.complete)
     }
 
-    /// Truncates a log that has grown large in an outage. Only while the application is idle, for
-    /// its writes would have to wait. `false` if somebody is in the way.
+    /// Truncates a log that has grown large in an outage. Only to be called while the application
+    /// is idle: its writes would have to wait. Returns `false` if another process is in the way.
     pub(super) fn shorten_log(&mut self) -> anyhow::Result<bool> {
         let drained = self.capture.as_ref().is_some_and(Capture::is_drained);
         if drained && self.database.as_ref().map_or(Ok(0), Database::log_bytes)? > LOG_BYTES_KEPT {
@@ -254,7 +257,7 @@ impl Tail {
         Ok(true)
     }
 
-    /// Empties a log that was drained, unless somebody is in the way.
+    /// Empties a log that was drained. Returns `false` if another process is in the way.
     pub(super) fn truncate_log(&mut self) -> anyhow::Result<bool> {
         let Some(database) = &mut self.database else { return Ok(false) };
         let (began, truncated) = (Instant::now(), database.truncate_log()?);
@@ -266,9 +269,9 @@ impl Tail {
     }
 }
 
-/// How much of the log may be left while nobody can write, after so many failures. An application
-/// that writes faster than the disk can be synced has to wait for it some time: a log that grows
-/// for ever would be worse.
+/// How many bytes of the log may be left while nobody can write, after `failures` checkpoints that
+/// failed. An application that writes faster than the disk can be synced has to wait for it at some
+/// point: a log that grows for ever would be worse.
 fn rest_max(effort: Effort, failures: u32) -> u64 {
     let longest = match effort {
         Effort::Gentle => REST_MAX_GENTLE,
@@ -277,13 +280,14 @@ fn rest_max(effort: Effort, failures: u32) -> u64 {
     (REST << failures.min(32)).min(longest)
 }
 
-/// Whether the application writes so fast that to copy its log once more leads nowhere, and takes
-/// the disk from it: `before` bytes were left to be copied, and now `left` are.
+/// Whether the application writes so fast that copying its log again would achieve nothing but take
+/// disk time from it: `before` bytes were left to be copied, and now `left` are.
 pub(super) fn is_outpaced(before: u64, left: u64) -> bool {
     left > before / 2
 }
 
-/// Cuts again and again, until no more than `rest_max` bytes were left to be cut.
+/// Cuts repeatedly, until there were no more than `rest_max` bytes to cut. Returns `false` if that
+/// did not happen.
 fn is_caught_up(
     rest_max: u64,
     mut cut: impl FnMut() -> anyhow::Result<u64>,
@@ -317,8 +321,8 @@ fn drain(
 mod tests {
     use super::*;
 
-    /// How many rounds it takes to catch up with an application that writes so many bytes while a
-    /// hundred are cut, after an outage. `None`: it is given up.
+    /// How many rounds it takes to catch up with an application that writes `written` bytes while a
+    /// hundred are cut, after an outage that left `outage` bytes. `None`: we give up.
     fn rounds(written: u64, outage: u64) -> Option<u32> {
         let (mut left, mut rounds) = (outage, 0);
         let caught_up = is_caught_up(REST, || {
@@ -338,8 +342,8 @@ mod tests {
         assert_eq!([6, u32::MAX].map(|failures| rest_max(Effort::Firm, failures)), [REST_MAX; 2]);
     }
 
-    /// Writers were locked out for as long as it took to read what had been written in an outage,
-    /// or by an application that is faster than we are.
+    /// Writers must not be locked out while we read what was written in an outage, or by an
+    /// application that is faster than we are.
     #[test]
     fn nobody_is_locked_out_before_little_is_left() {
         assert_eq!(rounds(10, REST), Some(1));

@@ -1,25 +1,25 @@
 use super::sameness::Sameness;
 use crate::replicate::changes::Changes;
 
-/// What it means for a generation how the database differs, page by page, from what was captured.
+/// What a page-by-page comparison of the database with what was captured means for the generation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Comparison {
-    /// It is the same database, and was changed in these pages.
+    /// It is the same database, changed in these pages.
     Same(Vec<u32>),
     /// Nobody has written to the file, so what it lacks was in a log that is lost.
     LogLost,
-    /// It may be another one, or is changed in most of its pages.
+    /// It may be another database, or most of its pages have changed.
     Another,
-    /// It cannot be told.
+    /// It cannot be told whether it is the same database.
     Unproven,
 }
 
 impl Comparison {
-    /// `is_untouched`: nobody has written to the file since what was captured was that file with its
-    /// log.
+    /// Judges the changes. `is_untouched`: nobody has written to the file since the file and its
+    /// log together were what was captured.
     pub(super) fn of(changes: Changes, sameness: Sameness, is_untouched: bool) -> Self {
         match changes {
-            // Whatever spoke against it: page by page it is what was captured.
+            // Whatever was suspected: page by page it is what was captured.
             Changes::None => Self::Same(Vec::new()),
             _ if is_untouched => Self::LogLost,
             Changes::Most => Self::Another,

@@ -17,11 +17,11 @@ use crate::wal::{Checksum, Salt};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::replicate) enum Destination {
     Replica,
-    /// Beside what the replica holds.
+    /// A fork, beside what the replica holds.
     Fork,
 }
 
-/// The database does not continue what a replica holds, and that is to end replication.
+/// The error that ends replication because the database does not continue what a replica holds.
 #[derive(Debug)]
 pub(super) struct Diverged {
     database: String,
@@ -44,7 +44,8 @@ impl fmt::Display for Diverged {
 impl std::error::Error for Diverged {}
 
 impl Tail {
-    /// The file is not what was captured, and not known to continue what a replica holds.
+    /// Notes that the file is not what was captured, and is not known to continue what a replica
+    /// holds.
     pub(super) fn estrange(&mut self) {
         self.sameness.doubt(Sameness::Refuted);
         if let Err(error) = Saved::refute(&self.state.cursor()) {
@@ -55,7 +56,7 @@ impl Tail {
         }
     }
 
-    /// The database is another one from now on.
+    /// Notes that the database is another one from now on.
     pub(super) fn end_lineage(&mut self) {
         self.sameness.note_other();
         self.tables_noted_at = None;
@@ -66,7 +67,8 @@ impl Tail {
     }
 
     /// Finds out, once for each replica that waits for a snapshot, whether the database continues
-    /// what it holds. Must come before the log is emptied, which is part of the evidence.
+    /// what the replica holds. Must be called before the log is emptied: the log is part of the
+    /// evidence.
     pub(super) fn choose_destinations(&mut self) -> anyhow::Result<()> {
         for at in 0..self.slots.len() {
             let Some(request @ Request { destination: None, .. }) = self.slots[at].request else {
@@ -81,13 +83,13 @@ impl Tail {
         Ok(())
     }
 
-    /// Does what is to be done when the database does not continue what a replica holds.
+    /// Decides what to do when the database does not continue what a replica holds.
     fn diverge(&self, slot: usize, tip: Tip) -> Result<Destination, Diverged> {
         let (db, name) = (self.path().display(), &self.slots[slot].name);
         let newest = tip.key;
         match self.options.on_divergence {
             OnDivergence::Fork => {
-                // Who stores it there says what is to be done.
+                // The replica that stores the fork logs what to do about it.
                 warn!(
                     %db, name, %newest,
                     "this database does not continue what the replica holds, and goes to a fork"

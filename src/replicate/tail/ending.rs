@@ -8,33 +8,33 @@ use crate::replicate::metrics::Validity;
 use crate::replicate::outcome::{Uncaptured, Unreplicated};
 use crate::sqlite::Database;
 
-/// How long to go on, after we are told to end, while the application writes: it is often told at
-/// the same moment, and its last transactions are those that matter.
+/// How long to go on after we are asked to stop, while the application writes: it is often asked to
+/// stop at the same moment, and its last transactions are the ones that matter.
 const LINGER: Duration = Duration::from_secs(5);
 
 /// How long to go on while the application has the database open and writes nothing: it was often
-/// told to end at the same moment.
+/// asked to stop at the same moment.
 const QUIET: Duration = Duration::from_secs(2);
 
 impl Tail {
-    /// Whether we were told to end, and there is nothing left to be done.
+    /// Whether we were asked to stop, and there is nothing left to do.
     pub(super) fn may_end(&self, now: Instant) -> bool {
         let Some(since) = self.stopping else { return false };
         self.is_complete() && !self.may_see_more(since, now)
     }
 
-    /// Whether the application may commit something yet.
+    /// Whether the application may still commit something.
     fn may_see_more(&self, since: Instant, now: Instant) -> bool {
         let last = self.schedule.last_cut.map_or(since, |cut| cut.max(since));
         let open = |database: &Database| database.is_open_elsewhere().unwrap_or(false);
-        // It may wait for us, and commit something then.
+        // A writer may be waiting for us, and commit something after that.
         let writing = |database: &Database| database.is_being_written().unwrap_or(false);
         let database = self.database.as_ref();
         let is_quiet = now - last >= QUIET && !database.is_some_and(writing);
         !is_quiet && now - since < LINGER && database.is_some_and(open)
     }
 
-    /// Whether every replica has everything that was committed, in its place.
+    /// Whether every replica has everything that was committed, and nobody has taken it over.
     pub(super) fn is_complete(&self) -> bool {
         let sent = self.slots.iter().all(|slot| slot.staging.is_empty().unwrap_or(false));
         if self.database.is_none() {
@@ -50,14 +50,14 @@ impl Tail {
         captured && inside && sent
     }
 
-    /// The application has gone on writing for so long since we are to end that it will not stop.
-    /// What was captured is still sent, and nothing more is captured.
+    /// Whether the application has gone on writing for so long after we were asked to stop that it
+    /// will not stop. What was captured is still sent, and nothing more is captured.
     pub(super) fn is_closing(&self, now: Instant) -> bool {
         let inside = self.slots.iter().all(|slot| slot.standing == Standing::Inside);
         inside && self.stopping.is_some_and(|since| now - since >= LINGER)
     }
 
-    /// Whether there is no database: its application has removed it, or has not made it yet.
+    /// Whether there is no database: its application has removed it, or has not created it yet.
     fn is_gone(&self) -> bool {
         match std::fs::metadata(self.path()) {
             Ok(metadata) => metadata.len() == 0,
@@ -68,7 +68,8 @@ impl Tail {
     /// What was committed and is not captured.
     fn uncaptured(&self) -> Uncaptured {
         match (&self.database, &self.capture) {
-            // We let go of the log while it was being written, and it was begun anew.
+            // We let go of the log while it was being written, and it may have been restarted
+            // since.
             (Some(database), Some(capture)) if capture.may_have_missed(database) => {
                 Uncaptured::LastTransactions
             }
@@ -83,7 +84,8 @@ impl Tail {
         }
     }
 
-    /// Leaves everything so that a later process goes on from here, and says what is not sent.
+    /// Leaves everything such that a later process can go on from here, and returns what was not
+    /// sent.
     pub(super) fn end(&mut self) -> Vec<Unreplicated> {
         if let Some(mut capture) = self.capture.take() {
             let staging = self.staging(|standing| standing != Standing::Outside);

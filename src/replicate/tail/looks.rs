@@ -7,19 +7,19 @@ use super::{Standing, Tail};
 use crate::replicate::capture::Look;
 use crate::sqlite::Database;
 
-/// How long the write lock is waited for before we get out of the way of whoever has it.
+/// How long to wait for the write lock before we get out of the way of the process that holds it.
 const TURN: Duration = Duration::from_millis(20);
 
 impl Tail {
-    /// Cuts what was committed since the last segment. `None` if there is nothing to capture it
-    /// for.
+    /// Cuts what was committed since the last segment. Returns `None` if there is no replica to
+    /// capture it for.
     pub(super) fn look(&mut self) -> anyhow::Result<Option<Look>> {
         let staging = self.staging(|standing| standing != Standing::Outside);
         let is_fixed = self.is_fixed();
         if let (Some(database), Some(capture), false) =
             (&self.database, &mut self.capture, is_fixed)
         {
-            // As long as nothing can have been copied that is not captured yet.
+            // Done now, while nothing can have been copied that is not captured yet.
             let fate = capture.note_write(database.file())?;
             self.expect_no_older_copy(fate)?;
         }
@@ -43,10 +43,10 @@ impl Tail {
         Ok(Some(look))
     }
 
-    /// Tries to do something while nobody can write, for as long as `patience`, and in between gets
-    /// out of the way of whoever has the write lock: he may be waiting for us, as who wants all of
-    /// the log to be copied, and we would wait for each other. `attempt` gets the time that it may
-    /// wait, and returns `None` if nobody let it in.
+    /// Tries to do something while nobody can write, for up to `patience`. In between, it gets out
+    /// of the way of the process that holds the write lock: that may itself be waiting for us, as a
+    /// full checkpoint does, and we would deadlock. `attempt` is given how long it may wait, and
+    /// returns `None` if it was not let in.
     pub(super) fn in_turns<T>(
         &mut self,
         patience: Duration,
@@ -63,23 +63,24 @@ impl Tail {
             if began.elapsed() >= patience {
                 return Ok(None);
             }
-            // Who commits waits for nobody.
+            // A process that is committing waits for nobody.
             if before == self.committed_bytes()? && !self.is_out_of_the_way()? {
                 make_way(self)?;
             }
         }
     }
 
-    /// Gets out of the way of whoever has the write lock, if that can be.
+    /// Gets out of the way of the process that holds the write lock, if possible.
     pub(super) fn make_way(&mut self) -> anyhow::Result<()> {
         match (&mut self.database, &self.capture) {
             (Some(database), None) => database.keep_up(|_| Ok(true)).map(drop),
-            // It may be another log by now.
+            // Compared first, for it may be another log by now.
             _ => self.follow().and_then(|()| self.cut(Instant::now())).map(drop),
         }
     }
 
-    /// The same, where all of the database is to be read that there is at the end.
+    /// Gets out of the way without capturing the log: all of the database is to be read afterwards,
+    /// or nothing more is to be captured.
     pub(super) fn leave_log(&mut self) -> anyhow::Result<()> {
         let Some(database) = &mut self.database else { return Ok(()) };
         if let Some(capture) = &mut self.capture {
@@ -92,18 +93,19 @@ impl Tail {
         self.database.as_ref().map_or(Ok(0), Database::committed_bytes)
     }
 
-    /// Whether nobody can be waiting for our read transaction to end. While a checkpoint is under
-    /// way, it may be in its way though all was copied when it began: whoever checkpoints was just
-    /// about to give up the place of those who read the file alone.
+    /// Whether nobody can be waiting for our read transaction to end. While a checkpoint is in
+    /// progress, the transaction may be in its way although everything had been copied when the
+    /// transaction began: the checkpointer was just about to release the read mark of those that
+    /// read the file alone.
     fn is_out_of_the_way(&self) -> anyhow::Result<bool> {
         let Some(database) = &self.database else { return Ok(true) };
         Ok(database.is_aside() && !database.may_await_readers()? && database.is_copied()?)
     }
 
-    /// Gets out of the way of those who want all of the log to be copied, or to restart it: lets
-    /// go of what is captured, and of the log when all of it is in the database file. `changed`:
-    /// somebody may have copied it, or is about to. Who has done so says it in shared memory, and
-    /// nobody tells us: then it is looked at again after a while.
+    /// Gets out of the way of processes that want all of the log to be copied, or want to restart
+    /// it: lets go of what is captured, and of the log once all of it is in the database file.
+    /// `changed`: another process may have copied it, or may be about to. A copy shows only in
+    /// shared memory, and nothing notifies us: so we look again after a while.
     pub(super) fn step_aside(&mut self, changed: bool, now: Instant) -> anyhow::Result<()> {
         let since = self.schedule.copying_since.take();
         if self.is_fixed() || !(changed || since.is_some()) {
@@ -133,8 +135,8 @@ impl Tail {
         })
     }
 
-    /// Whether nothing would be different if our read transaction were moved: it is where the log
-    /// ends, or reads the file alone if all of the log is there.
+    /// Whether moving our read transaction would change nothing: it is at the cursor, and reads the
+    /// file alone exactly if all of the log is there.
     fn is_at_rest(&self) -> anyhow::Result<bool> {
         let (Some(database), Some(capture)) = (&self.database, &self.capture) else {
             return self.is_out_of_the_way();
@@ -142,8 +144,8 @@ impl Tail {
         Ok(capture.is_held_at_cursor() && database.is_aside() == database.is_copied()?)
     }
 
-    /// Lets others copy the log and begin it anew, though it is captured no more, if somebody waits
-    /// for that. The next start compares the database then.
+    /// Lets others copy and restart the log, although nothing more of it is captured, if another
+    /// process waits for that. The next start then compares the database.
     pub(super) fn let_go(&mut self) -> anyhow::Result<()> {
         if self.checkpointer()? == Checkpointer::Waiting && !self.is_storing() {
             self.leave_log()?;
@@ -159,7 +161,8 @@ impl Tail {
     }
 
     /// Whether our read transaction is to stay as it is: a snapshot needs it, or it ends soon and
-    /// is in nobody's way. That of many databases may end at once, and files be short.
+    /// is in nobody's way. When many databases stop at once, file descriptors for a new one may run
+    /// out.
     fn is_fixed(&self) -> bool {
         let is_out_of_the_way = || self.is_out_of_the_way().unwrap_or(true);
         self.is_storing() || (self.stopping.is_some() && is_out_of_the_way())

@@ -1,4 +1,4 @@
-//! Files that were taken away under us: the log of a database, its index, our own state.
+//! Files that were taken away from under us: the log of a database, its index, our own state.
 
 use std::os::unix::fs::MetadataExt;
 
@@ -21,21 +21,22 @@ use crate::sqlite::{
 #[derive(Debug)]
 pub(super) struct Moved {
     pub(super) generations: Vec<Generation>,
-    /// What its first page said.
+    /// The marks on its first page.
     pub(super) marks: Marks,
 }
 
 impl Tail {
-    /// Whether the database is open, and nothing has taken the place of its files. Otherwise it is
-    /// closed, in a state in which whoever opens its name finds what belongs to that.
+    /// Whether the database is open, and nothing has taken the place of its files. Otherwise closes
+    /// it, such that the next process to open its name finds the files that belong to that name.
     pub(super) fn is_as_opened(&mut self) -> anyhow::Result<bool> {
         let Some(database) = &mut self.database else { return Ok(false) };
         let mut naming = database.naming()?;
         match naming {
             Naming::Same if !database.was_overwritten()? => return Ok(true),
             Naming::Same => {
-                // All of it was in the file before. Whoever opens that next would copy it there
-                // once more, unless it came with the file.
+                // All of the log was in the file that was overwritten. The next process to open the
+                // file would copy the log into it again. A log that came with the new file is left
+                // alone.
                 let is_ours = self.capture.as_ref().is_some_and(|capture| {
                     database.log().is_ok_and(|log| log.is_some_and(|log| capture.has_read(&log)))
                 });
@@ -79,20 +80,20 @@ impl Tail {
         }
     }
 
-    /// What we hold is a log that has no name any more, or one whose index has none. Says what
-    /// others may still have.
+    /// Decides what becomes of our log, when its name or that of its index is gone. Returns
+    /// `naming` if others may still have those files, and [`Naming::Same`] if not.
     fn lose_log(&mut self, naming: Naming) -> anyhow::Result<Naming> {
         let Some(database) = &mut self.database else { return Ok(naming) };
         let overwritten = database.was_overwritten()?;
         let capture = &mut self.capture;
         let outcome = database.settle_lost_log(|file, log| match capture {
             Some(capture) => capture.is_led_to(file, log),
-            // Nothing is known of it, and nothing in a replica to be spoiled.
+            // Nothing is known of the log, and there is nothing in a replica that it could spoil.
             None => Ok(true),
         })?;
         let db = self.path().display();
         match outcome {
-            // What became of that is said when the generation ends.
+            // This is logged when the generation ends.
             LostLog::Kept if overwritten => (),
             LostLog::Kept => warn!(
                 %db,
@@ -132,12 +133,12 @@ impl Tail {
         Ok(if outcome == LostLog::Shared { naming } else { Naming::Same })
     }
 
-    /// The log lacks what is committed, as SQLite sees it.
+    /// Closes the database because the log lacks what SQLite takes to be committed.
     pub(super) fn give_up_log(&mut self) {
         let captured = self.capture.as_ref().map_or(0, Capture::undrained_bytes);
         let Some(database) = &mut self.database else { return };
-        // It was there when it was captured, and so was its header. A copy that took its place has
-        // both, and the application has the rest.
+        // What was captured was in the log once, and so was its header. A copy put in the log's
+        // place has both, and the application has the rest.
         let was_cut_off = database.is_log_cut_off(captured).unwrap_or(true);
         if was_cut_off {
             error!(
@@ -151,7 +152,7 @@ impl Tail {
     }
 
     /// Whether the database is damaged, or has gone back to before what was captured from its log:
-    /// that was lost, and whoever had it may have died with it.
+    /// the log was lost, and the process that had it open may have died with it.
     pub(super) fn has_suffered(&mut self, image: &Image) -> anyhow::Result<bool> {
         let Some(capture) = &mut self.capture else { return Ok(false) };
         let read = |page, content: &mut [u8]| image.read_pages(page, content);
@@ -164,7 +165,7 @@ impl Tail {
             return Ok(true);
         }
         let damage = match quick_check(&self.options.path) {
-            // That it cannot be asked now says nothing.
+            // If the check cannot be made now, that proves nothing.
             Err(error) if !is_damage(&error) => return Err(error),
             checked => checked.err(),
         };
@@ -178,7 +179,7 @@ impl Tail {
         Ok(damage.is_some())
     }
 
-    /// Whether the log was removed while nobody watched and another one was begun, before what was
+    /// Whether the log was removed while nobody watched, and another one begun, before what was
     /// captured from it was in the database file.
     pub(super) fn has_lost_its_log(&mut self) -> anyhow::Result<bool> {
         let (Some(database), Some(capture)) = (&self.database, &self.capture) else {
@@ -187,7 +188,7 @@ impl Tail {
         let lost = self.is_untouched()?
             && database.log()?.is_some_and(|log| !capture.has_read(&log))
             && !capture.is_in(database.file())?
-            // Nor while it was read.
+            // Nor did anybody write to it while it was read.
             && self.is_untouched()?;
         if lost {
             self.mourn_log();
@@ -195,8 +196,8 @@ impl Tail {
         Ok(lost)
     }
 
-    /// Whether nobody has written to the database file since what was captured was that file with
-    /// its log.
+    /// Whether nobody has written to the database file since the file and its log together were
+    /// what was captured.
     pub(super) fn is_untouched(&self) -> anyhow::Result<bool> {
         let (Some(database), Some(capture)) = (&self.database, &self.capture) else {
             return Ok(false);
@@ -204,7 +205,7 @@ impl Tail {
         Ok(capture.fate(&database.file().metadata()?) == Fate::Untouched)
     }
 
-    /// The log is gone, and nobody has copied it to the database file.
+    /// Notes that the log is gone, and nobody has copied it into the database file.
     pub(super) fn mourn_log(&mut self) {
         let position = self.capture.as_ref().map_or_else(WalPos::default, |it| it.cursor().pos);
         error!(
@@ -216,7 +217,7 @@ impl Tail {
         self.estrange();
     }
 
-    /// What became of the file before it was opened: to put it into WAL mode is to write to it.
+    /// What had become of the file before we opened it: putting it into WAL mode writes to it.
     pub(super) fn fate_as_found(&self) -> Fate {
         let found = self.database.as_ref().map(Database::found);
         let fate = self.capture.as_ref().zip(found).map(|(capture, found)| capture.fate(found));
@@ -224,7 +225,7 @@ impl Tail {
     }
 
     /// Gives up the generation if an older copy was put in the place of what was captured: the file
-    /// was given an earlier time, as `fate` says, and does not lead to that.
+    /// was given an earlier time, as `fate` says, and does not lead to what was captured.
     pub(super) fn expect_no_older_copy(&mut self, fate: Fate) -> anyhow::Result<()> {
         let (Some(database), Some(capture)) = (&self.database, &mut self.capture) else {
             return Ok(());
@@ -251,10 +252,10 @@ impl Tail {
         Ok(())
     }
 
-    /// Fails as long as anybody may have the log that was removed.
+    /// Fails while another process may have the log that was removed.
     ///
-    /// If there were a connection of ours, that would not be the last one to close it, and SQLite
-    /// would not bring what was committed to it into the database file.
+    /// With a connection of ours, that process would not be the last to close the database, and
+    /// SQLite would not copy what was committed to that log into the database file.
     pub(super) fn expect_old_log_closed(&mut self) -> anyhow::Result<()> {
         if self.naming == Naming::LogLost && is_open(self.path())? {
             let context = format!("open database {}", self.path().display());
@@ -272,7 +273,7 @@ impl Tail {
         Ok(())
     }
 
-    /// Goes on without what was in the state directory, if that was removed: with what we know.
+    /// Makes the state directory anew if it was removed, and goes on with what we know.
     pub(super) fn expect_state(&mut self) -> anyhow::Result<()> {
         if self.state.renew(&self.options.path)? {
             error!(
@@ -284,7 +285,7 @@ impl Tail {
             self.abandon("its state was lost");
         }
         if self.state.is_blank() {
-            // Again and again, until all of it is there.
+            // Tried again and again, until all of it is written.
             self.lineage.store()?;
             note_again(self.path(), &self.state)?;
             self.slots.iter().try_for_each(|slot| slot.staging.note_again())?;

@@ -19,11 +19,12 @@ use crate::sqlite::{Database, LacksCommits};
 use crate::wal::FrameHeader;
 use crate::wal::{Checksum, Salt, WalHeader};
 
-/// How much of the log may be left to be copied while nobody can write, where all of the database
-/// would have to be sent if that could not be had: for a tenth of a second.
+/// How many bytes of the log may be left to copy while nobody can write, where all of the database
+/// would have to be sent otherwise. Copying them takes a tenth of a second.
 const REST_FOR_CHANGES: u64 = 16 << 20;
 
-/// How often it is tried to get there. Each time less is left, unless the application is faster.
+/// How many copies to try until little enough is left. Each leaves less, unless the application is
+/// faster.
 const ROUNDS_MAX: u32 = 5;
 
 /// How long to wait for the write lock at the start.
@@ -43,14 +44,15 @@ pub(super) struct LogEnd {
     pub(super) offset: u64,
     pub(super) salt: Salt,
     pub(super) checksum: Checksum,
-    /// The database file does not have all of it.
+    /// The database file does not have all of that log.
     pub(super) needed: bool,
 }
 
 impl Tail {
-    /// Continuity was lost. Ships what changed, if that can be told, or begins a new generation.
+    /// Recovers from lost continuity: ships what changed, if that can be told, or begins a new
+    /// generation.
     ///
-    /// It is left to the next process if we are told to abort meanwhile.
+    /// If we are cancelled meanwhile, this is left to the next process.
     pub(super) fn recover(&mut self, reason: Break) -> anyhow::Result<()> {
         let known = self.capture.as_ref().is_some_and(Capture::can_ship_changes);
         if self.capture.as_ref().is_some_and(|capture| capture.is_tampering(reason)) {
@@ -66,7 +68,8 @@ impl Tail {
                 Ok(true) => return Ok(()),
                 Ok(false) => (),
                 Err(error) if self.lines.cancellation.is_cancelled() => {
-                    // Its log may be gone: nothing else says that something was not captured.
+                    // The log may be gone already: with no database open, what was not captured
+                    // counts as unknown.
                     self.database = None;
                     return Err(error);
                 }
@@ -81,7 +84,7 @@ impl Tail {
         Ok(())
     }
 
-    /// Recovers if continuity was lost in the middle of something, of which nothing comes then.
+    /// If `outcome` failed because continuity was lost, recovers and returns the default.
     pub(super) fn recovered<T: Default>(
         &mut self,
         outcome: anyhow::Result<T>,
@@ -92,8 +95,8 @@ impl Tail {
         })
     }
 
-    /// Makes the table of pages anew, from the database as it was at the cursor. `false` if that
-    /// state no longer exists: the log is another one, or was copied beyond the cursor.
+    /// Rebuilds the table of pages from the database as it was at the cursor. Returns `false` if
+    /// that state no longer exists: the log is another one, or was copied beyond the cursor.
     pub(super) fn rebuild_pages(&mut self) -> anyhow::Result<bool> {
         let (Some(database), Some(capture)) = (&self.database, &mut self.capture) else {
             return Ok(false);
@@ -117,12 +120,13 @@ impl Tail {
     }
 
     /// Compares the database, page by page, with what the replicas have, and stages the difference
-    /// as the next WAL. Says whether the generation goes on.
+    /// as the next WAL. Returns whether the generation goes on.
     fn ship_changes(&mut self) -> anyhow::Result<bool> {
         if self.has_lost_its_log()? {
             return Ok(false);
         }
-        // Otherwise all of the database would have to be sent.
+        // More may be left to copy than elsewhere: otherwise all of the database would have to be
+        // sent.
         let frozen = self.freeze(PATIENCE, REST_FOR_CHANGES)?;
         let Some(Frozen { image, log }) = frozen else { return Ok(false) };
         if log.is_some_and(|log| log.needed) || (log.is_some() && !self.truncate_log()?) {
@@ -133,7 +137,7 @@ impl Tail {
         }
         let Some(capture) = &mut self.capture else { return Ok(false) };
         let changes = changes(capture, &image)?;
-        // Asked after that: somebody may have written to it meanwhile.
+        // Checked only now: another process may have written to the file meanwhile.
         match Comparison::of(changes, self.sameness, self.is_untouched()?) {
             Comparison::Same(pages) => return self.go_on_with(&pages, &image),
             Comparison::LogLost => self.mourn_log(),
@@ -143,8 +147,8 @@ impl Tail {
         Ok(false)
     }
 
-    /// Looks at a database that is to be compared for what speaks against its being the one that was
-    /// captured. `false` if it is damaged, or has gone back.
+    /// Looks for evidence that the database to be compared is not the one that was captured.
+    /// Returns `false` if it is damaged, or has gone back.
     fn weigh(&mut self, image: &Image) -> anyhow::Result<bool> {
         let Some(capture) = &self.capture else { return Ok(false) };
         let mut first = vec![0; image.page_size().bytes()];
@@ -166,14 +170,14 @@ impl Tail {
         Ok(true)
     }
 
-    /// Goes on in the generation, with what is in these pages now as the next WAL. The log must be
-    /// empty, and all other pages are as they were captured.
+    /// Goes on in the generation, with what the `changed` pages have now as the next WAL. The log
+    /// must be empty, and all other pages must be as they were captured.
     fn go_on_with(&mut self, changed: &[u32], image: &Image) -> anyhow::Result<bool> {
         let staging = self.staging(|standing| standing != Standing::Outside);
         let Some(capture) = &mut self.capture else { return Ok(false) };
         let mut pages = changed.to_vec();
         if pages.is_empty() && capture.cursor().place != Place::Start {
-            // As it is. The name has to be taken that another daemon would use next, which goes on
+            // Page 1 as it is: this takes the name that another daemon would use next if it goes on
             // from a copy of the same state.
             pages.push(1);
         }
@@ -190,7 +194,7 @@ impl Tail {
             capture.next_index()?;
         }
         capture.note_drained();
-        // Copied: its pages are those that were captured.
+        // Even if the file is a copy, its pages are now what was captured.
         self.sameness = Sameness::Given;
         capture.save(&self.state, Durability::Process)?;
         self.schedule.fresh = false;
@@ -203,13 +207,14 @@ impl Tail {
         Ok(true)
     }
 
-    /// Brings the whole log into the database file and empties it, and returns the database as it
-    /// is then, which cannot change while our read transaction lasts. If somebody else reads from
-    /// the log, it cannot be emptied: then the state at the end of the log is returned, and where
-    /// that end is. `None` if a writer did not let us in.
+    /// Copies the whole log into the database file and empties the log. Returns the database as it
+    /// is then, which cannot change while our read transaction lasts.
     ///
-    /// At most `rest_max` bytes of the log are copied while nobody can write. Of an application
-    /// that is faster, the state at the end of its log is returned, too.
+    /// If another process reads from the log, it cannot be emptied: then the state at the end of
+    /// the log is returned, with where that end is. Returns `None` if a writer did not let us in.
+    ///
+    /// At most `rest_max` bytes of the log are copied while nobody can write. If the application is
+    /// faster than that, the state at the end of its log is returned, too.
     pub(super) fn freeze(
         &mut self,
         patience: Duration,
@@ -217,7 +222,7 @@ impl Tail {
     ) -> anyhow::Result<Option<Frozen>> {
         let Some(database) = &self.database else { return Ok(None) };
         let (mut end, mut rest) = (None, u64::MAX);
-        // With the schema in memory, it is answered in an instant when others have to wait.
+        // Asked now to have the schema in memory: the answer is then instant while others wait.
         let mut pages = database.newest_pages()?;
         for _ in 0..ROUNDS_MAX {
             let advanced = self.in_turns(patience, Self::leave_log, |tail, turn| {
@@ -233,7 +238,7 @@ impl Tail {
             }
         }
         if rest <= rest_max {
-            // An error is met again by the checkpoint.
+            // An error will show again in the checkpoint.
             let _ = self.database.as_ref().map(Database::sync_log);
         }
         let checkpoint = self.in_turns(patience, Self::leave_log, |tail, turn| {
@@ -246,7 +251,7 @@ impl Tail {
             if rest <= rest_max {
                 database.checkpoint(turn, see)
             } else {
-                // The application is faster than the disk, and would have to wait for that.
+                // The application is faster than the disk, and would have to wait for it.
                 database.advance(turn, see)
             }
         })?;
@@ -260,8 +265,8 @@ impl Tail {
                 let emptied = database.truncate_log()?;
                 (emptied, emptied || is_whole(database, end)?)
             }
-            // Who writes would have to wait for that, too: the log begins anew by itself, if it may
-            // be read until then.
+            // Writers would have to wait for a truncation, too: a log that can be read is left to
+            // restart by itself.
             Some(end) => {
                 let whole = is_whole(database, end)?;
                 (checkpoint.complete && !whole && database.truncate_log()?, whole)
@@ -292,9 +297,10 @@ fn bytes(end: Option<LogEnd>) -> u64 {
     end.map_or(0, |end| end.offset)
 }
 
-/// Whether a log can be read to that end, as SQLite does when it recovers it; or is there no more.
+/// Whether the log can be read to `end`, as SQLite does when it recovers a log; or is gone.
 ///
-/// SQLite itself may have written one that cannot: see [`FrameHeader::has_no_checksum`].
+/// SQLite itself may have written one that cannot be read that way: see
+/// [`FrameHeader::has_no_checksum`].
 fn is_whole(database: &Database, end: LogEnd) -> anyhow::Result<bool> {
     let Some(log) = database.log()?.filter(|log| log.header.salt == end.salt) else {
         return Ok(true);
@@ -303,7 +309,7 @@ fn is_whole(database: &Database, end: LogEnd) -> anyhow::Result<bool> {
 }
 
 /// The end of the log, if there is a commit in it. What is before `known` is not read again: nobody
-/// shall wait for that.
+/// should have to wait for that.
 fn find_end(database: &Database, known: Option<LogEnd>) -> anyhow::Result<Option<LogEnd>> {
     let Some(log) = database.log()? else { return Ok(None) };
     let salt = log.header.salt;

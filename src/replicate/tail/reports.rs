@@ -9,7 +9,7 @@ use crate::replicate::message::{Message, Report, SnapshotFailure};
 use crate::replicate::refusals::Reception;
 
 impl Tail {
-    /// Takes what replicas and others have to say.
+    /// Handles the messages that have come from the replicas and others.
     pub(super) fn receive(&mut self) -> anyhow::Result<()> {
         while let Ok(message) = self.lines.inbox.try_recv() {
             match message {
@@ -22,12 +22,12 @@ impl Tail {
                 }
                 Message::Stop => {
                     self.stopping.get_or_insert_with(Instant::now);
-                    // Whatever was seen last: what was committed since then counts as well.
+                    // Whatever the last look found: what was committed since then counts as well.
                     self.schedule.last_look_was_idle = false;
                     self.schedule.changed = true;
                     self.publish();
                 }
-                // It was cancelled as well.
+                // Whoever sends this sets the cancellation as well.
                 Message::Abort => (),
             }
         }
@@ -58,14 +58,14 @@ impl Tail {
             }
             Report::SnapshotStored(generation) if current == Some(generation) => {
                 slot.storing = false;
-                // Our read transaction had to stay as it was.
+                // Until now, our read transaction had to stay as it was.
                 self.schedule.copying_since = Some(Instant::now());
                 slot.standing = Standing::Inside;
-                // It cannot have asked for another one yet.
+                // The replica cannot have asked for another one yet.
                 slot.request = None;
                 self.schedule.snapshot_failures = 0;
                 if self.slots.iter().all(|slot| slot.standing == Standing::Inside) {
-                    // Until then it tells what the others have.
+                    // Until then, Litestream's state tells what the other replicas have.
                     self.state.retire_litestream();
                 }
             }
@@ -80,13 +80,13 @@ impl Tail {
                     self.estrange();
                     self.abandon("the database file is not what was captured from its log");
                 } else if self.slots.iter().all(|slot| slot.standing == Standing::Outside) {
-                    // Nobody has anything of it.
+                    // No replica has anything of the generation.
                     self.abandon("its first snapshot could not be stored");
                 }
             }
             Report::Diverged(generation, reason) => {
-                // What was asked for before is not to take the place of what was found. It asks
-                // again, and says what that is.
+                // A snapshot that was asked for before must not take the place of what the replica
+                // was found to hold. The replica asks again, and says what that is.
                 slot.request = None;
                 if current == Some(generation) {
                     self.abandon(&format!("replica {}: {reason}", self.slots[replica].name));
@@ -99,9 +99,9 @@ impl Tail {
         self.refuse_if_nobody_takes_us()
     }
 
-    /// Ends in an error when, right at the start, every store refuses us, of every database: a
-    /// mistake in the configuration, which nobody would notice while we go on trying. Later on it
-    /// is an outage, and as long as other databases are taken, they are not to suffer from it.
+    /// Fails if, right at the start, every store refuses us, for every database: a mistake in the
+    /// configuration, which nobody would notice while we go on trying. Later on a refusal is an
+    /// outage. While other databases are accepted, they must not suffer from it.
     fn refuse_if_nobody_takes_us(&self) -> anyhow::Result<()> {
         let reception = if self.slots.iter().any(|slot| slot.reached) {
             Reception::Taken
@@ -121,7 +121,7 @@ impl Tail {
         }
     }
 
-    /// Counts a segment that was cut.
+    /// Updates the metrics for a segment that was cut.
     pub(super) fn measure(&self, cut: Cut, began: Instant) -> anyhow::Result<()> {
         let (Some(database), Some(capture)) = (&self.database, &self.capture) else {
             return Ok(());

@@ -1,34 +1,35 @@
-/// Whether the database file is the one that was captured, in the order of how much speaks against
-/// it.
+/// Whether the database file is the one that was captured, ordered by how much speaks against it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Sameness {
     /// Nothing speaks against it.
     Given,
-    /// Its log was lost, and somebody else may have it: the file may have gone back, or be damaged.
+    /// Its log was lost, and another process may have it: the file may have gone back, or be
+    /// damaged.
     Suspected,
-    /// It may be another one: the file is, or it was overwritten while nobody watched.
+    /// It may be another database: the file is another one, or was overwritten while nobody
+    /// watched.
     Doubtful,
-    /// It is not what its log leads to: something else than SQLite has written to it, so that the
-    /// log proves nothing about it. So it stays until all of it was compared, or a generation begins
+    /// It is not what its log leads to: something other than SQLite has written to it, so the log
+    /// proves nothing about it. That lasts until all of it was compared, or a generation begins
     /// with it.
     Refuted,
 }
 
 impl Sameness {
-    /// Takes note of a reason not to believe it. A weaker one than there is changes nothing.
+    /// Notes a reason for doubt. One that is weaker than the current one changes nothing.
     pub(super) fn doubt(&mut self, doubt: Self) {
         *self = (*self).max(doubt);
     }
 
-    /// Takes note that the log goes on from where it was read to.
+    /// Notes that the log goes on from where it was read to.
     pub(super) fn note_continuity(&mut self) {
         if *self != Self::Refuted {
             *self = Self::Given;
         }
     }
 
-    /// Takes note that the database counts as another one from now on, which explains that the file
-    /// is another one. Whatever else was found out remains.
+    /// Notes that the database counts as another one from now on, which explains a different file.
+    /// Any other doubt remains.
     pub(super) fn note_other(&mut self) {
         if *self == Self::Doubtful {
             *self = Self::Given;

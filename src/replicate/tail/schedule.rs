@@ -3,55 +3,55 @@ use std::time::{Duration, Instant};
 use crate::replicate::checkpoint::CheckpointPolicy;
 use crate::replicate::options::DatabaseOptions;
 
-/// How often the log is cut while no replica could take a segment: fewer and longer ones do as
+/// How often the log is cut while segments wait for every replica: fewer and longer ones do as
 /// well.
 const BACKLOG_INTERVAL: Duration = Duration::from_secs(10);
 
-/// How many segments may be cut in the time of one, for those who wait for that.
+/// How many segments may be cut in an interval meant for one, if a process waits for that.
 const HURRIES: u32 = 5;
 
-/// What counts as the time of one, for those who wait, where segments are far between.
+/// The longest interval that [`HURRIES`] applies to: a longer one counts as this.
 const HURRY_MAX: Duration = Duration::from_secs(1);
 
-/// How soon, and how often at least, it is looked whether a log was copied.
+/// The shortest and the longest time until we check again whether a log was copied.
 const COPY_LOOK_MIN: Duration = Duration::from_millis(4);
 const COPY_LOOK_MAX: Duration = Duration::from_millis(500);
 
-/// When what was done last, and when it may be done next.
+/// When each thing was done last, and when it may be done next.
 #[derive(Debug)]
 pub(super) struct Schedule {
     pub(super) policy: CheckpointPolicy,
-    /// The shortest interval of the replicas.
+    /// The shortest sync interval of the replicas.
     cut_interval: Duration,
-    /// At most one segment in this time.
+    /// At most one segment is cut in this time.
     pace: Duration,
-    /// So many segments wait for the replica for which the fewest do.
+    /// The fewest segments that wait for any replica.
     waiting: usize,
     pub(super) last_cut: Option<Instant>,
-    /// When it was looked how much waits for the replicas.
+    /// When it was last measured how much waits for the replicas.
     pub(super) last_measured: Option<Instant>,
-    /// There was nothing new in the log when it was last looked at.
+    /// The last look at the log found nothing new.
     pub(super) last_look_was_idle: bool,
     /// The log may have grown since it was last looked at.
     pub(super) changed: bool,
-    /// How long to leave frames alone of which it is not known whether they are committed.
+    /// How long to leave frames alone that may not be committed.
     pub(super) until_settled: Option<Duration>,
-    /// Bytes of the log that were committed when it was looked who checkpoints.
+    /// Bytes of the log that were committed when we last looked for a checkpointer.
     pub(super) committed: Option<u64>,
-    /// Since when somebody may be copying the log.
+    /// Since when another process may be copying the log.
     pub(super) copying_since: Option<Instant>,
     pub(super) last_checkpoint: Instant,
     pub(super) last_complete_checkpoint: Instant,
-    /// Checkpoints since the last complete one.
+    /// Incomplete checkpoints since the last complete one.
     pub(super) checkpoint_failures: u32,
-    /// When it was said who keeps the log from being emptied.
+    /// When we last logged who keeps the log from being emptied.
     pub(super) named_readers: Option<Instant>,
-    /// Snapshots that could not be taken since the last one that was.
+    /// Snapshots that could not be taken since one was last stored.
     pub(super) snapshot_failures: u32,
     pub(super) next_snapshot: Instant,
-    /// Until when the replicas are waited for that had joined the generation before.
+    /// Until when to wait for the replicas that had joined the previous generation.
     pub(super) gather_until: Option<Instant>,
-    /// There was no complete checkpoint since the database was opened.
+    /// There has been no complete checkpoint since the database was opened.
     pub(super) fresh: bool,
     pub(super) locked_since: Option<Instant>,
 }
@@ -93,16 +93,17 @@ impl Schedule {
         self.last_cut.map_or(Duration::ZERO, |last| self.pace.saturating_sub(now - last))
     }
 
-    /// How long until it is looked whether somebody has copied the log, or waits for us. The longer
-    /// he takes, the longer he may be waited for.
+    /// How long until we check again whether another process has copied the log, or waits for us.
+    /// The longer it takes, the longer we wait.
     pub(super) fn until_copied(&self, now: Instant) -> Option<Duration> {
         let until = (now - self.copying_since?).clamp(COPY_LOOK_MIN, COPY_LOOK_MAX);
         let hurry = self.until_hurry(now);
         Some(if hurry.is_zero() { until } else { until.min(hurry) })
     }
 
-    /// Takes note that the log was looked at, and whether more may be committed there soon. A
-    /// commit waits for the disk; frames that never are committed may stay for ever.
+    /// Notes that the log was looked at, and whether more may be committed there soon. The pause
+    /// doubles each time: a commit only waits for the disk, but frames that are never committed may
+    /// stay for ever.
     pub(super) fn looked(&mut self, unsettled: bool) {
         self.changed = false;
         let longer = |pause: Duration| (2 * pause).min(Duration::from_mins(1));
@@ -110,16 +111,16 @@ impl Schedule {
             unsettled.then(|| self.until_settled.map_or(Duration::from_millis(4), longer));
     }
 
-    /// Sets the pace, by how many segments wait for the replica for which the fewest do.
+    /// Sets the pace by `waiting`, the fewest segments that wait for any replica.
     pub(super) fn set_pace(&mut self, waiting: usize) {
         let longest = BACKLOG_INTERVAL.max(self.cut_interval);
         self.pace = if waiting > 0 { longest } else { self.cut_interval };
         self.waiting = waiting;
     }
 
-    /// How long until the log may be cut early, for somebody who waits for that: a few times as
-    /// often as the replicas want it, or as often as they do where none takes a segment. Those few
-    /// wait for the interval to end, and are sent together then. However long it is, nobody is kept
+    /// How long until the log may be cut early, for a process that waits for that: a few times in
+    /// each interval of the replicas, or once while no replica takes segments. Those few segments
+    /// wait for the interval to end, and are then sent together. However long it is, nobody is kept
     /// waiting for longer than [`HURRY_MAX`].
     pub(super) fn until_hurry(&self, now: Instant) -> Duration {
         let interval = self.cut_interval.min(HURRY_MAX);

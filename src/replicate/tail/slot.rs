@@ -16,13 +16,13 @@ pub(in crate::replicate) struct Slot {
     pub(in crate::replicate) staging: Staging,
     pub(in crate::replicate) grants: mpsc::UnboundedSender<Grant>,
     pub(in crate::replicate) standing: Standing,
-    /// The snapshot that it waits for.
+    /// The snapshot that the replica waits for.
     pub(super) request: Option<Request>,
     /// A snapshot is being stored, from a database file that must stay as it is meanwhile.
     pub(in crate::replicate) storing: bool,
-    /// It was found to hold, or has stored, something of ours.
+    /// The replica was found to hold, or has stored, something of ours.
     pub(in crate::replicate) reached: bool,
-    /// Up to which link it is known, at the end, that nobody has taken it over.
+    /// The link up to which, at the end, it is known that nobody has taken the replica over.
     pub(in crate::replicate) settled: Option<Link>,
     /// Why its store refuses us.
     pub(in crate::replicate) rejected: Option<String>,
@@ -32,23 +32,23 @@ pub(in crate::replicate) struct Slot {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Request {
     pub(super) purpose: Purpose,
-    /// When it was asked for first.
+    /// When it was first asked for.
     pub(super) since: Instant,
-    /// Where it is to go, once that was found out.
+    /// Where it is to go, once that is decided.
     pub(super) destination: Option<Destination>,
 }
 
 /// What a snapshot is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Purpose {
-    /// To begin with. The newest object that the replica held when it asked.
+    /// To begin with. Has the newest object that the replica held when it asked.
     Beginning(Option<Tip>),
-    /// To be another one of the generation that the replica has.
+    /// Another snapshot of the generation that the replica has.
     Renewal,
 }
 
 impl Request {
-    /// What the replica held when it asked, if it had to look.
+    /// The newest object that the replica held when it asked, if it had to look.
     pub(super) fn tip(&self) -> Option<Tip> {
         match self.purpose {
             Purpose::Beginning(tip) => tip,
@@ -89,13 +89,15 @@ impl Slot {
         }
     }
 
-    /// Notes that it waits for a snapshot, for as long as it does already.
+    /// Notes that the replica waits for a snapshot. If it waits already, the time of its request
+    /// stays.
     pub(super) fn ask(&mut self, purpose: Purpose) {
         let since = self.request.map_or_else(Instant::now, |request| request.since);
         self.request = Some(Request { purpose, since, destination: None });
     }
 
-    /// Forgets what waits for it. What cannot be removed now will be found not to fit.
+    /// Discards what waits for the replica. What cannot be removed now will later be found not to
+    /// fit.
     pub(super) fn discard(&self, generation: Generation) {
         if let Err(error) = self.staging.discard(generation) {
             warn!(name = self.name, %error, "cannot remove what was staged for a replica");

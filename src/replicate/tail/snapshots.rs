@@ -23,14 +23,16 @@ use crate::wal::Checksum;
 /// How long the first replica that is ready for a new generation waits for the others.
 const GATHER: Duration = Duration::from_secs(1);
 
-/// The same for those that had joined the one before it: each has to look at what it holds.
+/// How long to wait for replicas that had joined the previous generation: each has to look at what
+/// it holds.
 const GATHER_AGAIN: Duration = Duration::from_mins(1);
 
 /// How long to wait for the write lock.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// Tries to take a snapshot at the end of a WAL, after which a new generation begins instead: its
-/// first snapshot can always be had, even while somebody never stops reading from the log.
+/// How many tries to take a snapshot at the end of a WAL before a new generation begins instead:
+/// its first snapshot can always be taken, even while another process never stops reading from the
+/// log.
 const TRIES: u32 = 20;
 
 impl Tail {
@@ -51,7 +53,7 @@ impl Tail {
     /// Takes a snapshot and hands it to the replicas that wait for one.
     pub(super) fn take_snapshots(&mut self, now: Instant) -> anyhow::Result<()> {
         if self.slots.iter().all(|slot| slot.standing == Standing::Outside) {
-            // A generation that nobody has is no easier to join than to begin anew.
+            // A generation that no replica has is no easier to join than a new one.
             self.abandon("no replica has it");
             if self.slots.iter().all(|slot| slot.request.is_none()) {
                 return Ok(());
@@ -74,7 +76,8 @@ impl Tail {
             self.give_up_on_index(now);
             return Ok(());
         };
-        // Before the snapshot is sent: a replica takes none of a generation that it never heard of.
+        // Before the snapshot is granted: a replica takes none of a generation that was not
+        // published.
         self.publish();
         for slot in &mut self.slots {
             let Some(request) = slot.request.take() else { continue };
@@ -86,7 +89,7 @@ impl Tail {
                 Some(Destination::Fork) => Grant::Fork(Box::new(snapshot.clone())),
                 _ => Grant::Snapshot { snapshot: Box::new(snapshot.clone()), tip: request.tip() },
             };
-            // Its replica has ended if this fails, and so will we.
+            // If this fails, the replica has ended, and so will we.
             let _ = slot.grants.send(grant);
         }
         Ok(())
@@ -103,7 +106,7 @@ impl Tail {
             PageTable::build(&self.state.pages(), generation, page_size, pages, image.reader())?;
         let mut first = vec![0; page_size.bytes()];
         image.read_pages(1, &mut first)?;
-        // Known to be ours before anybody hears of it.
+        // Recorded as ours before any replica gets something of it.
         self.lineage.add(generation)?;
         let cursor = Cursor {
             generation,
@@ -125,9 +128,9 @@ impl Tail {
                 capture.save(&self.state, Durability::Process)?;
                 capture.snapshot_seal()
             }
-            // The first segment will be the whole log from its start, which makes the snapshot
-            // what it is: part of that log is in the image, and not in the database file. Until it
-            // is cut there is no cursor that a later process could go on from.
+            // The first segment will be the whole log from its start, and the snapshot depends on
+            // it: part of that log is in the image, and not in the database file. Until it is cut
+            // there is no cursor that a later process could go on from.
             Some(log) => Seal {
                 end: WalPos { offset: log.offset, ..WalPos::default() },
                 salt: log.salt.0,
@@ -136,7 +139,7 @@ impl Tail {
             },
         };
         info!(db = %self.path().display(), %generation, "generation begins");
-        // Nothing is in the file that is not in the image.
+        // The file has nothing that is not in the image.
         capture.note_seen_to_its_end();
         self.capture = Some(capture);
         self.sameness = Sameness::Given;
@@ -146,9 +149,9 @@ impl Tail {
         Ok(Some(Snapshot { image: Arc::new(image), seal }))
     }
 
-    /// Brings the log to its end, so that the next index begins with the database as it is now.
+    /// Ends the log, so that the next index begins with the database as it is now.
     ///
-    /// `None` if somebody else is in the way.
+    /// Returns `None` if another process is in the way.
     fn end_index(&mut self, now: Instant) -> anyhow::Result<Option<Snapshot>> {
         self.checkpoint(Effort::Firm, now)?;
         let drained = self.capture.as_ref().is_some_and(Capture::is_drained);
@@ -159,8 +162,8 @@ impl Tail {
             return Ok(None);
         };
         capture.next_index()?;
-        // Whoever went on from before it, after a loss of power, would put segments before the
-        // snapshot that this knows nothing of.
+        // Durably: a process that went on from an earlier cursor, after a loss of power, would put
+        // segments before the snapshot that the snapshot does not contain.
         capture.save(&self.state, Durability::Power)?;
         let image =
             Image::of_file(database.file().clone(), database.page_size(), database.pages()?)
@@ -171,7 +174,7 @@ impl Tail {
         Ok(Some(Snapshot { image: Arc::new(image), seal }))
     }
 
-    /// Begins a new generation if a replica cannot join the current one for too long.
+    /// Gives up the generation if a replica could not join it for too long.
     fn give_up_on_index(&mut self, now: Instant) {
         let outside =
             |slot: &super::Slot| slot.standing == Standing::Outside && slot.request.is_some();
@@ -180,7 +183,8 @@ impl Tail {
         }
         if self.slots.iter().any(outside) {
             self.abandon("another process has been reading from the log for too long");
-            // All at once: one after the other they would end each other's generations for ever.
+            // All replicas at once: joining one after the other, they would end each other's
+            // generations for ever.
             self.schedule.gather_until = Some(now + GATHER_AGAIN);
         } else if self.schedule.snapshot_failures.is_multiple_of(TRIES) {
             warn!(

@@ -13,35 +13,36 @@ use crate::replicate::outcome::Unreplicated;
 use crate::replicate::restoration::RestoredMeanwhile;
 use crate::sqlite::{Database, LacksCommits, OpenError};
 
-/// How often a database is looked at where the system tells us of changes, in case it did not.
+/// How often to look at a database even though the kernel notifies us of changes, in case it did
+/// not.
 const SAFETY_INTERVAL: Duration = Duration::from_mins(1);
 
 /// How long after an error to try again.
 const RETRY_INTERVAL: Duration = Duration::from_secs(1);
 
-/// For how long a database is begun with before the next one may be. Its store may be down.
+/// How long the start of a database may hold up that of the next one. Its store may be down.
 const START_MAX: Duration = Duration::from_secs(2);
 
-/// From what pause on it is worth to take less memory in it.
+/// The shortest pause for which it is worth releasing memory.
 const REST: Duration = Duration::from_secs(1);
 
-/// While something goes on failing, it is said so this often.
+/// How often a lasting failure is logged again.
 const LOG_INTERVAL: Duration = Duration::from_secs(30);
 
 /// What follows a step.
 enum Next {
-    /// Another one, after that time or when somebody calls, and if `for_changes`, when the database
-    /// changes.
+    /// Another step, after that time or when the bell is rung; if `for_changes`, also when the
+    /// database changes.
     Step { after: Duration, for_changes: bool },
-    /// Nothing. What some replica does not have.
+    /// Nothing more. Has what some replica lacks.
     End(Vec<Unreplicated>),
 }
 
-/// Follows a database until it is told to stop, and says what some replica does not have. It begins
-/// when it has one of `starts`, and while there is something to do, that takes one of `threads`;
-/// all databases share them.
+/// Follows a database until it is asked to stop, and returns what some replica lacks. It begins
+/// once it has one of `starts`, and each step takes one of `threads`; all databases share both.
 ///
-/// An error is one that only somebody's help can end, found before replication began.
+/// Fails if the database was restored meanwhile, and is to be followed anew; or with an error that
+/// only somebody's help can end.
 pub(in crate::replicate) async fn follow(
     tail: Tail,
     starts: Arc<Semaphore>,
@@ -67,7 +68,7 @@ pub(in crate::replicate) async fn follow(
         match next? {
             Next::End(unreplicated) => return Ok(unreplicated),
             Next::Step { after, for_changes } => {
-                // Others wait for that start.
+                // Other databases wait for this start.
                 let rest = start.as_ref().map(|_| START_MAX.saturating_sub(began.elapsed()));
                 let after = rest.map_or(after, |rest| rest.min(after));
                 tail.schedule.changed |= bell.wait(after, for_changes).await;
@@ -77,7 +78,7 @@ pub(in crate::replicate) async fn follow(
     }
 }
 
-/// `None` if it is to end at once.
+/// Waits for one of `starts`. Returns `None` if we are cancelled first.
 async fn wait_for_start(
     starts: Arc<Semaphore>,
     bell: &Bell,
@@ -108,7 +109,7 @@ impl Tail {
         if aborted || (self.interruption.is_none() && self.may_end(Instant::now())) {
             return Ok(Next::End(self.end()));
         }
-        // Before the database is looked at: what changes in between would be missed.
+        // Asked before the database is looked at: a change in between would be missed otherwise.
         let told = self.watch.is_told();
         self.told = told;
         let looked_at = SystemTime::now();
@@ -127,7 +128,7 @@ impl Tail {
                 self.rest(pause);
                 pause
             }
-            // We were told to abort meanwhile, and there is nothing wrong.
+            // We were cancelled meanwhile, and there is nothing wrong.
             Err(_) if self.lines.cancellation.is_cancelled() => Duration::ZERO,
             Err(error) if error.is::<Diverged>() || error.is::<RestoredMeanwhile>() => {
                 return Err(error);
@@ -138,7 +139,7 @@ impl Tail {
                 self.schedule.last_look_was_idle = false;
                 self.release_if_unsure(&error);
                 if let Some(database) = &mut self.database {
-                    // Too many files may be open. An error of this one says nothing new.
+                    // Too many files may be open. An error here would say nothing new.
                     let _ = database.rest();
                 }
                 if error.is::<LacksCommits>() {
@@ -162,17 +163,18 @@ impl Tail {
         self.interruption = Some(Interruption { said, reason });
     }
 
-    /// Frees caches, and the disk that a long log takes, once in each long pause.
+    /// Frees caches, and the disk space of a long log, once in each long pause.
     fn rest(&mut self, pause: Duration) {
         let idle = self.schedule.last_look_was_idle;
         if pause >= REST && !(idle && self.rested) {
-            // First, for it takes a connection to look at an empty log.
+            // First, for looking at an empty log takes a connection.
             let shortened = if idle { self.shorten_log() } else { Ok(false) };
             self.rested = shortened.unwrap_or_else(|error| {
                 debug!(db = %self.path().display(), "cannot shorten the log: {error:#}");
                 true
             });
-            // What one needs that is written to now and then is not opened anew each time.
+            // A database that is written to now and then keeps what it would have to open again
+            // each time.
             let long = idle || self.capture.is_none();
             let rest = if long { Database::rest } else { |it: &mut Database| it.forget_pages() };
             if let Some(Err(error)) = self.database.as_mut().map(rest) {
@@ -183,7 +185,8 @@ impl Tail {
         }
     }
 
-    /// How long there is nothing to do, unless something changes. `told`: that would be noticed.
+    /// How long there is nothing to do, unless something changes. `told`: we would be notified of
+    /// that.
     fn pause(&self, told: bool, now: Instant) -> Duration {
         let pause = self.pause_of_log(told, now);
         self.schedule.until_copied(now).map_or(pause, |until| until.min(pause))
