@@ -27,12 +27,13 @@ pub(super) use segment::{Cut, Look};
 
 /// The capture of one generation: reads the log of a database and cuts it into segments.
 ///
-/// A segment has each page only once, as it is at the end of it. So what the replicas hold as a WAL
-/// is a shorter one than that of the database, with checksums of its own, and leads to the same.
+/// A segment has each page only once, as it is at the end of the segment. So the WAL that the
+/// replicas hold is shorter than the log of the database, with checksums of its own, and leads to
+/// the same content.
 ///
 /// The cursor on disk is moved after a segment is staged, and a segment may be sent only after the
 /// cursor was moved. So a process that dies in between leaves at most a staged segment that is not
-/// counted, which the next one cuts again.
+/// counted, which the next process cuts again.
 #[derive(Debug)]
 pub(super) struct Capture {
     cursor: Cursor,
@@ -41,16 +42,16 @@ pub(super) struct Capture {
     /// What is in the database file if the log up to the cursor was never copied into it.
     earlier: EarlierPages,
     /// The page table may be ahead of the cursor: a cut of the log with that salt was begun and not
-    /// finished. What it saw is seen again only there.
+    /// finished. The pages that it took are seen again only in that log.
     ahead: Option<Salt>,
-    /// Where in which log a frame was not what it had been committed as.
+    /// Where a frame was not what had been committed: the salt of the log, and the offset in it.
     altered: Option<(Salt, u64)>,
-    /// What the log was like from outside when there was nothing new in it, and how far that was
-    /// read. `None`: it is not sure that this changes when somebody writes to it.
+    /// The state of the log, from outside, when there was nothing new in it, and how far it was
+    /// read. `None`: there may be something new, or a write might leave that state as it is.
     idle: Option<(LogState, Place)>,
     file: FileIdentity,
-    /// When it was written to last, as we saw when nothing could be in it that was not captured. So
-    /// what was captured is the file as it was then, with the log over it.
+    /// When the file was last written to, as seen when it could have nothing that was not captured.
+    /// So what was captured is the file as it was then, with the log over it.
     written: Option<LastWrite>,
     boot: String,
     /// The cursor was written in this run of the operating system.
@@ -58,18 +59,18 @@ pub(super) struct Capture {
     cancellation: Cancellation,
 }
 
-/// The salt of a log of which nothing is known: none has it.
+/// The salt of a log of which nothing is known: no log has it.
 const UNKNOWN: Salt = Salt([0; 8]);
 
-/// How often a log is looked at that is restarted just then, which takes its writer a whole
-/// checkpoint.
+/// How many times to look at a log that is restarted during each look. A restart takes its writer a
+/// whole checkpoint.
 const LOOKS_MAX: u32 = 10;
 
 impl Capture {
     /// Begins to capture at `cursor`, where the database has the pages of the table.
     ///
     /// `log_end` is where the log ended then, if there was one: the first segment will be all of
-    /// it, or the beginning of the log that takes its place.
+    /// that log, or the beginning of the log that takes its place.
     pub(super) fn begin(
         cursor: Cursor,
         pages: PageTable,
@@ -92,18 +93,19 @@ impl Capture {
         }
     }
 
-    /// Cuts segments until that is cancelled. One that is being cut then is not finished.
+    /// Cuts segments until `cancellation` is cancelled. A segment that is being cut then is not
+    /// finished.
     pub(super) fn until(self, cancellation: &Cancellation) -> Self {
         Self { cancellation: cancellation.clone(), ..self }
     }
 
     /// Whether the table of pages is not known to be that of the cursor: a cut was not finished, or
-    /// something has damaged it.
+    /// the table was damaged.
     pub(super) fn is_ahead(&self) -> bool {
         self.ahead.is_some()
     }
 
-    /// Goes on with a table that was made anew. `false` if it is not that of the cursor.
+    /// Goes on with a table that was rebuilt. Returns `false` if it is not that of the cursor.
     pub(super) fn replace_pages(&mut self, pages: PageTable) -> bool {
         let is_ahead = pages.digest() != self.cursor.digest;
         self.ahead = is_ahead.then_some(UNKNOWN);
@@ -111,7 +113,7 @@ impl Capture {
         !is_ahead
     }
 
-    /// Goes on with another file, which is under the name of the database by now.
+    /// Goes on with another file, which has the name of the database now.
     pub(super) fn set_file(&mut self, file: FileIdentity) {
         self.file = file;
         self.written = None;
@@ -121,7 +123,7 @@ impl Capture {
         &self.cursor
     }
 
-    /// How far which log was read: its index, and bytes from its start.
+    /// How far the log was read: its index, and bytes from its start.
     pub(super) fn log_read(&self) -> (WalIndex, u64) {
         let offset = match self.cursor.place {
             Place::Start => 0,
@@ -130,7 +132,8 @@ impl Capture {
         (self.cursor.pos.index, offset)
     }
 
-    /// Whether the table of pages is that of the cursor, and what comes next may be anything.
+    /// Whether the table of pages is that of the cursor, and no particular segment has to come
+    /// next.
     pub(super) fn can_ship_changes(&self) -> bool {
         self.ahead.is_none() && !self.owes_log()
     }
@@ -166,8 +169,8 @@ impl Capture {
             let Some(log) = database.log()? else { return Ok(Found::Nothing) };
             Failpoint::LogFound.pass()?;
             let holds_cursor = self.is_cursor_in(&log)?;
-            // Otherwise it was restarted in between: the frames may be those of the next log, which
-            // says nothing about this one.
+            // Otherwise the log was restarted in between: the frames may be those of the next log,
+            // which say nothing about this one.
             if holds_cursor || log.has_its_header()? {
                 let WalHeader { salt, sequence, .. } = log.header;
                 return Ok(Found::Log { salt, sequence, holds_cursor });
@@ -176,7 +179,7 @@ impl Capture {
         bail!("the log is restarted again and again, each time while it is looked at")
     }
 
-    /// Whether a log leads to the cursor, where that is within one.
+    /// Whether `log` leads to the cursor. `false` if the cursor is at the start of a log.
     fn is_cursor_in(&self, log: &LogFile) -> io::Result<bool> {
         match self.cursor.place {
             Place::Start => Ok(false),
@@ -187,34 +190,35 @@ impl Capture {
         }
     }
 
-    /// Whether the table has pages of a log that a segment was begun of, and this is another one.
+    /// Whether the table has pages of a segment that was not finished, of another log than this
+    /// one.
     fn is_ahead_on_another(&self, salt: Salt) -> bool {
         self.ahead.is_some_and(|begun| begun != salt)
     }
 
     /// Whether nobody has written to the log since there was nothing new in it. Then SQLite need
     /// not be asked how much of it is committed, which takes a connection for each idle database:
-    /// only frames can be committed that are there, and there were none.
+    /// there were no further frames that could have been committed since.
     pub(super) fn is_unwritten(&self, database: &Database) -> io::Result<bool> {
         let Some(idle) = self.idle else { return Ok(false) };
         Ok(idle == (database.log_state()?, self.cursor.place))
     }
 
-    /// Takes note that there is nothing new in a log that was in this state before it was read.
+    /// Notes that there is nothing new in a log that was in this state before it was read.
     fn note_idle(&mut self, log: LogState) {
         let settled = log.is_settled(SystemTime::now());
         self.idle = settled.then_some((log, self.cursor.place));
     }
 
-    /// Whether something may have been committed and be in no log any more, because we did not keep
-    /// it from being restarted.
+    /// Whether something may have been committed that is no longer in any log, because we did not
+    /// keep the log from being restarted.
     pub(super) fn may_have_missed(&self, database: &Database) -> bool {
         let judge = |found| continuity(self.cursor.place, false, found);
         let is_same = || self.find_log(database).is_ok_and(|it| judge(it) == Continuity::Same);
         !self.hold.is_watched() && !is_same()
     }
 
-    /// Whether there is a commit behind the cursor.
+    /// Whether there is a commit after the cursor.
     pub(super) fn lags_behind(&self, database: &Database) -> anyhow::Result<bool> {
         let Some(log) = database.log()? else { return Ok(false) };
         let view = match self.cursor.place {
@@ -226,8 +230,8 @@ impl Capture {
         Ok(view.pages.is_some())
     }
 
-    /// Moves the cursor to the start of the next index, unless it is at the start of one: indexes
-    /// without a segment would look like segments that are missing.
+    /// Moves the cursor to the start of the next index, unless it is at the start of one already:
+    /// an index without a segment would look as if segments were missing.
     pub(super) fn next_index(&mut self) -> anyhow::Result<()> {
         self.hold.note_next_log();
         if self.cursor.place == Place::Start {
@@ -257,7 +261,8 @@ impl Capture {
         self.save_as(self.cursor.clone(), state, durability, false)
     }
 
-    /// Writes a cursor to disk. `clean` promises that everything it stands for is there as well.
+    /// Writes a cursor to disk. `clean` promises that everything the cursor stands for is on disk
+    /// as well.
     fn save_as(
         &self,
         cursor: Cursor,
@@ -305,7 +310,8 @@ fn seal_at(cursor: &Cursor, start: WalPos) -> Seal {
     }
 }
 
-/// The name of the variable by which a test makes a debug build believe in a restart.
+/// The environment variable by which a test makes a debug build believe that the machine was
+/// restarted.
 const BOOT: &str = "LITESTREAM_BOOT";
 
 /// Which run of the operating system this is: what was written in an earlier one may be lost.

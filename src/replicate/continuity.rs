@@ -69,23 +69,23 @@ impl fmt::Display for Break {
 
 impl std::error::Error for Break {}
 
-/// More restarts than this between two looks at a log do not happen: it is another log, or an older
-/// one. An application that empties its empty log once a second comes to 65,536 in a day, and to
-/// this in half a year.
+/// As many restarts between two looks at a log do not happen: it is another log, or an older one.
+/// An application that empties its empty log once a second comes to 65,536 in a day, and to this in
+/// half a year.
 const RESTARTS_MAX: u32 = 1 << 24;
 
-/// The sequence number of a connection that never restarted a log. When such a one is the first to
-/// write to an empty log, SQLite makes up a new salt, and does not count up the old one.
+/// The sequence number of a connection that never restarted a log. If such a connection is the
+/// first to write to an empty log, SQLite makes up a new salt instead of counting up the old one.
 const SEQUENCE_FIRST: u32 = 0;
 
-/// Judges the log.
+/// Judges whether the log that is found continues what was read.
 ///
-/// `held` says that our read transaction was begun when the cursor was at the end of the log and
-/// nobody could write; or that it took the place of such a one, before that ended, and the log was
-/// read to its end in between. Since then no frame can have been lost: a log is restarted only
-/// when all of it is in the database file, and what was written after the transaction began cannot
-/// be copied there while it lasts. So a new log can only have begun behind the cursor. It is never
-/// true after a stop.
+/// `held` means that our read transaction began when the cursor was at the end of the log and
+/// nobody could write; or that it took the place of such a transaction, before that ended, and the
+/// log was read to its end in between. Since then no frame can have been lost: a log is restarted
+/// only when all of it is in the database file, and what was written after the transaction began
+/// cannot be copied there while it lasts. So a new log can only have begun after the cursor. `held`
+/// is never true after a stop.
 pub(super) fn continuity(place: Place, held: bool, found: Found) -> Continuity {
     match (place, found) {
         _ if !held && place == Place::Start => Continuity::Broken(Break::Unwatched),
@@ -153,7 +153,8 @@ mod tests {
         check(within, false, log(OLD.next(5), false), Broken(LogRestarted));
         check(within, true, log(foreign, false), Broken(LogReplaced));
 
-        // An application emptied the log, and the next to write was a new connection of another.
+        // An application emptied the log, and the next to write was a new connection of another
+        // application.
         let by_newcomer = Found::Log { salt: foreign, sequence: 0, holds_cursor: false };
         check(within, true, by_newcomer, Next);
         check(within, false, by_newcomer, Broken(LogRestarted));

@@ -1,17 +1,18 @@
-//! What our read transaction keeps from being lost of the log. Decided on values alone.
+//! What of the log our read transaction keeps from being lost. Decided on values alone.
 
 use super::cursor::Place;
 use crate::wal::Salt;
 
 /// What is known of the log from our read transactions: what may be lost of it, what is in the
-/// database file, and what was seen. It says so only after each of them was told by a `note_…`.
+/// database file, and what was seen. It knows of an event only once a `note_…` method was called
+/// for it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Hold {
     strength: Strength,
     /// Where the log ended when our read transaction began, or an earlier place in it. `None`: no
     /// log had begun.
     end: Option<(Salt, u64)>,
-    /// Nothing of the log up to the cursor is missing in the database file.
+    /// Nothing of the log up to the cursor is missing from the database file.
     drained: bool,
     evidence: Evidence,
 }
@@ -20,10 +21,11 @@ pub(super) struct Hold {
 enum Strength {
     /// What was committed while nobody watched may be lost from the log at any time.
     Loose,
-    /// All of the log was captured once, and there was no moment without a read transaction since:
-    /// nothing that is behind the cursor can be lost.
+    /// All of the log was captured once, and there has been no moment without a read transaction
+    /// since: nothing after the cursor can be lost.
     Watched,
-    /// And it has begun where the cursor is: see [`continuity`](super::continuity::continuity).
+    /// As `Watched`, and our read transaction began where the cursor is: see
+    /// [`continuity`](super::continuity::continuity).
     Held,
 }
 
@@ -34,41 +36,41 @@ enum Evidence {
     /// what was before it.
     Hearsay,
     Seen,
-    /// And the log to its end since our read transaction began, which keeps what is behind the
-    /// cursor out of the database file.
+    /// As `Seen`, and the log was captured to its end since our read transaction began, which keeps
+    /// what is after the cursor out of the database file.
     SeenToItsEnd,
 }
 
 impl Hold {
-    /// Of a generation that begins. `end` is where the log ended when our read transaction began,
-    /// while nobody could write.
+    /// The hold of a generation that begins. `end` is where the log ended when our read transaction
+    /// began, while nobody could write.
     pub(super) fn begin(end: Option<(Salt, u64)>) -> Self {
         Self { strength: Strength::Held, end, drained: false, evidence: Evidence::Seen }
     }
 
-    /// Of a generation that an earlier process left.
+    /// The hold of a generation that an earlier process left.
     pub(super) fn resume() -> Self {
         Self { strength: Strength::Loose, end: None, drained: false, evidence: Evidence::Hearsay }
     }
 
-    /// Whether our read transaction may be moved while others write. Before that is so, what was
-    /// committed while nobody watched may be lost from the log at any time.
+    /// Whether our read transaction may be moved while others write. Until then, what was committed
+    /// while nobody watched may be lost from the log at any time.
     pub(super) fn is_watched(&self) -> bool {
         self.strength != Strength::Loose
     }
 
-    /// Whether nothing behind the cursor can have been lost since our read transaction began.
+    /// Whether nothing after the cursor can have been lost since our read transaction began.
     pub(super) fn is_held(&self) -> bool {
         self.strength == Strength::Held
     }
 
-    /// Whether our read transaction keeps what is behind the cursor, and for certain nothing before
+    /// Whether our read transaction keeps what is after the cursor, and certainly nothing before
     /// it.
     pub(super) fn is_held_at(&self, cursor: Place) -> bool {
         self.is_held() && self.end == log_end(cursor)
     }
 
-    /// Whether nothing of the log up to the cursor is missing in the database file.
+    /// Whether nothing of the log up to the cursor is missing from the database file.
     pub(super) fn is_drained(&self) -> bool {
         self.drained
     }
@@ -78,7 +80,8 @@ impl Hold {
         self.end.is_some()
     }
 
-    /// Whether the log has not been compared with the cursor since an earlier process wrote that.
+    /// Whether the log has not been compared with the cursor since an earlier process wrote the
+    /// cursor.
     pub(super) fn is_hearsay(&self) -> bool {
         self.evidence == Evidence::Hearsay
     }
@@ -100,14 +103,15 @@ impl Hold {
         self.evidence = Evidence::SeenToItsEnd;
     }
 
-    /// All was captured that was committed when our read transaction had begun already, and the
-    /// log is the one that has the cursor, also after that was asked. From then on nothing is lost:
-    /// what is committed later cannot be copied while that lasts, and so the log not be restarted.
+    /// With our read transaction begun, everything committed so far was captured, and the log was
+    /// still the one that has the cursor after we asked how much is committed. From then on nothing
+    /// is lost: what is committed later cannot be copied while the transaction lasts, so the log
+    /// cannot be restarted.
     pub(super) fn note_caught_up(&mut self) {
         self.strength = self.strength.max(Strength::Watched);
     }
 
-    /// Our read transaction ended, and with it what it held.
+    /// Our read transaction ended, and keeps nothing any more.
     pub(super) fn note_released(&mut self) {
         self.strength = Strength::Loose;
         self.drained = false;
@@ -115,16 +119,16 @@ impl Hold {
     }
 
     /// Another read transaction of ours began, while others may write, and is to take the place of
-    /// the one that we have.
+    /// the current one.
     pub(super) fn note_next_reader(&mut self) {
         if self.evidence == Evidence::SeenToItsEnd {
             self.evidence = Evidence::Seen;
         }
     }
 
-    /// Our read transaction began when the log ended at `end` or behind that, before another one
-    /// ended by which it was watched, and the log was captured up to the cursor, its end, since.
-    /// What came in between cannot be lost either.
+    /// Our read transaction began when the log ended at `end` or later, before the one that had
+    /// kept the log until then ended. Since then the log was captured to its end, the cursor. What
+    /// was committed in between cannot be lost either.
     pub(super) fn note_followed(&mut self, cursor: Place, end: u64) {
         self.strength = Strength::Held;
         self.end = log_end(cursor).map(|(salt, offset)| (salt, offset.min(end)));
@@ -156,7 +160,7 @@ impl Hold {
     }
 }
 
-/// Where in which log the cursor is.
+/// The log that the cursor is in, by its salt, and the offset there.
 fn log_end(cursor: Place) -> Option<(Salt, u64)> {
     match cursor {
         Place::Start => None,

@@ -7,33 +7,34 @@ use crate::format::{Generation, PageDigest};
 use crate::sqlite::LogFile;
 use crate::wal::{PageSize, WalHeader};
 
-/// Of how many pages it is kept. All of a log is lost, or nothing.
+/// How many pages are remembered: a sample is enough, since a log is lost whole or not at all.
 const PAGES_MAX: usize = 256;
 
-/// What some pages were before they were captured from a log that may be missing in the database
-/// file, if they were there. Kept in memory: it is of use as long as we have that log open.
+/// What some pages were, if they existed, before they were captured from a log that the database
+/// file may lack. Kept in memory: it is of use only while we have that log open.
 #[derive(Debug, Default)]
 pub(super) struct EarlierPages {
     pages: BTreeMap<u32, Option<PageDigest>>,
-    /// Each of them is just that in the file: all of the log since it was is known.
+    /// Recorded since the file had all of the log: unless the log was copied since, each of these
+    /// pages is in the file as recorded.
     is_whole: bool,
 }
 
 impl EarlierPages {
-    /// Takes note of a page that is captured, and was that before.
+    /// Notes that a page is captured, and what it was `before`.
     pub(super) fn note(&mut self, page: u32, before: Option<PageDigest>) {
         if self.pages.len() < PAGES_MAX {
             self.pages.entry(page).or_insert(before);
         }
     }
 
-    /// Those that were there.
+    /// The pages that existed before.
     pub(super) fn iter(&self) -> impl Iterator<Item = (u32, PageDigest)> {
         self.pages.iter().filter_map(|(&page, &before)| Some((page, before?)))
     }
 
-    /// Whether each of them is in the file as it was then, or as the log has it at some commit.
-    /// Otherwise the file is another one than the log was written for. Yes if that is not known.
+    /// Whether each of the pages is in the file as it was before, or as some frame of the log has
+    /// it. Otherwise the log was not written for this file. `true` if that is not known.
     pub(super) fn are_in(
         &self,
         generation: Generation,
@@ -69,7 +70,7 @@ impl EarlierPages {
         Ok(others.is_empty())
     }
 
-    /// All of the log is in the file.
+    /// Starts over: all of the log is in the file.
     pub(super) fn begin(&mut self) {
         self.pages.clear();
         self.is_whole = true;

@@ -1,4 +1,4 @@
-//! What our read transaction keeps from being lost, as the tail tells it.
+//! What our read transaction keeps from being lost, as noted by the tail.
 
 use super::Capture;
 
@@ -19,18 +19,18 @@ impl Capture {
         self.hold.is_drained()
     }
 
-    /// Pages of the log that may be missing in the database file.
+    /// Pages of the log that may be missing from the database file.
     pub(in crate::replicate) fn undrained_pages(&self) -> u64 {
         self.undrained_bytes() / self.cursor.page_size.frame_bytes()
     }
 
-    /// How far, from its start, the log was read that may be missing there.
+    /// Bytes of the log, from its start, that were read and may be missing from the database file.
     pub(in crate::replicate) fn undrained_bytes(&self) -> u64 {
         if self.is_drained() { 0 } else { self.log_read().1 }
     }
 
-    /// Whether a snapshot has a part of the log in it, and needs all of that log as it is: its seal
-    /// says at which frame it was made.
+    /// Whether a snapshot contains part of the log, and needs all of that log, frame by frame: its
+    /// seal says at which frame it was made.
     pub(super) fn owes_log(&self) -> bool {
         self.cursor.place == super::Place::Start && self.hold.has_log()
     }
@@ -59,7 +59,7 @@ impl Capture {
         self.hold.note_advanced(self.cursor.place);
     }
 
-    /// Takes note of a complete checkpoint during which the log was read to its end.
+    /// Notes a complete checkpoint during which the log was read to its end.
     pub(in crate::replicate) fn note_drained(&mut self) {
         self.hold.note_drained(self.cursor.place);
         self.earlier.begin();

@@ -33,7 +33,7 @@ impl Capture {
         let same_boot = before == boot;
         let is_known = same_boot && other == file;
         if !is_known {
-            // A loss of power may have taken it back, and so may a restore.
+            // A loss of power may have taken the database back, and so may a restore.
             cursor.marks = Marks::default();
         }
         if cursor.page_size != page_size {
@@ -44,7 +44,8 @@ impl Capture {
         let ahead = pages.digest() != cursor.digest;
         let was_cutting = state.partial_segment().exists();
         if ahead && !(same_boot && was_cutting) {
-            // What the table saw may be lost, and would not be seen again; or it is damaged.
+            // The pages that the table took may be lost and never be seen again; or the table is
+            // damaged.
             return Ok(None);
         }
         Ok(Some(Self {
@@ -65,7 +66,7 @@ impl Capture {
 }
 
 /// Removes segments that were cut and not counted, and those that a loss of power may have damaged:
-/// whatever was staged since the last clean stop, or since nobody knows when.
+/// all of them, unless the last stop is known to have been clean.
 fn discard_doubtful(staging: &Staging, saved: Option<&Saved>, boot: &str) -> io::Result<()> {
     let Some(Saved { cursor, boot: written, clean, .. }) = saved else {
         return staging.discard_all_but(None);

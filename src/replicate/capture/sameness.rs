@@ -14,19 +14,19 @@ use crate::sqlite::LogFile;
 
 impl Capture {
     /// Whether the file was overwritten since the cursor, by an earlier state of the database or by
-    /// another one, if `first` is its first page now, and nothing is in the log.
+    /// another one. `first` is its first page now, and nothing must be in the log.
     ///
-    /// That is certain, but not sure to be noticed.
+    /// `true` is certain. `false` is not: an overwritten file may go unnoticed.
     pub(in crate::replicate) fn was_overwritten(&self, first: &[u8]) -> bool {
         Marks::of(first).is_before(self.cursor.marks)
     }
 
-    /// Whether that is the log that was read last.
+    /// Whether this is the log that was read last.
     pub(in crate::replicate) fn has_read(&self, log: &LogFile) -> bool {
         matches!(self.cursor.place, Place::Within { salt, .. } if salt == log.header.salt)
     }
 
-    /// Whether the log leads from a database file to what was captured.
+    /// Whether the log leads from this database file to what was captured.
     pub(in crate::replicate) fn is_led_to(
         &mut self,
         file: &Arc<File>,
@@ -41,15 +41,15 @@ impl Capture {
                 }
                 Image::with_log(file.clone(), page_size, pages, log, offset)?
             }
-            // Another log, of which nothing is in the file yet.
+            // Another log, of which the file has nothing yet.
             _ => Image::of_file(file.clone(), page_size, pages),
         };
         Ok(is_base && image.until(&self.cancellation).digest(generation)? == digest)
     }
 
-    /// Takes note of when the database file was written to last, if nothing can be in it that was
-    /// not captured, and says what became of it since that was noted before. If it was given an
-    /// earlier time, that is not noted: what is in it then is to be looked at.
+    /// Notes when the database file was last written to, if it can have nothing that was not
+    /// captured, and returns what became of it since the previous note. If the file was given an
+    /// earlier time, that is not noted: its content has to be looked at.
     pub(in crate::replicate) fn note_write(&mut self, file: &File) -> io::Result<Fate> {
         if !self.is_seen_to_its_end() {
             return Ok(Fate::Unknown);
@@ -62,12 +62,12 @@ impl Capture {
         Ok(fate)
     }
 
-    /// Forgets when it was: somebody has set that by hand.
+    /// Forgets when the file was last written to: somebody has set its time by hand.
     pub(in crate::replicate) fn forget_write(&mut self) {
         self.written = None;
     }
 
-    /// What became of the database file since that was noted.
+    /// What became of the database file since its last write was noted.
     pub(in crate::replicate) fn fate(&self, file: &Metadata) -> Fate {
         self.written.map_or(Fate::Unknown, |written| written.fate(file, Clock::read()))
     }
@@ -79,9 +79,9 @@ impl Capture {
         Ok(image.digest(generation)? == digest)
     }
 
-    /// Whether a log that is not what was read of it can only have been written to by something
-    /// else than SQLite: it is never shorter than what was committed to it, unless the machine lost
-    /// its power, and as long as we hold it nothing else takes its place.
+    /// Whether only something other than SQLite can have broken continuity for this `reason`: a log
+    /// is never shorter than what was committed to it, unless the machine lost power, and while we
+    /// hold it no other log takes its place.
     pub(in crate::replicate) fn is_tampering(&self, reason: Break) -> bool {
         match reason {
             Break::FrameOverwritten => self.same_boot,
@@ -90,9 +90,9 @@ impl Capture {
         }
     }
 
-    /// Whether the log was lost before all of it was in the database file: pages there are what
-    /// they were before they were captured from it, and none is what it was captured as. `read`
-    /// reads a page of what is there now.
+    /// Whether the log was lost before all of it was in the database file: some pages there are
+    /// what they were before they were captured from it, and none is what it was captured as.
+    /// `read` reads a page of the database as it is now.
     pub(in crate::replicate) fn has_gone_back(
         &mut self,
         pages: u32,

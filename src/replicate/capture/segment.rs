@@ -20,7 +20,7 @@ use crate::wal::{ByteOrder, Checksum, FrameSelection, FrameWriter, Salt, WalHead
 /// A segment that was cut.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::replicate) struct Cut {
-    /// Bytes of the log that it stands for.
+    /// How many bytes of the log it stands for.
     pub(in crate::replicate) bytes: u64,
 }
 
@@ -28,8 +28,8 @@ pub(in crate::replicate) struct Cut {
 #[derive(Clone, Copy, Debug, Default)]
 pub(in crate::replicate) struct Look {
     pub(in crate::replicate) cut: Option<Cut>,
-    /// There may be another commit soon, of which nothing will tell: SQLite says in shared memory
-    /// that it is one, after it was written.
+    /// There may be another commit soon, of which nothing will notify us: SQLite writes the frames
+    /// first, and says in shared memory later that they are committed.
     pub(in crate::replicate) unsettled: bool,
 }
 
@@ -37,7 +37,7 @@ pub(in crate::replicate) struct Look {
 #[derive(Clone, Copy)]
 struct Span {
     start: u64,
-    /// Of the frame before it.
+    /// The checksum of the frame before it.
     checksum: Checksum,
     end: u64,
     /// The size of the database after it.
@@ -47,13 +47,13 @@ struct Span {
 /// Where a segment ends.
 struct Progress {
     place: Place,
-    /// Of its last frame.
+    /// The checksum of its last frame.
     checksum: Checksum,
     pages: u32,
     committed: SystemTime,
 }
 
-/// Makes a segment of the bytes of a WAL.
+/// Compresses the bytes of a WAL into a segment.
 type SegmentWriter = lz4::Encoder<BufWriter<File>>;
 
 impl Capture {
@@ -121,32 +121,33 @@ impl Capture {
         Ok(Look { cut: Some(Cut { bytes: end - start }), unsettled })
     }
 
-    /// Whether a log was begun anew before it was asked what is committed, though it holds what was
-    /// captured of it: then that was asked of the next one, and what was behind the cursor is gone.
+    /// Whether the log was restarted before we asked how much is committed, although it still holds
+    /// what was captured of it: then the answer is about the next log, and what was after the
+    /// cursor is gone.
     ///
-    /// It is begun anew in shared memory first, and its header is written before anything is
-    /// committed to it: so they are asked in that order.
+    /// A log is restarted in shared memory first, and its header is written before anything is
+    /// committed to it: so they are checked in that order.
     fn was_restarted(&self, database: &Database, log: &LogFile) -> anyhow::Result<bool> {
         let Place::Within { offset, .. } = self.cursor.place else { return Ok(false) };
         Ok(database.committed_bytes()? < offset || !log.has_its_header()?)
     }
 
-    /// There is nothing new in the log.
+    /// Notes that there is nothing new in the log.
     fn caught_up(&mut self, database: &Database, state: &StateDirectory) -> anyhow::Result<()> {
         self.note_seen_to_its_end();
         let before = self.written;
         self.note_write(database.file())?;
         if self.written != before && self.save(state, Durability::Process).is_err() {
-            // A full disk is in the way of nothing that has to be done now.
+            // No error: a full disk prevents nothing that has to be done now.
             self.written = before;
         }
         Ok(())
     }
 
-    /// Stages pages that changed while nobody watched, as if they were in the log: behind what was
-    /// captured of it last, or in one with this salt if it is to be begun.
+    /// Stages pages that changed while nobody watched, as if they were in the log: after what was
+    /// captured of it last, or in a log with this salt if the cursor is at the start of one.
     ///
-    /// The log of the database must be empty and `content` must read the database file as it is.
+    /// The log of the database must be empty, and `content` must read the database file as it is.
     pub(in crate::replicate) fn cut_changes(
         &mut self,
         state: &StateDirectory,
@@ -175,17 +176,19 @@ impl Capture {
             }
             capture.pages.commit(pages)?;
             let checksum = frames.checksum();
-            // No log has a frame with that checksum there, so nobody goes on with one.
+            // No log has a frame with that checksum there, so no process goes on with one.
             let place = Place::Within { salt, offset, checksum };
             Ok(Progress { place, checksum, pages, committed: SystemTime::now() })
         })?;
         Ok(())
     }
 
-    /// Takes the names that another daemon would use next, which has captured the same database and
-    /// may go on any time, such as one that was stopped for an hour: behind the last segment, and
-    /// at the beginning of the next WAL. It will find them taken. `first` is the first page of the
-    /// database, which is written once more as it is.
+    /// Takes the names that another daemon would use next: after the last segment, and at the
+    /// beginning of the next WAL.
+    ///
+    /// Such a daemon has captured the same database and may go on any time, for example after it
+    /// was suspended for an hour. It will find the names taken. `first` is the first page of the
+    /// database, which is written again as it is.
     pub(in crate::replicate) fn fence(
         &mut self,
         state: &StateDirectory,
@@ -198,7 +201,7 @@ impl Capture {
         self.write_again(state, staging, first)
     }
 
-    /// Writes the first page once more, and goes on with the next WAL.
+    /// Writes the first page again, and goes on with the next WAL.
     fn write_again(
         &mut self,
         state: &StateDirectory,
@@ -213,7 +216,7 @@ impl Capture {
         self.next_index()
     }
 
-    /// Where the WAL of the replicas ends with so many more frames.
+    /// Where the WAL of the replicas ends after `frames` more frames.
     fn end_after(&self, frames: u64) -> u64 {
         let page_size = self.cursor.page_size;
         match self.cursor.place {
@@ -222,9 +225,9 @@ impl Capture {
         }
     }
 
-    /// Writes to the WAL of the replicas, behind what they have of it. It begins with `header`, but
-    /// is in one byte order whatever that is: a cursor may be taken to another machine, and a
-    /// replica be gone on with by another one.
+    /// Writes to the WAL of the replicas, after what they have of it. It begins with `header`, but
+    /// always in the same byte order: a cursor may be taken to another machine, and another machine
+    /// may go on with a replica.
     fn continue_wal<'a>(
         &self,
         header: &WalHeader,
@@ -237,8 +240,8 @@ impl Capture {
         }
     }
 
-    /// Writes a segment of so many frames, made of the log with that salt from the cursor on, gives
-    /// it to the replicas, and moves the cursor.
+    /// Writes a segment of `frames` frames, made of the log with this `salt` from the cursor on,
+    /// stages it for the replicas, and moves the cursor.
     fn stage(
         &mut self,
         state: &StateDirectory,
@@ -249,7 +252,8 @@ impl Capture {
     ) -> anyhow::Result<Seal> {
         let partial = state.partial_segment();
         let context = || format!("stage a segment in {}", partial.display());
-        // Never written to again once it has another name: a process may have died in between.
+        // Removed and never written to: it may already have another name, if a process died in
+        // between.
         remove(&partial)?;
         Failpoint::SegmentCreating.pass().with_context(context)?;
         let file = File::create_new(&partial).with_context(context)?;
@@ -260,7 +264,7 @@ impl Capture {
         self.ahead = Some(salt);
         let progress = fill(self, &mut encoder).with_context(context)?;
         if !in_order {
-            // A cut before this one was not finished; by now its pages were all seen again.
+            // A cut before this one was not finished; all of its pages have been seen again by now.
             self.pages.sum()?;
         }
         self.pages.flush()?;
@@ -286,17 +290,17 @@ impl Capture {
             Failpoint::SegmentLinked.pass().with_context(context)?;
         }
         let cursor = Cursor { link: seal.link(), ..cursor };
-        // If that fails the segment does not count, and is cut again.
+        // If this fails, the segment does not count, and is cut again.
         self.save_as(cursor.clone(), state, Durability::Process, false)?;
         self.cursor = cursor;
         self.ahead = None;
-        // Last of all: as long as it is there, the page table may be ahead of the cursor.
+        // Last of all: while the file is there, the page table may be ahead of the cursor.
         remove(&partial)?;
         Ok(seal)
     }
 
-    /// Takes note of a page that goes into a segment. If that is not finished, the page is seen
-    /// once more.
+    /// Notes a page that goes into a segment. If the segment is not finished, the page is seen
+    /// again.
     fn take_page(&mut self, number: u32, content: &[u8]) -> io::Result<()> {
         if number == 1 {
             self.cursor.marks = Marks::of(content);
@@ -306,8 +310,8 @@ impl Capture {
         Ok(())
     }
 
-    /// Copies the selected frames of a span, and proves all of them: which are selected follows
-    /// from all, and SQLite needs all of them when it recovers the log. Where some are left out,
+    /// Copies the selected frames of a span, and verifies all frames: the selection follows from
+    /// all of them, and SQLite needs all of them when it recovers the log. If some are left out,
     /// the copy is one transaction, for it does not have the states of the database in between.
     fn copy_frames(
         &mut self,
@@ -347,8 +351,8 @@ impl Capture {
         })
     }
 
-    /// A committed frame is not what its checksum says. When that is so again, nothing will change
-    /// it, and what is behind it can only be had from the database file.
+    /// Reports a committed frame that does not match its checksum. If it is found like that again,
+    /// nothing will change it, and what is after it can only be had from the database file.
     fn altered_at(&mut self, salt: Salt, offset: u64) -> anyhow::Error {
         let again = self.altered.replace((salt, offset)) == Some((salt, offset));
         if again {

@@ -2,7 +2,7 @@
 
 use crate::wal::{Checksum, Salt};
 
-/// Connections of the application. Another one is ours, for checkpoints.
+/// Connections of the application. One more is ours, for checkpoints.
 pub(super) const USERS: usize = 3;
 pub(super) const OURS: usize = USERS;
 
@@ -25,7 +25,7 @@ pub(super) struct Reading {
 #[derive(Clone, Copy, Debug)]
 struct Frame {
     salt: Salt,
-    /// The checksum that it goes on from.
+    /// The checksum that it continues from.
     before: Checksum,
     checksum: Checksum,
     /// The transaction that it ends.
@@ -36,10 +36,10 @@ struct Frame {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum End {
     Commit,
-    /// After some of its pages went to the log.
+    /// The transaction is rolled back after some of its pages went to the log.
     RollBack,
-    /// The process dies, or its disk fails, after the last frame was written and before it was
-    /// made known: the transaction is in the file, and never was committed.
+    /// The process dies, or its disk fails, after the last frame was written and before it was made
+    /// known: the transaction is in the file, but was never committed.
     Die,
 }
 
@@ -61,19 +61,19 @@ struct Files {
 /// A log and its users. A step is what is done under one lock.
 #[derive(Debug)]
 pub(super) struct Log {
-    /// In the file.
+    /// The header in the file.
     pub(super) header: Option<(Salt, u32)>,
     frames: Vec<Frame>,
-    /// In shared memory.
+    /// The salt in shared memory, where `end` and `backfilled` are as well.
     salt: Salt,
     end: usize,
     backfilled: usize,
-    /// A checkpoint is copying up to there.
+    /// How far the checkpoint that is in progress copies.
     copying: Option<usize>,
     users: [User; USERS + 1],
     /// Our read transaction.
     pub(super) reader: Option<Reading>,
-    /// The one that is to take its place.
+    /// The read transaction that is to take the place of `reader`.
     pub(super) next: Option<Reading>,
     /// The transactions that were committed.
     pub(super) ledger: Vec<u64>,
@@ -104,7 +104,7 @@ impl Log {
         self.end
     }
 
-    /// Another number that never was drawn before.
+    /// Draws a number that was never drawn before.
     fn draw(&mut self) -> u64 {
         self.drawn += 1;
         self.drawn.wrapping_mul(0x9e37_79b9_7f4a_7c15)
@@ -173,12 +173,12 @@ impl Log {
         }
     }
 
-    /// Whether the whole log is in the file.
+    /// Whether the whole log is in the database file.
     pub(super) fn is_complete(&self) -> bool {
         self.backfilled == self.end
     }
 
-    /// The checksum before a frame, in the log of that salt.
+    /// The checksum before a frame, in the log with this salt.
     pub(super) fn checksum(&self, frame: usize, salt: Salt) -> Checksum {
         match frame.checked_sub(1) {
             Some(before) => self.frames[before].checksum,
@@ -186,15 +186,15 @@ impl Log {
         }
     }
 
-    /// Whether that many frames end with one of that checksum.
+    /// Whether the last of the first `frames` frames is of this log, and has this checksum.
     pub(super) fn holds(&self, frames: usize, checksum: Checksum) -> bool {
         let salt = self.header.map(|(salt, _)| salt);
         let last = frames.checked_sub(1).and_then(|last| self.frames.get(last));
         last.is_some_and(|last| Some(last.salt) == salt && last.checksum == checksum)
     }
 
-    /// The transactions from a frame on as they are in the file, up to `until`, and where the last
-    /// of them ends.
+    /// The transactions in the file from a frame on, up to `until`, and where the last of them
+    /// ends.
     pub(super) fn transactions(&self, from: usize, until: usize) -> (Vec<u64>, usize) {
         let Some((salt, _)) = self.header else { return (Vec::new(), from) };
         let mut checksum = self.checksum(from, salt);
@@ -217,7 +217,7 @@ impl Log {
         (self.end, self.backfilled) = (0, 0);
     }
 
-    /// Begins a checkpoint. `false` if another one is going on.
+    /// Begins a checkpoint. Returns `false` if another one is in progress.
     pub(super) fn begin_checkpoint(&mut self, by: usize) -> bool {
         if self.copying.is_some() || self.users[by].reading.is_some() {
             return false;
@@ -237,7 +237,7 @@ impl Log {
         self.backfilled = self.copying.take().unwrap_or(self.backfilled);
     }
 
-    /// Checkpoints as far as it can be done. Says whether the whole log is in the file then.
+    /// Checkpoints as far as possible. Returns whether the whole log is in the database file then.
     pub(super) fn checkpoint(&mut self, by: usize) -> bool {
         if !self.begin_checkpoint(by) {
             return false;
@@ -246,7 +246,7 @@ impl Log {
         self.is_complete()
     }
 
-    /// Checkpoints, and empties the log unless somebody is in the way.
+    /// Checkpoints, and empties the log unless another user is in the way.
     pub(super) fn truncate(&mut self, by: usize) -> bool {
         let done = self.checkpoint(by) && self.marks().all(|mark| mark == Mark::File);
         if done {
@@ -257,7 +257,7 @@ impl Log {
         done
     }
 
-    /// Makes the shared memory anew from the file, as after a crash in a bad moment.
+    /// Rebuilds the shared memory from the file, as after a crash at a bad moment.
     pub(super) fn recover(&mut self, by: usize) {
         if self.copying.is_some() {
             return;
@@ -278,7 +278,7 @@ impl Log {
         self.copy = Files { header, frames, ledger };
     }
 
-    /// Everything is stopped, and the copy put back.
+    /// Puts the copy back, while everything is stopped.
     pub(super) fn put_back(&mut self) {
         if self.reader.is_none() {
             let copy = self.copy.clone();

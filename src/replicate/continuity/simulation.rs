@@ -1,4 +1,4 @@
-//! Random histories of a log and of who reads it, in which [`continuity`] is asked again and again.
+//! Random histories of a log and its readers, in which [`continuity`] is asked again and again.
 
 use proptest::prelude::*;
 
@@ -24,9 +24,9 @@ enum Step {
     Advance,
     /// We begin another read transaction, while others go on.
     BeginAdvance,
-    /// We take what is new, and end the first one.
+    /// We take what is new, and end the first transaction.
     EndAdvance,
-    /// We checkpoint; a checkpoint of somebody else that is in the way may end meanwhile.
+    /// We checkpoint; another user's checkpoint that is in the way may end meanwhile.
     Checkpoint {
         other_ends: bool,
     },
@@ -62,17 +62,17 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// Ours: what the capture and the tail do, in their order, and the program's own [`Hold`].
+/// Our side: what the capture and the tail do, in their order, with the program's own [`Hold`].
 struct Follower {
     place: Place,
     /// Frames of the log before the cursor.
     at: usize,
     hold: Hold,
     captured: Vec<u64>,
-    /// Before the last read transaction began that is to take the place of another: where the log
-    /// ended, and whether all of it was in the database file.
+    /// Where the log ended, and whether all of it was in the database file, before the last read
+    /// transaction began that is to take the place of another.
     before: (u64, bool),
-    /// We were there since the generation began.
+    /// We have not been stopped since the generation began.
     was_there: bool,
 }
 
@@ -90,7 +90,7 @@ impl Follower {
         follower
     }
 
-    /// As `freeze` and `Capture::begin` do it.
+    /// Begins a generation, as `freeze` and `Capture::begin` do.
     fn begin_generation(&mut self, log: &mut Log) {
         log.reader = Some(log.begin());
         log.checkpoint(OURS);
@@ -119,7 +119,7 @@ impl Follower {
         Found::Log { salt, sequence, holds_cursor }
     }
 
-    /// Follows the log. `false` if a generation began.
+    /// Follows the log. Returns `false` if a generation began.
     fn follow(&mut self, log: &mut Log) -> bool {
         match continuity(self.place, self.hold.is_held(), self.found(log)) {
             Continuity::Same => (),
@@ -133,7 +133,7 @@ impl Follower {
         true
     }
 
-    /// Follows the log, and takes what is new. `false` if a generation began.
+    /// Follows the log, and takes what is new. Returns `false` if a generation began.
     fn drain(&mut self, log: &mut Log) -> bool {
         if !self.follow(log) {
             return false;
@@ -220,7 +220,7 @@ impl Follower {
         }
     }
 
-    /// What an earlier process left is all that we know.
+    /// Resumes after a stop: what an earlier process left is all that we know.
     fn resume(&mut self, log: &mut Log) {
         if log.reader.is_none() {
             log.reader = Some(log.begin());
@@ -263,7 +263,7 @@ impl Follower {
 }
 
 proptest! {
-    /// Whenever we go on, nothing was missed; and as long as we are there, we always go on.
+    /// Whenever we go on, nothing was missed; and unless we were stopped, we always go on.
     #[test]
     fn goes_on_exactly_when_nothing_was_missed(
         steps in prop::collection::vec(step(), 1..80),
@@ -278,8 +278,8 @@ proptest! {
     }
 }
 
-/// An application went on, copied what nobody had captured, and restarted or emptied its log
-/// between our look at it and the capture: that counts for no look at the new one.
+/// An application goes on, copies what nobody captured, and restarts or empties its log between our
+/// look at the log and the capture: that does not count as a look at the new log.
 #[test]
 fn what_is_lost_between_two_looks_is_noticed() {
     let write = |by| Step::Write(by, 1, End::Commit);
