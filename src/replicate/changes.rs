@@ -16,7 +16,7 @@ pub(super) enum Changes {
 
 /// Compares every page of `image` with its digest at the cursor.
 pub(super) fn changes(capture: &mut Capture, image: &Image) -> std::io::Result<Changes> {
-    // Less than half in common is another database rather than a changed one.
+    // With less than half in common, it is another database rather than a changed one.
     let common_min = image.pages().max(capture.cursor().pages).div_ceil(2);
     let Some(changed_max) = image.pages().checked_sub(common_min) else {
         return Ok(Changes::Most);

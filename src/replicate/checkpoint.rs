@@ -1,4 +1,4 @@
-//! When to checkpoint: a policy is a value with one question.
+//! When to checkpoint: a policy is a value that answers one question.
 
 #[cfg(test)]
 mod simulation;
@@ -17,10 +17,10 @@ pub(super) enum Effort {
 /// When a log is checkpointed. Counts are in pages.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct CheckpointPolicy {
-    /// 0: only by number.
+    /// 0: only the number of pages counts.
     pub(super) interval: Duration,
     pub(super) pages_min: u32,
-    /// 0: never firmly.
+    /// 0: never with firm effort.
     pub(super) pages_max: u32,
 }
 
@@ -29,11 +29,11 @@ pub(super) struct CheckpointPolicy {
 pub(super) struct LogAge {
     /// Pages in the log that are not known to be in the database file.
     pub(super) pages: u64,
-    /// Since the last checkpoint that was complete.
+    /// The time since the last complete checkpoint.
     pub(super) since_complete: Duration,
-    /// Since the last that was tried.
+    /// The time since the last checkpoint that was tried.
     pub(super) since_try: Duration,
-    /// How many were tried since the last complete one.
+    /// How many checkpoints were tried since the last complete one.
     pub(super) failures: u32,
 }
 
@@ -50,7 +50,7 @@ impl CheckpointPolicy {
             return None;
         }
         if self.is_long(log) {
-            // Even so once a second is enough: somebody else reads from the log.
+            // After a failure, once a second is enough: another process reads from the log.
             let pause = if log.failures == 0 { Duration::ZERO } else { Duration::from_secs(1) };
             return Some(pause.saturating_sub(log.since_try));
         }
@@ -68,7 +68,7 @@ impl CheckpointPolicy {
         self.pages_max > 0 && log.pages >= u64::from(self.pages_max)
     }
 
-    /// How long to leave a log alone whose checkpoint was not complete.
+    /// How long to leave a log alone after an incomplete checkpoint.
     fn pause(&self, failures: u32) -> Duration {
         let longest = self.interval.clamp(Duration::from_secs(1), Duration::from_mins(1));
         match failures {

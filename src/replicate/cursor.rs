@@ -19,8 +19,8 @@ use crate::wal::{Checksum, PageSize, Salt};
 pub(super) enum Place {
     /// Before the first byte of a log that is yet to be read.
     Start,
-    /// Behind the frame that ends at `offset` in the file and carries that checksum, in the log of
-    /// that salt.
+    /// After the frame that ends at `offset` in the file and carries this checksum, in the log with
+    /// this salt.
     Within { salt: Salt, offset: u64, checksum: Checksum },
 }
 
@@ -28,15 +28,15 @@ pub(super) enum Place {
 ///
 /// The checksum of a WAL is cumulative, so the salt and the checksum of the place stand for
 /// everything before it, and tell whether the log that is found later is still the one that was
-/// read. The replicas hold a shorter WAL than that log, for a segment has each page only once: the
-/// position and its checksum are in theirs.
+/// read. The replicas hold a shorter WAL than that log, for a segment has each page only once:
+/// `pos` and `checksum` are about theirs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Cursor {
     pub(super) generation: Generation,
     /// Where the next segment begins.
     pub(super) pos: WalPos,
-    /// Of the last frame before `pos`, which the next segment continues. Not used at the start of a
-    /// WAL, which continues the checksum of its header.
+    /// The checksum of the last frame before `pos`, which the next segment continues. Not used at
+    /// the start of a WAL, where the checksum of the header is continued.
     pub(super) checksum: Checksum,
     /// How far SQLite's log was read.
     pub(super) place: Place,
@@ -45,7 +45,7 @@ pub(super) struct Cursor {
     pub(super) pages: u32,
     /// The digest of the database there.
     pub(super) digest: Digest,
-    /// What its first page said there, as far as that was seen.
+    /// The marks on its first page there, as far as that was seen.
     pub(super) marks: Marks,
     /// The link of the last segment.
     pub(super) link: Link,
@@ -59,15 +59,16 @@ pub(super) struct Saved {
     pub(super) cursor: Cursor,
     /// Which file the database is, see `Database::identity`.
     pub(super) file: FileIdentity,
-    /// Which directory it is kept in. `None`: a version of this program wrote it that did not say.
+    /// Which directory the cursor is kept in. `None`: an earlier version of this program wrote it,
+    /// which did not record that.
     pub(super) directory: Option<FileIdentity>,
-    /// When that was written to last, at most at the time of the cursor.
+    /// When the database file was last written to, no later than the time of the cursor.
     pub(super) written: Option<LastWrite>,
     /// The file was found not to be what was captured, and no generation has begun with it since.
     pub(super) refuted: bool,
     /// Which run of the operating system wrote it.
     pub(super) boot: String,
-    /// The daemon had ended in order, and what it left is on disk even after a power loss.
+    /// The daemon stopped cleanly, and what it left is on disk even after a power loss.
     pub(super) clean: bool,
 }
 
@@ -78,15 +79,15 @@ impl Saved {
         Ok(read_text(path)?.as_deref().and_then(Self::parse))
     }
 
-    /// Whether that is about the file which is there now in the place of the one that was captured.
-    /// If the directory is another one too, as after a move to another disk, it was moved along
-    /// with the file, and is about that.
+    /// Whether this cursor is about `file`, which is there now in the place of the one that was
+    /// captured. If the directory is another one too, as after a move to another disk, the cursor
+    /// was moved along with the file, and is about it.
     pub(super) fn is_about(&self, file: FileIdentity, directory: FileIdentity) -> bool {
         self.file == file || self.directory.is_some_and(|before| before != directory)
     }
 
-    /// Takes note, on disk, that the file is not what was captured: whoever goes on from the cursor
-    /// would take it for that.
+    /// Notes on disk that the file is not what was captured: a process that goes on from the cursor
+    /// would take the file for that.
     pub(super) fn refute(path: &Path) -> io::Result<()> {
         let saved = Self::load(path)?;
         saved.map_or(Ok(()), |it| Self { refuted: true, ..it }.store(path, Durability::Power))

@@ -1,13 +1,14 @@
 //! Does the database descend from what a replica holds? Decided on values alone.
 //!
 //! A fresh, an older or another database must not take the place of a history that it does not
-//! continue: the next restore would bring it back instead, and retention would delete the rest.
+//! continue: the next restore would bring that database back instead, and retention would delete
+//! the history.
 
 use super::sent::Sent;
 use super::tip::Tip;
 use crate::format::{Content, Generation, Key};
 
-/// What there is to tell a database's descent by.
+/// What there is to judge a database's descent by.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Evidence {
     /// The generations that were captured from this very database.
@@ -16,14 +17,15 @@ pub(super) struct Evidence {
     pub(super) sent: Option<Sent>,
     /// The newest object of the replica that the database was restored from.
     pub(super) restored_from: Option<Key>,
-    /// The generation that Litestream 0.3 says, beside the database, it is writing.
+    /// The generation that Litestream 0.3 is writing, as its state beside the database says.
     pub(super) litestream: Option<Generation>,
-    /// The log of the database has, where the newest object of the replica ends, the very frame
-    /// that this ends with.
+    /// Where the newest object of the replica ends, the log of the database has the very frame that
+    /// the object ends with.
     pub(super) in_log: bool,
 }
 
-/// Whether everything that the replica holds is in the database, or was before it changed there.
+/// Whether everything that the replica holds is in the database, or was there before it was
+/// changed.
 pub(super) fn descends(tip: &Tip, evidence: &Evidence) -> bool {
     let Evidence { lineage, sent, restored_from, litestream, in_log } = evidence;
     let generation = tip.key.generation();
@@ -38,17 +40,18 @@ pub(super) fn descends(tip: &Tip, evidence: &Evidence) -> bool {
 fn is_ours(tip: &Tip, sent: Option<&Sent>) -> bool {
     let sent = sent.filter(|sent| sent.generation == tip.key.generation());
     match (&tip.seal, sent) {
-        // Of what was sent something may have been lost.
+        // Some of what was sent may have been lost.
         (Some(seal), Some(sent)) => sent.link == seal.link() || seal.end < sent.end,
         // Stored just before the end of an earlier process.
         (Some(seal), None) => seal.content == Content::Snapshot,
-        // It is damaged.
+        // The newest object is damaged.
         (None, Some(sent)) => tip.key.start() < sent.end,
         (None, None) => false,
     }
 }
 
-/// Whether one replica has no more than another one from which the database was restored.
+/// Whether a replica that ends with `tip` has no more than the one that the database was restored
+/// from, which ended with `newest`.
 fn is_up_to(tip: Key, newest: Key) -> bool {
     tip == newest || (tip.generation() == newest.generation() && tip.start() < newest.start())
 }

@@ -9,11 +9,11 @@ use crate::format::{Digest, Generation, PageDigest};
 use crate::sqlite::LogFile;
 use crate::wal::{PageSize, WalHeader};
 
-/// Bytes that are read at a time: the largest page, or many smaller ones.
+/// Bytes that are read at a time: sixteen of the largest pages, or more of smaller ones.
 const RUN: usize = 1 << 20;
 
-/// A consistent state of a database, which stays as it is while the read transaction lasts under
-/// which it was made.
+/// A consistent state of a database. It stays as it is while the read transaction lasts under which
+/// it was made.
 ///
 /// After a complete checkpoint it is the database file. Otherwise it is that file with the newest
 /// version of every page that the log has: SQLite copies nothing of the log beyond our read
@@ -25,7 +25,7 @@ pub(super) struct Image {
     pages: u32,
     log: Option<LogPages>,
     cancellation: Cancellation,
-    /// Of the read transaction, if it may end before this is read.
+    /// The lease of the read transaction, if that may end before the image is read.
     lease: Option<Weak<()>>,
 }
 
@@ -65,12 +65,12 @@ impl Image {
         Ok(Self { log, ..Self::of_file(file, page_size, pages) })
     }
 
-    /// Can be read until that is cancelled.
+    /// Makes reading fail once `cancellation` is cancelled.
     pub(super) fn until(self, cancellation: &Cancellation) -> Self {
         Self { cancellation: cancellation.clone(), ..self }
     }
 
-    /// Can be read for as long as that lasts.
+    /// Makes reading fail once `lease` has ended.
     pub(super) fn under(self, lease: Weak<()>) -> Self {
         Self { lease: Some(lease), ..self }
     }
@@ -101,7 +101,7 @@ impl Image {
         Ok(())
     }
 
-    /// The digest of the whole image, as one of that generation.
+    /// The digest of the whole image, in this generation.
     pub(super) fn digest(&self, generation: Generation) -> io::Result<Digest> {
         let (mut next, mut run, mut digest) = (1, Vec::new(), Digest::default());
         loop {
@@ -121,8 +121,8 @@ impl Image {
         ImageReader { image: self, next: 1, run: Vec::new(), taken: 0 }
     }
 
-    /// Reads the next run of pages into `run`. `next` is the first of them, and then the one after
-    /// the last. The run is empty behind the end.
+    /// Reads the next run of pages into `run`. `next` is the first page of it, and afterwards the
+    /// one after the last. Beyond the end, the run is empty.
     pub(super) fn read_run(&self, next: &mut u32, run: &mut Vec<u8>) -> io::Result<()> {
         self.cancellation.check()?;
         if self.lease.as_ref().is_some_and(|lease| lease.strong_count() == 0) {
@@ -138,7 +138,7 @@ impl Image {
     }
 }
 
-/// Fills `buffer`. Behind the end of the file are the pages that only the log has.
+/// Fills `buffer` from the file, and with zeros beyond its end, where only the log has pages.
 fn read_or_zeros(file: &File, buffer: &mut [u8], mut offset: u64) -> io::Result<()> {
     let mut rest = buffer;
     while !rest.is_empty() {

@@ -4,12 +4,12 @@ use std::os::unix::fs::MetadataExt;
 use std::str::FromStr;
 use std::time::{Duration, SystemTime};
 
-/// How long a file must not have been written to, so that whoever writes to it again gives it
-/// another time; by how much its two times differ only if one of them was set by hand; and by how
-/// much the clock may seem to have been set when it was not.
+/// How long a file must not have been written to, so that another write gives it another time; by
+/// how much its two times differ only if one of them was set by hand; and by how much the clock may
+/// seem to have been set when it was not. In nanoseconds.
 const SETTLED: i128 = 2_000_000_000;
 
-/// When a file was written to last, in nanoseconds since 1970, as the clock went then.
+/// When a file was last written to, in nanoseconds since 1970, by the clock as it was then.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct LastWrite {
     modified: i128,
@@ -22,7 +22,7 @@ pub(super) struct LastWrite {
 pub(super) enum Fate {
     /// Nobody wrote to it.
     Untouched,
-    /// Somebody may have, in whatever way.
+    /// Somebody may have written to it, in whatever way.
     Unknown,
     /// It was given an earlier time, as `cp -p` and `rsync` do when they put an older copy in its
     /// place. SQLite never does.
@@ -33,12 +33,12 @@ pub(super) enum Fate {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Clock {
     now: i128,
-    /// When the operating system was started: another time only after the clock was set.
+    /// When the operating system was started: this changes only when the clock is set.
     started: i128,
 }
 
 impl Clock {
-    /// `None` where nobody knows when the operating system was started.
+    /// Reads the clock. `None` if it is not known when the operating system was started.
     pub(super) fn read() -> Option<Self> {
         let uptime = fs::read_to_string("/proc/uptime").ok()?;
         let uptime: f64 = uptime.split(' ').next()?.parse().ok()?;
@@ -51,8 +51,8 @@ impl Clock {
 }
 
 impl LastWrite {
-    /// `None` if that was just now, or is yet to come: then it might be written to again and have
-    /// the same time.
+    /// When the file was last written to. `None` if that was just now, or is yet to come: it might
+    /// be written to again and have the same time.
     pub(super) fn of(file: &Metadata, clock: Clock) -> Option<Self> {
         let modified = modified(file);
         (modified + SETTLED < clock.now).then_some(Self { modified, started: clock.started })
@@ -62,7 +62,8 @@ impl LastWrite {
     pub(super) fn fate(self, file: &Metadata, clock: Option<Clock>) -> Fate {
         let modified = modified(file);
         let changed = nanos(file.ctime(), file.ctime_nsec());
-        // Otherwise SQLite may have written to it at what seems to be an earlier time.
+        // If the clock was set, SQLite may have written to the file at what seems to be an earlier
+        // time.
         let clock_went_on =
             || clock.is_some_and(|clock| (clock.started - self.started).abs() < SETTLED);
         if modified == self.modified {
@@ -129,7 +130,7 @@ mod tests {
         assert_eq!(fate(&file, later, clock), Fate::Unknown, "nobody has set its time");
         file.set_modified(SystemTime::now() - Duration::from_hours(1)).unwrap();
         assert_eq!(fate(&file, made, clock), Fate::PutBack);
-        // Written since, and its owner changed after that.
+        // As if it was written to since, with its owner changed after that.
         let set_back = Clock { started: clock.started - HOUR, ..clock };
         assert_eq!(fate(&file, made, set_back), Fate::Unknown, "the clock was set back");
         assert_eq!(made.fate(&file.metadata().unwrap(), None), Fate::Unknown);

@@ -7,7 +7,7 @@ use crate::format::Generation;
 
 /// The generations that were captured from one database file, in their order.
 ///
-/// Kept beside the database; what is in a replica and not here is the history of another one.
+/// Kept beside the database; what is in a replica and not here is the history of another database.
 #[derive(Debug)]
 pub(super) struct Lineage {
     path: PathBuf,
@@ -36,7 +36,7 @@ impl Lineage {
         self.store()
     }
 
-    /// Writes it anew: what was there was lost.
+    /// Writes the lineage to disk, or again if what was there was lost.
     pub(super) fn store(&self) -> io::Result<()> {
         let mut text = String::new();
         for generation in &self.generations {
@@ -45,13 +45,13 @@ impl Lineage {
         replace_file(&self.path, text.as_bytes(), Durability::Power)
     }
 
-    /// The database is another one now, and descends from none of them.
+    /// Forgets all generations: the database is another one now, and descends from none of them.
     pub(super) fn end(&mut self) -> io::Result<()> {
         self.generations.clear();
         remove(&self.path)
     }
 
-    /// The database is the one again that descends from these.
+    /// Sets the generations: the database is again the one that descends from these.
     pub(super) fn begin_again(&mut self, generations: Vec<Generation>) -> io::Result<()> {
         self.generations = generations;
         self.store()

@@ -1,7 +1,7 @@
 /// Numbers in the header of a database that only grow while SQLite writes to it.
 ///
-/// A database that has smaller ones than before was not changed but overwritten: by an earlier
-/// state of itself, or by another one. One that has larger ones may be anything.
+/// A database with smaller ones than before was not changed but overwritten: by an earlier state of
+/// itself, or by another database. One with larger ones may be anything.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Marks {
     /// The file change counter. In WAL mode it grows only with the transactions that write to the
@@ -12,7 +12,7 @@ pub(super) struct Marks {
 }
 
 impl Marks {
-    /// Of a database with this first page.
+    /// The marks of a database with this first page.
     pub(super) fn of(page: &[u8]) -> Self {
         let number = |at: usize| {
             let bytes = page.get(at..at + 4).and_then(|bytes| bytes.try_into().ok());
@@ -21,9 +21,9 @@ impl Marks {
         Self { changes: number(24), schema: number(40) }
     }
 
-    /// Whether a database with these marks cannot come after one with the others.
+    /// Whether a database with these marks cannot come after one with the marks `other`.
     pub(super) fn is_before(self, other: Self) -> bool {
-        // They start again from 0 when they are used up.
+        // They wrap around to 0.
         let less = |one: u32, other: u32| one.wrapping_sub(other) > u32::MAX / 2;
         less(self.changes, other.changes) || less(self.schema, other.schema)
     }

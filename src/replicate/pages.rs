@@ -17,14 +17,14 @@ use crate::wal::PageSize;
 ///
 /// With it the digest of the whole database follows from the frames alone, and after a stop the
 /// pages that changed while nobody watched can be told from those that did not. Sixteen bytes a
-/// page: 0.4 % of a database with pages of 4 KiB. A header is in the place of the page 0, which
-/// does not exist. It is a cache: without it, or when it does not match the cursor, a generation
+/// page: 0.4 % of a database with pages of 4 KiB. A header takes the place of page 0, which does
+/// not exist. It is a cache: without it, or when it does not match the cursor, a new generation
 /// begins.
 ///
-/// What changes is in the file once it is flushed.
+/// A change is in the file only once it is flushed.
 ///
-/// It follows the file that `restore` makes, which is cut to the size of the database at the end
-/// of each WAL: until then, pages beyond the end keep their content and may come back.
+/// The table models the file that `restore` makes, which is cut to the size of the database at the
+/// end of each WAL: until then, pages beyond the end keep their content and may come back.
 #[derive(Debug)]
 pub struct PageTable {
     entries: Entries,
@@ -100,18 +100,19 @@ impl PageTable {
         self.digest
     }
 
-    /// Adds up all entries anew.
+    /// Computes the digest anew from all entries.
     pub fn sum(&mut self) -> io::Result<()> {
         self.digest = self.fold(Digest::default(), 1, self.pages, Digest::with)?;
         self.flush()
     }
 
-    /// Takes note of a page that was written, and says what it was before, if there was one.
+    /// Notes a page that was written, and returns its digest from before, if there was such a page.
     pub fn update(&mut self, page: u32, content: &[u8]) -> io::Result<Option<PageDigest>> {
         self.set(page, PageDigest::of(self.generation, page, content))
     }
 
-    /// The same of a page that has that digest.
+    /// Notes a page with the digest `entry`, and returns its digest from before, if there was such
+    /// a page.
     pub fn set(&mut self, page: u32, entry: PageDigest) -> io::Result<Option<PageDigest>> {
         self.extend(page - 1)?;
         let before = if page <= self.pages { Some(self.entry(page)?) } else { None };
@@ -123,7 +124,7 @@ impl PageTable {
         Ok(before)
     }
 
-    /// Takes note of the size of the database at a commit.
+    /// Notes the size of the database at a commit.
     pub fn commit(&mut self, pages: u32) -> io::Result<()> {
         self.extend(pages)?;
         self.digest = if self.pages < pages {
@@ -148,13 +149,14 @@ impl PageTable {
         Ok(page <= self.pages && self.entry(page)? == digest)
     }
 
-    /// Whether `content` is what `page` was when it had that digest, and is not what it is now.
+    /// Whether `content` is what `page` was when it had the digest `before`, and is not what it is
+    /// now.
     pub fn was(&mut self, page: u32, before: PageDigest, content: &[u8]) -> io::Result<bool> {
         let found = PageDigest::of(self.generation, page, content);
         Ok(found == before && !self.holds(page, content)?)
     }
 
-    /// Which of the pages from `first` on the replicas have with another content.
+    /// Which of the pages in `run`, from `first` on, are not what the replicas have.
     pub fn changed(&mut self, first: u32, run: &[u8]) -> io::Result<Vec<u32>> {
         let mut changed = Vec::new();
         for (page, content) in (first..).zip(run.chunks(self.page_size.bytes())) {
@@ -162,7 +164,7 @@ impl PageTable {
                 changed.push(page);
             }
         }
-        // There is no need of them any more.
+        // The entries are no longer needed in memory.
         self.flush()?;
         Ok(changed)
     }
@@ -231,7 +233,7 @@ mod tests {
         PageTable::build(path, GENERATION, size(), count, image.as_slice()).unwrap()
     }
 
-    /// What the table should say of a database with these pages.
+    /// The digest that the table should have for a database with these pages.
     fn expected(pages: &[u8]) -> Digest {
         (1..).zip(pages).fold(Digest::default(), |digest, (page, &fill)| {
             digest.with(PageDigest::of(GENERATION, page, &[fill; 512]))

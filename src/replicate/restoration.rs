@@ -17,12 +17,12 @@ use crate::format::Key;
 use crate::provenance::Provenance;
 use crate::sqlite::FileIdentity;
 
-/// Gives up what is known beside the database, if that was restored from something else since: the
-/// fork that it was replicated to, and how far it was captured. Done once for each restore, before
-/// anything looks at the replicas.
+/// Gives up what is known beside the database, if the database was restored from something else
+/// since: the fork that it was replicated to, and how far it was captured. Done once for each
+/// restore, before anything looks at the replicas.
 ///
-/// Restored from the generation that was captured last, it is compared with that page by page, as
-/// after any stop.
+/// If it was restored from the generation that was captured last, it is compared with that page by
+/// page, as after any stop.
 pub(super) fn take_up_restoration(
     database: &Path,
     state: &StateDirectory,
@@ -44,7 +44,7 @@ pub(super) fn take_up_restoration(
     state.note_taken_up(&found.to_string())
 }
 
-/// Takes note of the restore of a database that is captured since, of which the note was lost.
+/// Notes again which restore was taken up, if the database comes from one: the note was lost.
 pub(super) fn note_again(database: &Path, state: &StateDirectory) -> anyhow::Result<()> {
     let found = Restoration::of(database, state)?;
     found.map_or(Ok(()), |found| state.note_taken_up(&found.to_string()))
@@ -54,26 +54,28 @@ pub(super) fn note_again(database: &Path, state: &StateDirectory) -> anyhow::Res
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Restoration {
     from: Key,
-    /// The database.
+    /// The database file.
     file: FileIdentity,
-    /// That of our state. `None`: a version of this program wrote it that did not say.
+    /// The directory of our state. `None`: an earlier version of this program wrote it, which did
+    /// not record that.
     directory: Option<FileIdentity>,
 }
 
 impl Restoration {
-    /// That of the database as it is now.
+    /// The restore that made the database as it is now.
     fn of(database: &Path, state: &StateDirectory) -> anyhow::Result<Option<Self>> {
         let Some(Provenance(from)) = Provenance::of(database) else { return Ok(None) };
         let file = FileIdentity::of(&fs::metadata(database)?);
         Ok(Some(Self { from, file, directory: Some(state.identity()) }))
     }
 
-    /// The one that was taken up last.
+    /// The restore that was taken up last.
     fn noted(state: &StateDirectory) -> anyhow::Result<Option<Self>> {
         Ok(state.taken_up()?.and_then(|text| text.parse().ok()))
     }
 
-    /// Whether that is the same, after a move to another disk together with the directory.
+    /// Whether `other` is the same restore, perhaps after a move to another disk together with the
+    /// directory.
     fn is_moved_to(&self, other: &Self) -> bool {
         let is_moved = self.directory.is_some() && self.directory != other.directory;
         self.from == other.from && (self.file == other.file || is_moved)
@@ -98,8 +100,8 @@ impl FromStr for Restoration {
     }
 }
 
-/// The database was restored while it was followed, or waited for. What is known beside it is to be
-/// looked at before it is gone on with, as at the start: it is to be followed anew.
+/// The database was restored while it was followed, or waited for. It is to be followed anew: what
+/// is known beside it has to be looked at first, as at the start.
 #[derive(Debug)]
 pub(super) struct RestoredMeanwhile;
 
@@ -111,7 +113,7 @@ impl fmt::Display for RestoredMeanwhile {
 
 impl std::error::Error for RestoredMeanwhile {}
 
-/// Fails as [`RestoredMeanwhile`] if the database was restored since that was taken up.
+/// Fails with [`RestoredMeanwhile`] if the database was restored and that was not taken up.
 pub(super) fn expect_taken_up(database: &Path, state: &StateDirectory) -> anyhow::Result<()> {
     let Some(found) = Restoration::of(database, state)? else { return Ok(()) };
     match Restoration::noted(state)? {

@@ -6,9 +6,9 @@ use crate::format::{Generation, Link, Seal, WalPos};
 ///
 /// Noted without waiting for the disk, for each segment, so a loss of power may take the newest
 /// notes away. Then the replica is ahead of what is known here, just as it is when an older copy of
-/// the volume was put back, or when the daemon of a copy of the database went on: whoever wrote the
-/// segments since would have sealed them in the same way. Only the log can tell, if it is still
-/// there. Without it the database goes on in a fork, which loses neither history.
+/// the volume was put back, or when the daemon of a copy of the database went on: in each case the
+/// segments since would be sealed in the same way. Only the log can tell, if it is still there.
+/// Without it the database goes on in a fork, which loses neither history.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Sent {
     pub(super) generation: Generation,

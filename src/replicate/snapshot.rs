@@ -10,7 +10,7 @@ use crate::format::{Digest, Key, PageDigest, Seal, WalIndex, lz4};
 #[derive(Clone, Debug)]
 pub(super) struct Snapshot {
     pub(super) image: Arc<Image>,
-    /// What the image is, as far as it was followed in the log.
+    /// What the image is, according to the log as far as it was followed.
     pub(super) seal: Seal,
 }
 
@@ -24,8 +24,8 @@ impl Snapshot {
         self.image.bytes() + self.image.bytes() / 1000 + 4096
     }
 
-    /// The same for a replica that has a snapshot of that index, and all that leads from there to
-    /// this one.
+    /// This snapshot, for a replica that has a snapshot of index `predecessor`, and all that leads
+    /// from there to this one.
     pub(super) fn behind(&self, predecessor: WalIndex) -> Self {
         let seal = Seal { predecessor: Some(predecessor), ..self.seal };
         Self { seal, ..self.clone() }
@@ -53,8 +53,8 @@ pub(super) fn is_mismatch(error: &io::Error) -> bool {
 
 /// Compresses and seals an image, a run of pages at a time.
 ///
-/// Ends in an error when the image is not what its seal says: then something was written to the
-/// database that was not in its log, or we missed it, and the snapshot must not be stored.
+/// Fails if the image is not what its seal says: then something was written to the database that
+/// was not in its log, or we missed it, and the snapshot must not be stored.
 #[derive(Debug)]
 pub(super) struct SnapshotObject {
     snapshot: Snapshot,
@@ -62,14 +62,14 @@ pub(super) struct SnapshotObject {
     next: u32,
     run: Vec<u8>,
     digest: Digest,
-    /// Bytes of the image.
+    /// Bytes of the image that were read.
     read: Arc<AtomicU64>,
     ready: Vec<u8>,
     taken: usize,
 }
 
 impl SnapshotObject {
-    /// How many bytes of the image were read, for whoever wants to know that meanwhile.
+    /// How many bytes of the image were read, updated while the object is read.
     pub(super) fn bytes_read(&self) -> Arc<AtomicU64> {
         Arc::clone(&self.read)
     }

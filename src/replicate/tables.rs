@@ -7,13 +7,13 @@ use twox_hash::XxHash3_64;
 
 use super::durable::{Durability, replace_file};
 
-/// What SQLite, or Litestream, makes in any database.
+/// Prefixes of the tables that SQLite or Litestream makes in any database.
 const OF_NO_APPLICATION: [&str; 2] = ["sqlite_", "_litestream_"];
 
 /// The tables of a database, by the hashes of their names: which application it belongs to.
 ///
 /// The content of a database that was changed while nobody watched may have nothing in common with
-/// what it was. But an application goes on with its tables; a file of another one has others.
+/// what it was. But an application keeps its tables; the file of another application has others.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Tables(BTreeSet<u64>);
 
@@ -25,14 +25,14 @@ impl Tables {
         Self(names.map(|name| XxHash3_64::oneshot(name.as_bytes())).collect())
     }
 
-    /// What an earlier process wrote: nothing, if that cannot be told.
+    /// Reads what an earlier process wrote. Empty, if that cannot be read.
     pub(super) fn load(path: &Path) -> Self {
         let text = std::fs::read_to_string(path).unwrap_or_default();
         let hashes: Result<_, _> = text.lines().map(|line| u64::from_str_radix(line, 16)).collect();
         hashes.map(Self).unwrap_or_default()
     }
 
-    /// Keeps them for the next process. A loss of power may leave those of before.
+    /// Writes them for the next process. A loss of power may leave the previous ones.
     pub(super) fn store(&self, path: &Path) -> io::Result<()> {
         let mut text = String::new();
         for hash in &self.0 {

@@ -4,6 +4,6 @@ use crate::format::{Key, Seal};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Tip {
     pub(super) key: Key,
-    /// `None`: it is Litestream's, or altered.
+    /// `None`: the object is Litestream's, or was altered.
     pub(super) seal: Option<Seal>,
 }

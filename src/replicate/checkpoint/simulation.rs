@@ -6,7 +6,8 @@ use super::*;
 
 const TICK: Duration = Duration::from_millis(10);
 
-/// For some ticks: what is written in each of them, and whether a checkpoint would be complete.
+/// For how many ticks, how many pages are written in each of them, and whether a checkpoint would
+/// be complete.
 type Weather = (u32, u32, bool);
 
 #[derive(Debug)]
@@ -47,7 +48,7 @@ impl Log {
         Ok(())
     }
 
-    /// It must not be left alone for ever.
+    /// Checks that the log is not left alone for ever.
     fn leave(&mut self, policy: CheckpointPolicy) -> Result<(), TestCaseError> {
         let old = !policy.interval.is_zero() && self.age.since_complete >= policy.interval;
         if self.age.pages > 0 && (old || self.age.pages >= u64::from(policy.pages_min)) {

@@ -9,11 +9,11 @@ use crate::sqlite::FileFrom;
 /// Bytes of an entry.
 pub(super) const ENTRY: u64 = 16;
 
-/// What an entry is made of.
+/// An entry, as it is in the file.
 pub(super) type Entry = [u8; 16];
 
-/// Entries of a block, which is read and written as one: of neighbours, as an application that
-/// appends to a table changes them, and few enough for one that changes pages everywhere.
+/// Entries of a block, which is read and written as one: enough neighbours for an application that
+/// appends to a table, and few enough for one that changes pages everywhere.
 const BLOCK: u64 = 64;
 
 /// Blocks in memory at a time: a mebibyte.
@@ -21,9 +21,9 @@ const BLOCKS_MAX: usize = 1024;
 
 /// The entries of a page table in their file.
 ///
-/// Those that change are in memory for a while: two calls of the system for each page of a small
-/// commit would be as much work as all else there is to do for it but compressing it. Until
-/// [`Entries::flush`] some or all of them are lost with the process.
+/// Changed entries stay in memory for a while: two system calls for each page of a small commit
+/// would be as much work as everything else that it takes, except compression. Until
+/// [`Entries::flush`], some or all of them are lost with the process.
 #[derive(Debug)]
 pub(super) struct Entries {
     file: File,
@@ -59,8 +59,8 @@ impl Entries {
         Ok(())
     }
 
-    /// Writes what was changed, and takes no memory any more. In order: when the process dies on
-    /// the way, the file has grown without a hole.
+    /// Writes what was changed, and frees the memory. Blocks are written in order: if the process
+    /// dies on the way, the file has grown without a hole.
     pub(super) fn flush(&mut self) -> io::Result<()> {
         for (number, block) in &mut self.blocks {
             if block.changed {
@@ -73,19 +73,19 @@ impl Entries {
         Ok(())
     }
 
-    /// Cuts them to so many.
+    /// Cuts the file to `count` entries.
     pub(super) fn truncate(&mut self, count: u32) -> io::Result<()> {
         self.flush()?;
         self.file.set_len(u64::from(count) * ENTRY)
     }
 
-    /// Brings what was flushed to the disk.
+    /// Makes durable what was flushed.
     pub(super) fn sync(&self) -> io::Result<()> {
         Failpoint::StateSyncing.pass()?;
         self.file.sync_all()
     }
 
-    /// The block of an entry, and which one of the block it is.
+    /// The block of an entry, and the place of the entry in it.
     fn block(&mut self, number: u32) -> io::Result<(&mut Block, usize)> {
         let (number, at) = (u64::from(number) / BLOCK, u64::from(number) % BLOCK);
         if self.blocks.len() == BLOCKS_MAX && !self.blocks.contains_key(&number) {
