@@ -40,7 +40,7 @@ async fn list(
     replica: &str,
     store: &Retrying<Store>,
     changed: SystemTime,
-) -> anyhow::Result<Vec<GenerationRow>> {
+) -> anyhow::Result<Option<Vec<GenerationRow>>> {
     let mut rows = Vec::new();
     for generation in catalog::generations(store).await? {
         let history = catalog::history(store, generation).await?;
@@ -54,7 +54,7 @@ async fn list(
             });
         }
     }
-    Ok(rows)
+    Ok((!rows.is_empty()).then_some(rows))
 }
 
 impl Row for GenerationRow {

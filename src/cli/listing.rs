@@ -16,13 +16,14 @@ pub(super) async fn source(arguments: &ListingArguments) -> anyhow::Result<Sourc
     Source::find(&arguments.source).await
 }
 
-/// Prints what `list` finds on each replica. When one of them fails, the others are still printed.
-/// That there is nothing at all is an error if `missing` says what is.
+/// Prints what `list` finds on each replica, which is `None` if the replica holds nothing at all.
+/// When one of them fails, the others are still printed. That nothing is found on any of them is an
+/// error if `missing` says what is.
 pub(super) async fn print<R: Row>(
     source: &Source,
     json: bool,
     missing: Option<String>,
-    list: impl AsyncFn(&str, &Retrying<Store>) -> anyhow::Result<Vec<R>>,
+    list: impl AsyncFn(&str, &Retrying<Store>) -> anyhow::Result<Option<Vec<R>>>,
 ) -> anyhow::Result<u8> {
     let mut rows = Vec::new();
     let mut failures = Vec::new();
@@ -39,7 +40,9 @@ pub(super) async fn print<R: Row>(
             Err(error) => Err(error),
         };
         match listed {
-            Ok(listed) => rows.extend(listed),
+            Ok(Some(listed)) => rows.extend(listed),
+            Ok(None) if missing.is_some() => (),
+            Ok(None) => warn!(replica = name, url = %location, "nothing there"),
             Err(error) => failures.push(format!("{error:#}")),
         }
     }
@@ -49,12 +52,6 @@ pub(super) async fn print<R: Row>(
     }
     match missing {
         Some(missing) if rows.is_empty() => bail!(missing),
-        None if rows.is_empty() => {
-            for (name, location) in &source.replicas {
-                warn!(replica = name, url = %location, "nothing there");
-            }
-        }
-        _ => (),
+        _ => Ok(DONE),
     }
-    Ok(DONE)
 }

@@ -19,7 +19,7 @@ pub(super) async fn run(arguments: &ListingArguments) -> anyhow::Result<u8> {
     listing::print(&source, arguments.json, None, list).await
 }
 
-async fn list(replica: &str, store: &Retrying<Store>) -> anyhow::Result<Vec<SnapshotRow>> {
+async fn list(replica: &str, store: &Retrying<Store>) -> anyhow::Result<Option<Vec<SnapshotRow>>> {
     let mut rows = Vec::new();
     for generation in catalog::generations(store).await? {
         let snapshots = catalog::snapshots(store, generation).await?;
@@ -29,7 +29,7 @@ async fn list(replica: &str, store: &Retrying<Store>) -> anyhow::Result<Vec<Snap
             snapshot,
         }));
     }
-    Ok(rows)
+    Ok((!rows.is_empty()).then_some(rows))
 }
 
 impl Row for SnapshotRow {

@@ -28,12 +28,12 @@ async fn list(
     replica: &str,
     store: &Retrying<Store>,
     only: Option<Generation>,
-) -> anyhow::Result<Vec<SegmentRow>> {
+) -> anyhow::Result<Option<Vec<SegmentRow>>> {
     let generations = match only {
         Some(generation) => vec![generation],
         None => catalog::generations(store).await?,
     };
-    let mut rows = Vec::new();
+    let (mut rows, is_empty) = (Vec::new(), generations.is_empty());
     for generation in generations {
         let segments = catalog::segments(store, generation).await?;
         rows.extend(segments.into_iter().map(|segment| SegmentRow {
@@ -42,7 +42,8 @@ async fn list(
             segment,
         }));
     }
-    Ok(rows)
+    // A generation may have no segments yet.
+    Ok((!is_empty).then_some(rows))
 }
 
 impl Row for SegmentRow {

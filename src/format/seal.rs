@@ -197,12 +197,14 @@ impl Seal {
         }
     }
 
-    /// Reads the seal in the last [`Seal::SIZE`] bytes of an object, as [`Seal::find`] does.
+    /// Reads the seal in the last [`Seal::SIZE`] bytes of an object, as [`Seal::find`] does. Without
+    /// one, an object must end as an LZ4 frame does.
     pub fn at_end(tail: &[u8]) -> Result<Option<Self>, &'static str> {
         let start = tail.len().saturating_sub(Self::SIZE);
         match tail[start..].split_first_chunk::<8>() {
             Some((header, content)) if *header == HEADER => Self::parse(content).map(Some),
-            _ => Ok(None),
+            _ if ends_frame(tail) => Ok(None),
+            _ => Err("it is cut short"),
         }
     }
 
@@ -273,6 +275,13 @@ impl Seal {
 }
 
 /// The index that is one less than a number, if that is not zero.
+/// Whether an LZ4 frame may end here: with a mark of four zero bytes, and with four bytes of a
+/// content checksum after that, which not every writer adds.
+fn ends_frame(tail: &[u8]) -> bool {
+    let has_mark = |bytes: &[u8]| bytes.ends_with(&[0; 4]);
+    has_mark(tail) || tail.len().checked_sub(4).is_some_and(|at| has_mark(&tail[..at]))
+}
+
 fn index_before(number: [u8; 8]) -> Result<Option<WalIndex>, &'static str> {
     match u64::from_le_bytes(number).checked_sub(1) {
         Some(index) => {
@@ -320,7 +329,12 @@ mod tests {
         assert_eq!(object.len(), 4 + Seal::SIZE);
         assert_eq!(Seal::at_end(&object), Ok(Some(Seal::example())));
         assert_eq!(Seal::at_end(&object[4..]), Ok(Some(Seal::example())));
-        assert_eq!(Seal::at_end(b"data"), Ok(None));
+        // As Litestream writes them, and as a writer without checksums.
+        assert_eq!(Seal::at_end(b"data\0\0\0\0sum!"), Ok(None));
+        assert_eq!(Seal::at_end(b"data\0\0\0\0"), Ok(None));
+        for cut_short in [&b""[..], b"dat", b"data", b"data\0\0\0", b"data\0\0\0\0sum"] {
+            assert_eq!(Seal::at_end(cut_short), Err("it is cut short"));
+        }
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 
 use super::bell::Bell;
 use super::directory::{DirectoryOptions, Followed, Look};
@@ -13,6 +13,7 @@ use super::health::Health;
 use super::metrics::Metrics;
 use super::options::DatabaseOptions;
 use super::outcome::Unreplicated;
+use super::state_directory::HeldByUs;
 use super::watcher::Watcher;
 
 /// How often directories are looked at where the system tells us of changes, in case it did not.
@@ -255,6 +256,11 @@ impl Directories {
                 info!(db = %path.display(), "a database has come, and is followed");
                 self.refused.remove(&path);
                 self.found.insert(path);
+            }
+            // If its directory was renamed, it is about to be followed no more by its old name.
+            Err(error) if error.is::<HeldByUs>() && !self.refused.contains_key(&path) => {
+                debug!(db = %path.display(), "tried again: {error}");
+                self.refused.insert(path, format!("tried again: {error}"));
             }
             Err(error) => {
                 let reason = format!("{error:#}");

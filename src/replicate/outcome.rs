@@ -128,10 +128,11 @@ impl fmt::Display for Unreplicated {
             }
             Missing::Segments { replica, count, bytes, since } => {
                 let age = since.elapsed().unwrap_or_default().as_secs();
+                let (s, are) = if *count == 1 { ("", "is") } else { ("s", "are") };
                 write!(
                     f,
-                    "{count} segments ({bytes} bytes) of {database} are not on replica {replica}, \
-                     the oldest for {age} s: they are kept beside the database and sent at the \
+                    "{count} segment{s} ({bytes} bytes) of {database} {are} not on replica \
+                     {replica}, the oldest for {age} s: kept beside the database and sent at the \
                      next start"
                 )
             }

@@ -1,3 +1,4 @@
+use std::fmt;
 use std::fs::{self, File, TryLockError};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, chown};
@@ -184,6 +185,9 @@ fn lock(directory: &Path, database: &Path, by: &str) -> anyhow::Result<File> {
         .with_context(|| not_opened(&path))?;
     match lock.try_lock() {
         Ok(()) => (),
+        Err(TryLockError::WouldBlock) if is_ours(&path) => {
+            bail!(HeldByUs { database: database.to_owned(), lock: path })
+        }
         Err(TryLockError::WouldBlock) => bail!(
             "{} is already being replicated by {by}, which holds {}: stop that one first",
             database.display(),
@@ -198,6 +202,32 @@ fn lock(directory: &Path, database: &Path, by: &str) -> anyhow::Result<File> {
     Ok(lock)
 }
 
+/// Whether this process has written its number to a lock.
+fn is_ours(lock: &Path) -> bool {
+    fs::read_to_string(lock).is_ok_and(|text| text.trim_end() == std::process::id().to_string())
+}
+
+/// A state directory is in use by this process, for a database that had another name when it was
+/// opened.
+#[derive(Debug)]
+pub(super) struct HeldByUs {
+    database: PathBuf,
+    lock: PathBuf,
+}
+
+impl fmt::Display for HeldByUs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} is already being replicated by this process under another name, which holds {}",
+            self.database.display(),
+            self.lock.display()
+        )
+    }
+}
+
+impl std::error::Error for HeldByUs {}
+
 fn not_made(path: &Path) -> String {
     format!(
         "make the state directory {}, where this user must be allowed to write, or else `meta-path` \
@@ -207,7 +237,9 @@ fn not_made(path: &Path) -> String {
 }
 
 fn not_opened(path: &Path) -> String {
-    let owner = path.metadata().map(|found| found.uid());
+    // Into the directory of somebody else nobody may look.
+    let directory = || path.parent().map_or_else(|| path.metadata(), Path::metadata);
+    let owner = path.metadata().or_else(|_| directory()).map(|found| found.uid());
     match owner {
         Ok(owner) if owner != geteuid().as_raw() => format!(
             "open {}, which belongs to another user ({owner}): run as that one, or change the \

@@ -74,7 +74,11 @@ impl Output {
             .with_context(|| format!("cannot create directory {}", directory.display()))?;
         let partial = hidden(path, "restore")?;
         let file = create_locked(&partial, MODE)
-            .with_context(|| format!("cannot create {}", partial.display()))?;
+            .with_context(|| format!("cannot create {}", partial.display()))
+            .with_context(|| {
+                let directory = directory.display();
+                format!("restore into {directory}, where this user must be allowed to make files")
+            })?;
         // Created with the final mode to learn the umask, which cannot be asked for safely.
         let mode = file.metadata()?.permissions().mode() & MODE;
         let path = path.to_owned();

@@ -38,8 +38,14 @@ pub(super) enum Standing {
 pub(super) fn standing(newest: &Found, next: &Found, link: Option<Link>) -> Standing {
     let newest = match newest {
         Ok(Some(seal)) => seal,
-        Ok(None) => return diverged("its newest object was not written by us"),
-        Err(reason) => return diverged(reason),
+        Ok(None) => {
+            return diverged(
+                "its newest object has no seal of ours: it is damaged, or not written by us",
+            );
+        }
+        Err(reason) => {
+            return diverged(&format!("its newest object cannot be relied on: {reason}"));
+        }
     };
     let expected = match next {
         // This very segment was stored, and only not yet taken out of the staging directory.

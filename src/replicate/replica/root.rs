@@ -81,10 +81,11 @@ impl Replica {
         error!(
             db = %self.database.display(), name = self.options.name, fork = %generation,
             "DIVERGED: replicating to a fork, because the replica holds another history, which is \
-             left as it is. `restore` gives that one, `restore -fork {generation}` this database. \
-             If that one is right, stop and run `litestream restore -force {}`; if this one is, \
-             start once with `replicate -on-divergence continue`",
-            self.restore_arguments
+             left as it is. If another daemon writes to it, end that one first. `restore` gives \
+             that history, `litestream restore -fork {generation} -o FILE {arguments}` this \
+             database. If that history is right, stop and run `litestream restore -force \
+             {arguments}`; if this database is, start once with `replicate -on-divergence continue`",
+            arguments = self.restore_arguments
         );
     }
 }
