@@ -19,8 +19,8 @@
 //! ```
 //!
 //! A segment is made once. For several replicas it is one file with several names, and each replica
-//! takes its own away when the store has it. A snapshot is never staged: the database file stays
-//! as it is while our read transaction lasts, and is streamed from there.
+//! removes its own when the store has it. A snapshot is never staged: the database file stays as it
+//! is while our read transaction lasts, and is streamed from there.
 //!
 //! Three small things on disk carry the capture over a restart: the *cursor* says how far the log
 //! was cut, with a salt and a checksum that prove it; the *page table* has a digest of every page,
@@ -32,7 +32,7 @@
 //!
 //! # Layers
 //!
-//! Each module uses only those above it, and not all of them; `tests/it/tidy.rs` holds us to it.
+//! Each module uses only those above it, and not all of them; `tests/it/tidy.rs` checks that.
 //!
 //! * `exclusive`: files that one process at a time makes.
 //! * [`failpoint`]: where tests let the process die. Nothing in a release.
@@ -40,7 +40,7 @@
 //! * `provenance`: what a database file was restored from, noted on the file.
 //! * `utc`: times as text.
 //! * [`wal`]: SQLite's write-ahead log as a file format. Values and bytes.
-//! * [`sqlite`]: a live database that belongs to somebody else.
+//! * [`sqlite`]: a live database that belongs to another application.
 //! * [`store`]: where objects are kept.
 //! * [`catalog`]: what a replica holds, as its store shows it.
 //! * [`replicate`]: database to store, for ever.
@@ -55,30 +55,31 @@
 //! 1. Nothing is added to a database. It is put into WAL mode and checkpointed, and a read
 //!    transaction of ours keeps others from restarting its log before it was read.
 //! 2. A segment ends at a commit: what SQLite takes for one, and not what looks like one in the
-//!    log. Frames behind the last commit are not looked at as data. It has each page once, as it is
-//!    at its end, and so is one transaction of a WAL that leads to the same as the log.
+//!    log. Frames after the last commit are not treated as data. A segment has each page once, as
+//!    it is at the end of the segment, and so is one transaction of a WAL that leads to the same
+//!    database as the log.
 //! 3. A generation goes on only where continuity is proven: the frame at the cursor still carries
 //!    its checksum, or the log was read to its end before it was restarted, or the database was
-//!    compared page by page. Else a new generation begins.
+//!    compared page by page. Otherwise a new generation begins.
 //! 4. Under its name an object is whole and final, in the staging directory as in a store.
-//! 5. A replica gets segments strictly in order, each only behind the one whose link its seal
-//!    names, and a snapshot only after the segments that it follows. So at any moment it can be
-//!    restored, and a second daemon that writes to it is noticed.
+//! 5. A replica gets segments strictly in order, each only after the one whose link its seal names,
+//!    and a snapshot only after the segments that it follows. So at any moment it can be restored,
+//!    and a second daemon that writes to it is noticed.
 //! 6. What a replica holds is never hidden or expired by a database that is not known to continue
-//!    it. That goes on in a fork, a replica of its own below the other one.
+//!    it. Such a database goes on in a fork, a replica of its own below the other one.
 //! 7. A snapshot is stored only if its pages have the digest that was followed in the log.
 //! 8. The tail never waits for a store, and a replica never waits for the database. Between them
 //!    are files. Messages say that there may be something to do; no later process needs one.
-//! 9. What is staged outlives the process, and after a clean stop a loss of power. After any other
-//!    loss of power it is not believed: nothing waits for the disk while the application waits for
-//!    us, and what the replica lacks then is in the database, where it is compared or sent anew.
+//! 9. What is staged outlives the process and, after a clean stop, a loss of power. After any other
+//!    loss of power it is not trusted: nothing waits for the disk while the application waits for
+//!    us, and what the replica lacks then is in the database, which is compared or sent anew.
 //! 10. A restored file appears whole, checked and by a rename that replaces nothing, or not at all.
 //! 11. Memory does not grow with the database: segments, snapshots and restores are streamed, and
 //!     of a log there is at most an index of its pages.
 //! 12. `format` and `wal` read no clock and no randomness. What the others decide on values alone
-//!     (continuity, checkpoints, retention, the plan of a restore) gets its time handed in.
-//! 13. An error is logged once, where it is handled; one that only somebody's help can end, and
-//!     that is there at the start, ends the process.
+//!     (continuity, checkpoints, retention, the plan of a restore) gets the time passed in.
+//! 13. An error is logged once, where it is handled. One at the start that only a person can
+//!     resolve ends the process.
 //!
 //! Start reading at `tick` in `replicate/tail.rs`: it is the program.
 #![cfg_attr(test, allow(clippy::unwrap_used))]

@@ -7,10 +7,10 @@ use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use super::paths::sidecar;
 
-/// A database that nobody else can use, and whose file alone holds all of it.
+/// A database that no other process can use, and whose file alone holds all of it.
 ///
-/// Others are kept out as long as the value lives, by SQLite's own lock. It ends without touching
-/// any file, so another one may have taken the name of the database by then.
+/// Others are kept out until the value is dropped, by SQLite's own lock. Dropping it touches no
+/// file, so another file may have taken the name of the database by then.
 #[derive(Debug)]
 pub struct Claimed {
     _connection: Connection,
@@ -19,7 +19,7 @@ pub struct Claimed {
 /// Why a database cannot be claimed.
 #[derive(Debug)]
 pub enum ClaimError {
-    /// Somebody else has it open.
+    /// Another process has it open.
     Busy,
     /// It is empty, or SQLite finds that it is no database, or one that was cut off.
     NoDatabase(anyhow::Error),
@@ -46,13 +46,13 @@ fn lock(database: &Path) -> rusqlite::Result<Connection> {
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
     // In this mode a lock stays when its transaction ends, and there is no `-shm` file.
     connection.pragma_update_and_check(None, "locking_mode", "exclusive", |_| Ok(()))?;
-    // Rolls back what a journal says is to be. Nothing is written in this transaction.
+    // Rolls back what is left in a journal. Nothing is written in this transaction.
     connection.execute_batch("PRAGMA synchronous = full; BEGIN EXCLUSIVE; COMMIT")?;
     connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
     Ok(connection)
 }
 
-/// Removes the log that the checkpoint has emptied, and believes no other sign that it has.
+/// Removes the log that the checkpoint has emptied, and trusts no other sign that it has.
 fn remove_empty_log(database: &Path) -> anyhow::Result<()> {
     let log = sidecar(database, "-wal");
     match log.symlink_metadata() {

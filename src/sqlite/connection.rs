@@ -7,25 +7,25 @@ use rusqlite::{ErrorCode, OpenFlags, Result};
 
 use crate::wal::PageSize;
 
-/// How long we wait for a lock of somebody else, where waiting harms nobody.
+/// How long we wait for a lock of another process, where waiting harms nobody.
 pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// How often we look whether the write lock is free.
+/// How often we try to take the write lock.
 pub(super) const LOCK_INTERVAL: Duration = Duration::from_micros(200);
 
 /// How a checkpoint is made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum CheckpointMode {
-    /// Only looks.
+    /// Copies nothing, and only reports.
     Noop,
-    /// Copies what it can while nobody waits for it.
+    /// Copies what it can without making anyone wait.
     Passive,
     /// Copies all of the log, and empties it.
     Truncate,
 }
 
 impl CheckpointMode {
-    /// As SQLite names it.
+    /// The mode as SQLite names it.
     fn mode(self) -> Mode {
         match self {
             Self::Noop => Mode::NOOP,
@@ -35,31 +35,32 @@ impl CheckpointMode {
     }
 }
 
-/// What a checkpoint left to be done.
+/// What a checkpoint reports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Outcome {
-    /// Somebody else was in the way.
+    /// Another connection was in the way.
     pub(super) busy: bool,
     pub(super) frames: i32,
     pub(super) backfilled: i32,
 }
 
 impl Outcome {
-    /// Somebody was in the way, and nothing is known.
+    /// Another connection was in the way, and nothing is known.
     const BUSY: Self = Self { busy: true, frames: -1, backfilled: -1 };
 
-    /// The whole log is in the database file. Not known (-1) while somebody begins a new one.
+    /// Whether the whole log is in the database file. Not known (-1) while a process begins a new
+    /// one.
     pub(super) fn complete(self) -> bool {
         !self.busy && 0 <= self.frames && self.frames == self.backfilled
     }
 
-    /// Where in the log those frames end that are in the database file. `None`: not known.
+    /// Where the frames that are in the database file end in the log. `None`: not known.
     pub(super) fn copied_bytes(self, page_size: PageSize) -> Option<u64> {
         u64::try_from(self.backfilled).ok().map(|frames| page_size.wal_bytes(frames))
     }
 }
 
-/// A connection that leaves no trace: neither its work nor its end moves the log.
+/// A connection that leaves no trace: neither its use nor its end moves the log.
 #[derive(Debug)]
 pub(super) struct Connection(rusqlite::Connection);
 
@@ -74,9 +75,10 @@ impl Connection {
         Ok(Self(connection))
     }
 
-    /// The same, and looks whether it is a database that can be read now. Without that a connection
-    /// does not know that there is a log (`sqlite3PagerCheckpoint` in pager.c), and would not
-    /// checkpoint it.
+    /// Opens an existing database, and reads from it, to see whether that is possible now.
+    ///
+    /// A connection that has not read does not know that there is a log (`sqlite3PagerCheckpoint`
+    /// in pager.c), and would not checkpoint it.
     pub(super) fn open_reading(path: &Path, busy_timeout: Duration) -> Result<Self> {
         let connection = Self::open(path, BUSY_TIMEOUT)?;
         connection.read()?;
@@ -84,7 +86,7 @@ impl Connection {
         Ok(connection)
     }
 
-    /// Whether we may only read the database. Looks at nothing in it.
+    /// Whether we may only read the database. Reads nothing from it.
     pub(super) fn is_read_only(&self) -> Result<bool> {
         self.0.is_readonly(rusqlite::MAIN_DB)
     }
@@ -102,7 +104,7 @@ impl Connection {
         self.0.pragma_update_and_check(None, "journal_mode", "wal", |row| row.get(0))
     }
 
-    /// Begins a read transaction at the newest commit. It takes its lock at once: a mere `BEGIN`
+    /// Begins a read transaction at the newest commit. It takes its lock at once: `BEGIN` alone
     /// takes none.
     pub(super) fn begin_read(&self) -> Result<()> {
         self.0.execute_batch("BEGIN")?;
@@ -115,16 +117,17 @@ impl Connection {
         !self.0.is_autocommit()
     }
 
-    /// Reads from the database, but for its schema.
+    /// Reads from the database, but not its schema.
     fn read(&self) -> Result<()> {
         self.0.pragma_query_value(None, "user_version", |_| Ok(()))
     }
 
-    /// Takes the write lock, under which nothing is ever written. `false` if a writer did not let
-    /// us in.
+    /// Takes the write lock, under which nothing is ever written. Returns `false` if a writer did
+    /// not let us in.
     ///
-    /// SQLite would look ten times a second. What a busy application writes in between would have
-    /// to be read while it waits. One that lets nobody in for longer is looked at less often.
+    /// SQLite would try ten times a second, and all that a busy application writes in between would
+    /// have to be read while it waits for us. The longer no attempt succeeds, the less often we
+    /// try.
     pub(super) fn begin_write(&self, patience: Duration) -> Result<bool> {
         let began = Instant::now();
         loop {
@@ -138,12 +141,12 @@ impl Connection {
         }
     }
 
-    /// Keeps all others out of the database, whether they have a log in common with us or not.
-    /// `false` if somebody has it open for longer than `patience`. In no transaction, before and
-    /// after.
+    /// Keeps all others out of the database, whether they share our log or not. Returns `false` if
+    /// another connection has it open for longer than `patience`. We must be in no transaction, and
+    /// are in none afterwards.
     ///
-    /// In this mode `sqlite3PagerBegin` in pager.c locks the whole file, and a lock stays when its
-    /// transaction ends.
+    /// In exclusive locking mode `sqlite3PagerBegin` in pager.c locks the whole file, and a lock
+    /// stays when its transaction ends.
     pub(super) fn keep_others_out(&self, patience: Duration) -> Result<bool> {
         self.set_busy_timeout(patience)?;
         self.0.pragma_update_and_check(None, "locking_mode", "exclusive", |_| Ok(()))?;
@@ -166,7 +169,8 @@ impl Connection {
         self.0.execute_batch("ROLLBACK")
     }
 
-    /// Unlike the pragma, which reads the whole schema first, and keeps it in memory.
+    /// Runs a checkpoint, without the pragma, which would read the whole schema and keep it in
+    /// memory.
     pub(super) fn checkpoint(&self, mode: CheckpointMode) -> Result<Outcome> {
         match self.0.wal_checkpoint_v2(Some(rusqlite::MAIN_DB), mode.mode()) {
             Ok((frames, backfilled)) => Ok(Outcome { busy: false, frames, backfilled }),
@@ -175,13 +179,13 @@ impl Connection {
         }
     }
 
-    /// Forgets the pages that it keeps in memory, but for those that its transaction needs.
+    /// Releases the pages that it keeps in memory, except those that its transaction needs.
     pub(super) fn forget_pages(&self) -> Result<()> {
         self.0.release_memory()
     }
 
-    /// The names of all tables, without those that an index of a virtual one is made of. An error
-    /// also if it is a schema that SQLite cannot read.
+    /// The names of all tables, without the shadow tables of virtual ones. Fails also if SQLite
+    /// cannot read the schema.
     pub(super) fn tables(&self) -> Result<Vec<String>> {
         let mut names = self.0.prepare(
             "SELECT name FROM pragma_table_list WHERE schema = 'main' AND type IN ('table', 'virtual')",
@@ -189,7 +193,7 @@ impl Connection {
         names.query_map((), |row| row.get(0))?.collect()
     }
 
-    /// A number that SQLite knows of the database: `page_size`, `page_count`.
+    /// The value of a pragma that is a number: `page_size`, `page_count`.
     pub(super) fn number(&self, pragma: &str) -> Result<u32> {
         self.0.pragma_query_value(None, pragma, |row| row.get(0))
     }

@@ -25,38 +25,39 @@ pub use reading::Reading;
 /// What a checkpoint achieved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Checkpoint {
-    /// The whole log is in the database file, and our read transaction reads the file alone: as
-    /// long as it lasts nobody can change the file, and the log may be restarted once, which loses
-    /// nothing.
+    /// The whole log is in the database file, and our read transaction reads the file alone: while
+    /// the transaction lasts, nobody can change the file, and the log may be restarted once, which
+    /// loses nothing.
     pub complete: bool,
-    /// The time in which no other process could write, and before that, in which others wrote.
+    /// How long it took: first the wait for other writers, then the time in which none could write.
     pub took: Duration,
 }
 
 /// A database in WAL mode, whose log cannot be reset by anyone before we have read it.
 ///
-/// Holds a read transaction always. SQLite restarts a log only when all of it is in the database
-/// file and nobody reads from it; and the file is not written while somebody reads it alone.
+/// Always holds a read transaction. SQLite restarts a log only when all of it is in the database
+/// file and no transaction reads from the log; and it does not write to the file while a
+/// transaction reads the file alone.
 #[derive(Debug)]
 pub struct Database {
     // Dropped in this order: the file must be closed after the connections.
     /// In a read transaction, always.
     reader: Connection,
-    /// In none, except for the time in which it takes over from the reader. Only open while it
-    /// is in use, as the writer: a connection takes some 20 KB, and as much again for a schema.
+    /// In no transaction, except while it takes over from the reader. Like the writer, it is only
+    /// open while it is in use: a connection takes some 20 KB, and as much again for a schema.
     spare: OnceCell<Connection>,
     /// In a write transaction while a checkpoint needs writers to wait.
     writer: OnceCell<Connection>,
     file: Arc<File>,
-    /// Of the file, before it was opened.
+    /// The metadata of the file, from before it was opened.
     found: Metadata,
     files: Files,
     page_size: PageSize,
     stalls: Vec<Duration>,
-    /// Ends with the read transactions that nobody interrupts.
+    /// Lives as long as this value, in which there is always a read transaction of ours.
     lease: Arc<()>,
     /// The file as it was when all of the log had been copied into it. SQLite writes nothing to it
-    /// as long as the read transaction lasts that we had then.
+    /// while the read transaction that we had then lasts.
     frozen: Option<Fingerprint>,
 }
 
@@ -65,9 +66,8 @@ impl Database {
     ///
     /// `None` while the file does not exist, or is empty: its application has not made it yet.
     ///
-    /// `held` is the file of an earlier [`Database`] that somebody may still read. If it is the
-    /// same one, it is used again: a second descriptor would drop our locks when the first is
-    /// closed.
+    /// `held` is the file of an earlier [`Database`], which may still be read. If it is the same
+    /// file, it is used again: with a second descriptor, closing the first would drop our locks.
     pub fn open(path: &Path, held: Option<Arc<File>>) -> Result<Option<Self>, OpenError> {
         let metadata = match fs::metadata(path) {
             Ok(metadata) => metadata,
@@ -89,15 +89,17 @@ impl Database {
             Some(held) if FileId::of(&held.metadata()?) == FileId::of(&metadata) => held,
             _ => Arc::new(File::open(path)?),
         };
-        // Where it cannot be asked, SQLite says what is wrong.
+        // Where this cannot be found out, SQLite says what is wrong.
         if is_log_lost(&file, path).unwrap_or(false) {
             return Err(OpenError::LogLost);
         }
-        // These questions need the schema, which a connection keeps: not ours that stays.
+        // These questions need the schema, which a connection keeps in memory, so we do not ask the
+        // reader, which stays open.
         let writer = Connection::open(path, BUSY_TIMEOUT)?;
         if writer.is_read_only()? {
-            // Otherwise we would make a log and locks which its application may not write. We may:
-            // what was in the way may pass, as when too many files were open.
+            // If we went on, we would make a log and an index that its application may not write.
+            // We have the permission to write, so what was in the way may pass, as when too many
+            // files were open.
             return Err(io::Error::other("it could only be opened for reading").into());
         }
         let mode = writer.ensure_wal_mode()?;
@@ -122,22 +124,22 @@ impl Database {
         Ok(Some(database))
     }
 
-    /// For how long nobody could write because of us, each time since this was asked last.
+    /// How long nobody could write because of us, each time since the last call.
     pub fn take_stalls(&mut self) -> Vec<Duration> {
         std::mem::take(&mut self.stalls)
     }
 
-    /// Takes less memory until it is used again.
+    /// Releases memory that is not needed until the database is used again.
     pub fn forget_pages(&self) -> rusqlite::Result<()> {
         let helpers = [&self.spare, &self.writer].into_iter().filter_map(OnceCell::get);
         [&self.reader].into_iter().chain(helpers).try_for_each(Connection::forget_pages)
     }
 
-    /// Takes as little memory as it can until it is used again, which may not be soon.
+    /// Releases as much memory as it can until the database is used again, which may not be soon.
     ///
-    /// What is closed loses none of our locks: SQLite keeps the descriptors of a file open on which
-    /// another connection of the process has a lock, as our reader always has, and takes them again
-    /// for the next connection (`unixClose` and `findReusableFd` in os_unix.c).
+    /// Closing connections loses none of our locks: SQLite keeps the descriptors of a file open
+    /// while another connection of the process has a lock on it, as our reader always has, and uses
+    /// them again for the next connection (`unixClose` and `findReusableFd` in os_unix.c).
     pub fn rest(&mut self) -> rusqlite::Result<()> {
         (self.spare, self.writer) = (OnceCell::new(), OnceCell::new());
         self.forget_pages()
@@ -151,7 +153,7 @@ impl Database {
         self.opened(&self.writer, Duration::ZERO)
     }
 
-    /// A connection in no transaction: SQLite takes a checkpoint of no other.
+    /// A connection in no transaction: SQLite runs a checkpoint on no other.
     fn idle(&self) -> anyhow::Result<&Connection> {
         let spare = self.spare()?;
         if spare.is_in_transaction() { self.writer() } else { Ok(spare) }
@@ -167,14 +169,14 @@ impl Database {
             return Ok(connection);
         }
         let connection = match Connection::open_reading(self.files.path(), busy_timeout) {
-            // Too many files are open, or there is none by that name. No error of SQLite for those
-            // who want to know whether our read transaction can be relied on: it can.
+            // Too many files are open, or there is none of that name. Not passed on as an error of
+            // SQLite, which callers take to mean that our read transaction may be gone: it is not.
             Err(error) if error.sqlite_error_code() == Some(ErrorCode::CannotOpen) => {
                 return Err(io::Error::other(error).into());
             }
             opened => opened?,
         };
-        // Of another file, it would tell of another log.
+        // A connection to another file would tell us of another log.
         self.files.expect_same()?;
         Ok(cell.get_or_init(|| connection))
     }
@@ -189,7 +191,7 @@ impl Database {
         Connection::open(self.files.path(), BUSY_TIMEOUT)?.tables()
     }
 
-    /// For as long as this can be upgraded, there was no moment without a read transaction of ours.
+    /// While this can be upgraded, there has been no moment without a read transaction of ours.
     pub fn lease(&self) -> Weak<()> {
         Arc::downgrade(&self.lease)
     }
@@ -210,12 +212,13 @@ impl Database {
         self.reader.number("page_count")
     }
 
-    /// What the file was like before it was opened, which may have put it into WAL mode.
+    /// The metadata of the file from before it was opened: opening it may have put it into WAL
+    /// mode.
     pub fn found(&self) -> &Metadata {
         &self.found
     }
 
-    /// Which file it is, over restarts too.
+    /// The identity of the file, over restarts too.
     pub fn identity(&self) -> io::Result<FileIdentity> {
         Ok(FileIdentity::of(&self.file.metadata()?))
     }
@@ -225,14 +228,14 @@ impl Database {
         is_shared_elsewhere(&self.file)
     }
 
-    /// What the names of its files belong to by now.
+    /// What the names of its files belong to now.
     pub fn naming(&self) -> io::Result<Naming> {
         self.files.naming()
     }
 
-    /// Whether something else than SQLite has written to the file, as `cp` does. That is certain,
-    /// but seen only between a complete checkpoint and the next one, and only if the size or the
-    /// header is another one.
+    /// Whether something other than SQLite has written to the file, as `cp` does. If so, that is
+    /// certain; but it is seen only between a complete checkpoint and the next one, and only if the
+    /// size or the header has changed.
     pub fn was_overwritten(&mut self) -> io::Result<bool> {
         let file = &self.file;
         self.frozen.as_mut().map_or(Ok(false), |frozen| frozen.fits(file).map(|fits| !fits))
@@ -241,9 +244,9 @@ impl Database {
     /// Moves our read transaction to the end of the log, so that the log can be copied up to there.
     ///
     /// As for [`Database::checkpoint`], `drain` must read the log to its end, while nobody can
-    /// write: if all of the log was copied meanwhile by somebody else, the new transaction does not
-    /// keep it from being restarted, and this is a complete checkpoint. `None` if a writer did not
-    /// let us in within `patience`.
+    /// write: if another process has copied all of the log meanwhile, the new transaction does not
+    /// keep it from being restarted, and this is a complete checkpoint. Returns `None` if a writer
+    /// did not let us in within `patience`.
     pub fn advance(
         &mut self,
         patience: Duration,
@@ -260,22 +263,23 @@ impl Database {
     }
 
     /// Copies the log up to our read transaction into the database file, while the application goes
-    /// on writing. Says how many bytes of the log are there, unless somebody else was copying.
+    /// on writing. Returns how many bytes of the log are there, unless another process was copying.
     ///
-    /// All of it is on the disk then. SQLite leaves that to the checkpoint that copies the last
+    /// The file is then synced to disk. SQLite leaves that to the checkpoint that copies the last
     /// frame (`walCheckpoint` in wal.c), which is made while nobody can write.
     pub fn backfill(&mut self) -> anyhow::Result<Option<u64>> {
         let outcome = self.spare()?.checkpoint(CheckpointMode::Passive)?;
         Failpoint::LogCopied.reach();
-        // An error is met again by that checkpoint.
+        // That last checkpoint will meet any error again.
         let _ = self.file.sync_data();
         Ok(outcome.copied_bytes(self.page_size))
     }
 
     /// Checkpoints the log to its very end.
     ///
-    /// While no process can write, `drain` is called and must read the log to its end; when it
-    /// fails, nothing is given up. `None` if a writer did not let us in within `patience`.
+    /// While no process can write, `drain` is called and must read the log to its end. If it fails,
+    /// our read transaction is kept. Returns `None` if a writer did not let us in within
+    /// `patience`.
     pub fn checkpoint(
         &mut self,
         patience: Duration,
@@ -288,18 +292,18 @@ impl Database {
     }
 
     fn checkpointed(&mut self, complete: Option<bool>, began: Instant) -> Option<Checkpoint> {
-        // What cannot be looked at now is not known to be frozen.
+        // A file that cannot be looked at now is not known to be frozen.
         self.frozen = complete.filter(|&all| all).and_then(|_| Fingerprint::of(&self.file).ok());
         complete.map(|complete| Checkpoint { complete, took: began.elapsed() })
     }
 
-    /// Holds the write lock while `work` is done. `None` if a writer did not let us in.
+    /// Holds the write lock while `work` is done. Returns `None` if a writer did not let us in.
     fn while_nobody_writes<T>(
         &mut self,
         patience: Duration,
         work: impl FnOnce(&mut Self) -> anyhow::Result<T>,
     ) -> anyhow::Result<Option<T>> {
-        // Before anybody waits.
+        // Opened before any writer waits.
         self.spare()?;
         if !self.writer()?.begin_write(patience)? {
             return Ok(None);
@@ -307,7 +311,7 @@ impl Database {
         self.frozen = None;
         let began = Instant::now();
         let outcome = work(self);
-        // Also after an error: the application waits.
+        // Released after an error as well: the application waits.
         let released = self.writer()?.rollback();
         self.stalls.push(began.elapsed());
         let value = outcome?;
@@ -324,19 +328,21 @@ impl Database {
         self.reader.rollback()?;
         let outcome = spare.checkpoint(CheckpointMode::Passive);
         Failpoint::LogBackfilled.reach();
-        // Whatever came of it: from here to the release of the write lock, and only then, there is
-        // no read transaction, and nothing can have been appended to the log or restarted it.
+        // Begun again whatever the checkpoint has come to. We were without a read transaction only
+        // while we had the write lock, so nothing can have been appended to the log, and nobody can
+        // have restarted it.
         self.reader.begin_read()?;
-        // Somebody else may have copied the rest meanwhile. Then our read transaction reads the
-        // file alone and does not keep the log: who took that for needed would read from another
-        // one. Looked at after it has begun, for from then on, if it is not so, the log is kept.
+        // Another process may have copied the rest meanwhile. Then our read transaction reads the
+        // file alone and does not keep the log from being restarted, so the checkpoint must count
+        // as complete. Looked at after the transaction has begun: if the rest is not copied by
+        // then, the transaction keeps the log.
         Ok(outcome?.complete() || self.is_copied()?)
     }
 
     /// Empties the log after a complete checkpoint, so that whatever is written next begins a new
-    /// one. Says whether that succeeded.
+    /// one. Returns whether that succeeded.
     ///
-    /// It cannot lose anything: our read transaction reads the file alone, so a frame that was
+    /// This cannot lose anything: our read transaction reads the file alone, so a frame that was
     /// written since cannot be copied to it, and then the log is not emptied either.
     pub fn truncate_log(&mut self) -> anyhow::Result<bool> {
         let spare = self.spare()?;

@@ -2,7 +2,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
 
-/// Reads a file from a position on, without a seek that others would see.
+/// Reads a file from a position on, without a seek that other users of the file would notice.
 #[derive(Debug)]
 pub struct FileFrom<'a> {
     file: &'a File,

@@ -5,7 +5,7 @@ use std::os::unix::fs::MetadataExt;
 use std::str::FromStr;
 use std::time::UNIX_EPOCH;
 
-/// Which file it is, whatever its name.
+/// Identifies a file, whatever its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct FileId {
     device: u64,
@@ -18,11 +18,13 @@ impl FileId {
     }
 }
 
-/// Which file it is among those of its file system, over restarts too: its number, which is soon
-/// given to another file when it is removed, and when it was made, where that is known. The number
-/// of the file system itself may be another one after each boot.
+/// Identifies a file among those of its file system, over restarts too.
 ///
-/// As text, the number and the nanoseconds since 1970, or 0, with `@` between them.
+/// By its inode number, which is soon given to another file when it is removed, and by when it was
+/// made, where that is known. The number of the file system itself may be another one after each
+/// boot.
+///
+/// As text, it is the inode number and the nanoseconds since 1970, or 0, with `@` between them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FileIdentity {
     inode: u64,
@@ -31,15 +33,15 @@ pub struct FileIdentity {
 }
 
 impl FileIdentity {
-    /// From what is known without opening the file: to close it again would end all locks that this
-    /// process has on it, see [`crate::sqlite`].
+    /// The identity from metadata, without opening the file: closing it again would drop all locks
+    /// that this process has on it, see [`crate::sqlite`].
     pub fn of(metadata: &Metadata) -> Self {
         let created = metadata.created().ok();
         let since = created.and_then(|created| created.duration_since(UNIX_EPOCH).ok());
         Self { inode: metadata.ino(), created: since.map(|since| since.as_nanos()) }
     }
 
-    /// Whether no other file ever had it or will have it.
+    /// Whether no other file has ever had this identity, or ever will.
     pub fn is_unique(self) -> bool {
         self.created.is_some()
     }

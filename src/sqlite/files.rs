@@ -8,7 +8,7 @@ use super::{FileId, OpenError, sidecar};
 /// The files of a database that is open, and the names that they had when it was opened.
 ///
 /// SQLite keeps them open and never asks again what their names belong to. We read the log by its
-/// name, and whoever opens the database next goes by the names as well.
+/// name, and the next process that opens the database goes by the names as well.
 #[derive(Debug)]
 pub(super) struct Files {
     /// As it was given.
@@ -16,26 +16,26 @@ pub(super) struct Files {
     log: PathBuf,
     index: PathBuf,
     database: FileId,
-    /// Kept open: if its name is taken away, nobody else may have it.
+    /// Kept open: if its name is removed, no other process may have it.
     log_file: File,
     log_id: FileId,
-    /// Kept open as well, as long as the connections are: to close it would end all locks that this
-    /// process has on it.
+    /// Kept open as well, until all connections are closed: closing it would drop all locks that
+    /// this process has on it.
     index_file: File,
     index_id: FileId,
 }
 
-/// What the names of a database's files belong to by now.
+/// What the names of a database's files belong to now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Naming {
     Same,
     /// The database was replaced by another file, or removed.
     DatabaseLost,
-    /// The index of the log was, perhaps with the log. Both stay while anybody has the database
-    /// open: they were removed by something else than SQLite, or by somebody who did not see our
-    /// locks.
+    /// The index of the log was replaced or removed, perhaps with the log. SQLite keeps both while
+    /// any process has the database open: something other than SQLite removed them, or a process
+    /// that did not see our locks.
     IndexLost,
-    /// The log was, and not its index.
+    /// The log was replaced or removed, and not its index.
     LogLost,
 }
 
@@ -43,17 +43,17 @@ pub enum Naming {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum NamedLog {
     Same,
-    /// Another one, to which somebody has written.
+    /// Another log, to which a process has written.
     Other,
-    /// No log, or one to which nobody has written yet.
+    /// No log, or one to which no process has written yet.
     Nothing,
 }
 
 impl Files {
-    /// Of a database on which a read transaction was begun: that makes the log and its index.
-    /// `database` is the file that is open under that name.
+    /// The files of a database on which a read transaction was begun: that makes the log and its
+    /// index. `database` is the file that is open under the name `path`.
     pub(super) fn of(path: &Path, database: FileId) -> Result<Self, OpenError> {
-        // Of a link, SQLite keeps them beside what the link leads to.
+        // For a link, SQLite keeps them beside what the link leads to.
         let target = path.canonicalize()?;
         let (log, index) = (sidecar(&target, "-wal"), sidecar(&target, "-shm"));
         let opened = (found(File::open(&log))?, found(File::open(&index))?);
@@ -72,7 +72,7 @@ impl Files {
         &self.log
     }
 
-    /// The log that was there when the database was opened, whatever its name belongs to by now.
+    /// The log that was there when the database was opened, whatever its name belongs to now.
     pub(super) fn log_file(&self) -> &File {
         &self.log_file
     }
@@ -99,7 +99,7 @@ impl Files {
         may_await_readers(&self.index_file)
     }
 
-    /// What there is by the name of the log.
+    /// What the name of the log belongs to.
     pub(super) fn named_log(&self) -> io::Result<NamedLog> {
         Ok(match found(fs::metadata(&self.log))? {
             Some(found) if FileId::of(&found) == self.log_id => NamedLog::Same,
@@ -108,15 +108,15 @@ impl Files {
         })
     }
 
-    /// Whether somebody has the index open that took the place of ours, and so not our log.
+    /// Whether another process has an index open that took the place of ours, and so not our log.
     pub(super) fn is_new_index_in_use(&self) -> io::Result<bool> {
-        // Of ours, we would lose our locks.
+        // If it is ours, we would lose our locks.
         Ok(id(&self.index)?.is_some_and(|found| found != self.index_id)
             && is_index_in_use(&self.index)?)
     }
 
     /// Fails unless all names belong to the files that are open. Asked after something was read by
-    /// one of them: otherwise it may be of another database, or of another log.
+    /// one of the names: what was read may otherwise be of another database, or of another log.
     pub(super) fn expect_same(&self) -> io::Result<()> {
         match self.naming()? {
             Naming::Same => Ok(()),
@@ -134,7 +134,7 @@ fn id(path: &Path) -> io::Result<Option<FileId>> {
     Ok(found(fs::metadata(path))?.map(|metadata| FileId::of(&metadata)))
 }
 
-/// What is there, if there is something.
+/// What was found, or `None` if there is no such file.
 pub(super) fn found<T>(outcome: io::Result<T>) -> io::Result<Option<T>> {
     match outcome {
         Ok(found) => Ok(Some(found)),

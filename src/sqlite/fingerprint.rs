@@ -3,11 +3,11 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::time::SystemTime;
 
-/// Of the header of a database.
+/// The length of the header of a database.
 const HEADER_BYTES: usize = 100;
 
-/// What a database file was like at some moment, to be seen at a glance: its size, when it was
-/// written to last, and its header, in which SQLite counts changes.
+/// What a database file was like at some moment, to be seen at a glance: its size, when it was last
+/// written to, and its header, in which SQLite counts changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Fingerprint {
     size: u64,
@@ -20,15 +20,15 @@ impl Fingerprint {
         let metadata = file.metadata()?;
         let mut header = [0; HEADER_BYTES];
         match file.read_exact_at(&mut header, 0) {
-            // Somebody is overwriting it just now.
+            // It is being overwritten just now.
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => (),
             outcome => outcome?,
         }
         Ok(Self { size: metadata.len(), modified: metadata.modified()?, header })
     }
 
-    /// Whether the file is still like that. Another time alone does not count: `touch` and network
-    /// file systems change that.
+    /// Whether the file still matches. Another time alone does not count: `touch` and network file
+    /// systems change the time.
     pub(super) fn fits(&mut self, file: &File) -> io::Result<bool> {
         let metadata = file.metadata()?;
         if (metadata.len(), metadata.modified()?) == (self.size, self.modified) {

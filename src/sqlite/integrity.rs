@@ -2,11 +2,11 @@
 //!
 //! A schema may name collations, functions and tokenizers that only its application has. Without
 //! one of them SQLite refuses to check anything at all, which says nothing about the database. Then
-//! each table is checked by itself. Those that are refused even so are checked with *stand-ins* as
-//! far as these do not matter: every page must be well-formed and belong to something, and each
-//! index must have as many entries as its table.
+//! each table is checked by itself. Tables that are refused even so are checked with *stand-ins*,
+//! as far as these make no difference: every page must be well-formed and belong to something, and
+//! each index must have as many entries as its table.
 //!
-//! Whether an index is in its order, and has what its table has, cannot be told by a stand-in: that
+//! Whether an index is in its order, and has what its table has, cannot be told with a stand-in: it
 //! would raise an alarm for every row.
 
 #[cfg(test)]
@@ -23,12 +23,12 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, ffi};
 
 /// Asks SQLite whether the database is well-formed. Leaves nothing beside the file.
 ///
-/// Gives what could only be checked in part, each with the reason: mostly nothing.
+/// Returns what could only be checked in part, each with the reason: usually nothing.
 pub fn quick_check(database: &Path) -> anyhow::Result<Vec<String>> {
     check(database, "quick_check")
 }
 
-/// Asks SQLite besides whether each index has what its table has.
+/// Asks SQLite what [`quick_check`] asks, and whether each index has what its table has.
 pub fn integrity_check(database: &Path) -> anyhow::Result<Vec<String>> {
     check(database, "integrity_check")
 }
@@ -40,7 +40,7 @@ pub fn is_damage(error: &anyhow::Error) -> bool {
     matches!(code, None | Some(Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase)))
 }
 
-/// What SQLite says.
+/// What SQLite answers.
 enum Answer {
     WellFormed,
     Damaged(String),
@@ -71,12 +71,12 @@ fn open(database: &Path) -> anyhow::Result<Connection> {
     uri.push_str("?immutable=1");
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI;
     let connection = Connection::open_with_flags(uri, flags)?;
-    // What an application let pass by its own rules is no damage.
+    // Rows that break the application's own CHECK constraints are no damage.
     connection.pragma_update(None, "ignore_check_constraints", true)?;
     Ok(connection)
 }
 
-/// Asks until there is a complaint that counts.
+/// Asks SQLite a question, up to the first complaint that counts.
 fn ask(
     connection: &Connection,
     question: &str,
@@ -89,7 +89,7 @@ fn ask(
     }
 }
 
-/// Why SQLite refuses to look at all. What is wrong with the file has codes of its own.
+/// Why SQLite refuses to look at all. Damage to the file has error codes of its own.
 fn refusal(error: rusqlite::Error) -> rusqlite::Result<String> {
     use rusqlite::Error::{SqlInputError, SqliteFailure};
     match error {
@@ -158,8 +158,8 @@ fn tables(connection: &Connection) -> rusqlite::Result<Vec<String>> {
     statement.query_map([], |row| row.get(0))?.collect()
 }
 
-/// Asks with a stand-in for each function that is missing. What is complained of the values that
-/// those gave does not count.
+/// Asks with a stand-in for each function that is missing. Complaints about values that stand-ins
+/// gave do not count.
 fn ask_helped(connection: &Connection, question: &str) -> rusqlite::Result<Answer> {
     let mut named = HashSet::new();
     loop {
@@ -177,7 +177,7 @@ fn ask_helped(connection: &Connection, question: &str) -> rusqlite::Result<Answe
     }
 }
 
-/// Whether a complaint is not of values, which stand-ins may have given.
+/// Whether a complaint is about pages, and not about values, which stand-ins may have given.
 fn is_of_pages(complaint: &str) -> bool {
     let of_values = ["NULL value in ", "NUMERIC value in ", "TEXT value in ", "non-"];
     !of_values.iter().any(|beginning| complaint.starts_with(beginning))

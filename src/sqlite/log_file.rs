@@ -20,21 +20,21 @@ pub struct LogFile {
     pub modified: SystemTime,
 }
 
-/// How far a log goes, from some position of it on.
+/// How far a log goes, from some offset on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LogView {
-    /// Bytes from the start of the file to behind the last commit.
+    /// Bytes from the start of the file to the end of the last commit.
     pub end: u64,
     /// The checksum of the last commit.
     pub checksum: Checksum,
-    /// The size of the database in pages after it. `None` if there is no commit.
+    /// The size of the database in pages after that commit. `None` if there is no commit.
     pub pages: Option<u32>,
     /// There are more frames, of a transaction that is not committed.
     pub more: bool,
 }
 
-/// A log that is not what SQLite has committed: it was cut off, or is not the one that those have
-/// who write to the database.
+/// A log that lacks what SQLite has committed: it was cut off, or is not the one that the writers
+/// of the database have.
 #[derive(Debug)]
 pub struct LacksCommits;
 
@@ -56,7 +56,7 @@ impl LogFile {
         found(File::open(path))?.map_or(Ok(None), Self::of)
     }
 
-    /// The same of a file that is open.
+    /// Takes an open file for a log. `None` if it has no valid header.
     pub(super) fn of(file: File) -> io::Result<Option<Self>> {
         let mut bytes = [0; WalHeader::SIZE];
         match file.read_exact_at(&mut bytes, 0) {
@@ -69,12 +69,12 @@ impl LogFile {
         Ok(Some(Self { file, header, modified }))
     }
 
-    /// The same file once more.
+    /// Another handle of the same file.
     pub(super) fn try_clone(&self) -> io::Result<Self> {
         Ok(Self { file: self.file.try_clone()?, ..*self })
     }
 
-    /// Whether it begins with so many valid frames, and the last of them is a commit.
+    /// Whether it begins with `frames` valid frames, and the last of them is a commit.
     pub(super) fn is_committed(&self, frames: u64) -> io::Result<bool> {
         let mut page = vec![0; self.header.page_size.bytes()];
         let mut reader = self.frames(WalHeader::SIZE as u64, self.header.checksum);
@@ -92,7 +92,7 @@ impl LogFile {
     }
 
     /// Whether the frame that ends at `offset` carries `checksum`: then everything before it is
-    /// what led to that checksum, if it was once there and the machine has not lost its power.
+    /// what led to that checksum, if it was once there and the machine has not lost power.
     pub fn holds(&self, offset: u64, checksum: Checksum) -> io::Result<bool> {
         if offset == WalHeader::SIZE as u64 {
             return Ok(self.header.checksum == checksum);
@@ -104,7 +104,8 @@ impl LogFile {
         Ok(frame.is_some_and(|frame| frame.salt == self.header.salt && frame.checksum == checksum))
     }
 
-    /// The same by reading everything before it, as SQLite does when it recovers a log.
+    /// Whether the frames before `offset` lead to `checksum`: unlike [`LogFile::holds`], reads all
+    /// of them, as SQLite does when it recovers a log.
     pub fn leads_to(&self, offset: u64, checksum: Checksum) -> io::Result<bool> {
         let mut end = WalHeader::SIZE as u64;
         let mut page = vec![0; self.header.page_size.bytes()];
@@ -115,7 +116,7 @@ impl LogFile {
         Ok(end == offset && frames.checksum() == checksum)
     }
 
-    /// Whether there may be a frame at `offset`: a look that costs next to nothing.
+    /// Whether there may be a frame at `offset`: a check that costs next to nothing.
     fn continues_at(&self, offset: u64) -> io::Result<bool> {
         Ok(self.frame_header(offset)?.is_some_and(|frame| frame.salt == self.header.salt))
     }
@@ -129,8 +130,8 @@ impl LogFile {
         }
     }
 
-    /// The page of each frame from `start` to `end`, by the headers alone. `None` if one of them is
-    /// not of this log.
+    /// The page of each frame from `start` to `end`, from the headers alone. `None` if one of them
+    /// is not of this log.
     pub fn page_numbers(&self, start: u64, end: u64) -> io::Result<Option<Vec<u32>>> {
         let frame_bytes = self.header.page_size.frame_bytes();
         let count = usize::try_from((end - start) / frame_bytes).map_err(io::Error::other)?;
@@ -153,12 +154,12 @@ impl LogFile {
         FrameReader::resume(source, &self.header, checksum)
     }
 
-    /// Looks for the last commit behind `offset`, where `checksum` is that of the frame before it.
-    /// `committed` is how far it may be read, from the start of the file: what is behind that was
-    /// not committed, or not yet, whatever it looks like.
+    /// Looks for the last commit after `offset`. `checksum` is that of the frame that ends there.
+    /// `committed` is how far the log may be read, in bytes from the start of the file: what is
+    /// after that was not committed, or not yet, whatever it looks like.
     ///
     /// What lies in between is not read: all of its frames lead to the checksum that is returned,
-    /// or were altered, and whoever reads them finds that out.
+    /// or were altered, which shows when they are read.
     pub(super) fn view(
         &self,
         offset: u64,
@@ -186,8 +187,8 @@ impl LogFile {
         Ok(LogView { end: committed, checksum: last.checksum, pages: last.commit, more })
     }
 
-    /// Whether it was not restarted or emptied since its header was read. The first frame of a log
-    /// is written after its header, and committed after that.
+    /// Whether the log was neither restarted nor emptied since its header was read. The first frame
+    /// of a log is written after its header, and committed after that.
     pub fn has_its_header(&self) -> io::Result<bool> {
         let mut bytes = [0; WalHeader::SIZE];
         match self.file.read_exact_at(&mut bytes, 0) {
@@ -197,12 +198,12 @@ impl LogFile {
         }
     }
 
-    /// Brings all that was written to the disk.
+    /// Syncs to disk all that was written.
     pub(super) fn sync(&self) -> io::Result<()> {
         self.file.sync_data()
     }
 
-    /// The log as a file, for those who know what is where in it.
+    /// The log as a file, for callers that know what is where in it.
     pub fn into_file(self) -> File {
         self.file
     }

@@ -4,16 +4,17 @@ use std::os::unix::fs::FileExt;
 
 use crate::wal::PageSize;
 
-/// The header of the `-shm` file, of which there are two copies, as `walformat.html` of SQLite has
-/// it. Numbers are in the byte order of the machine.
+/// The header of the `-shm` file, of which there are two copies, as described in `walformat.html`
+/// of SQLite. Numbers are in the byte order of the machine.
 const HEADER_BYTES: usize = 48;
 const INITIALIZED_AT: usize = 12;
 const PAGE_SIZE_AT: usize = 14;
 const FRAMES_AT: usize = 16;
 
-/// How long a log is at least, by its index: in bytes, up to the last frame that is committed.
+/// How long a log is at least, according to its index: in bytes, up to the last frame that is
+/// committed.
 ///
-/// `None` if that cannot be told: somebody is writing it just now, or it is not in use.
+/// `None` if that cannot be told: the index is being written just now, or it is not in use.
 pub(super) fn committed_bytes(index: &File) -> io::Result<Option<u64>> {
     let mut bytes = [0; 2 * HEADER_BYTES];
     match index.read_exact_at(&mut bytes, 0) {
@@ -29,7 +30,7 @@ fn parse(bytes: &[u8; 2 * HEADER_BYTES]) -> Option<u64> {
         return None;
     }
     let page_size = u16::from_ne_bytes(header[PAGE_SIZE_AT..][..2].try_into().ok()?);
-    // 65536, which does not fit.
+    // 1 stands for 65536, which does not fit.
     let page_size = if page_size == 1 { 1 << 16 } else { u32::from(page_size) };
     let frames = u32::from_ne_bytes(header[FRAMES_AT..][..4].try_into().ok()?);
     let page_size = PageSize::new(page_size)?;

@@ -4,11 +4,11 @@ use std::{fs, io};
 
 use super::FileId;
 
-/// How long a file must not have been written to, so that whoever writes to it again gives it
-/// another time: the clock of file systems ticks some hundred times a second.
+/// How long a file must not have been written to, so that the next write is sure to give it another
+/// time: the clock of file systems ticks some hundred times a second.
 const SETTLED: Duration = Duration::from_secs(2);
 
-/// What the `-wal` file of a database is like, to be seen without opening it.
+/// What can be seen of the `-wal` file of a database without opening it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LogState(Option<Written>);
 
@@ -31,13 +31,13 @@ impl LogState {
         }
     }
 
-    /// In bytes. 0 if there is none.
+    /// The size of the log in bytes. 0 if there is none.
     pub fn size(&self) -> u64 {
         self.0.map_or(0, |log| log.size)
     }
 
-    /// Whether nobody can write to the log without making this another state. An empty one is
-    /// another one then whatever the time is.
+    /// Whether any write to the log would change this state. If the log is empty it would, whatever
+    /// the time is.
     pub fn is_settled(&self, now: SystemTime) -> bool {
         self.0.is_none_or(|log| {
             log.size == 0 || now.duration_since(log.modified).is_ok_and(|age| age > SETTLED)

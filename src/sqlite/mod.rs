@@ -1,18 +1,19 @@
-//! A live database that belongs to somebody else.
+//! A live database that belongs to another application.
 //!
 //! What we may do to it: read it, hold a read transaction, hold the write lock for an instant, and
 //! checkpoint. What we may not do: write a single byte of our own into it, move its log before it
-//! was read, or make its owner wait.
+//! was read, or make its application wait.
 //!
 //! POSIX drops *all* locks of a process on a file as soon as the process closes *any* descriptor of
 //! it, SQLite's own included, and another process may then delete the log under our read
 //! transaction. So the database file is opened once, in [`Database`], and closed after the last
-//! connection to it; the `-shm` file is never opened. The `-wal` file carries no locks and may be
+//! connection to it; so is the `-shm` file, in `Files`. The `-wal` file carries no locks and may be
 //! opened and closed freely.
 //!
 //! The exceptions are [`Claimed`] and [`is_open`], for a database that is about to be replaced, or
-//! not open here. What SQLite itself opens beside another connection of ours, as [`quick_check`]
-//! does, it does not close before that has no lock any more (`unixClose` in os_unix.c).
+//! not open here. A file that SQLite itself opens while another connection of ours has it open, as
+//! [`quick_check`] does, it does not close until that connection has no lock any more (`unixClose`
+//! in os_unix.c).
 
 mod claimed;
 mod connection;

@@ -5,11 +5,11 @@ use rusqlite::ErrorCode;
 /// Why a database cannot be replicated.
 #[derive(Debug)]
 pub enum OpenError {
-    /// Somebody has locked it. That may pass.
+    /// Another process has locked it. That may pass.
     Locked,
-    /// Who has it open has a log, or the index of it, that was removed or replaced.
+    /// A process that has it open has a log, or an index of it, that was removed or replaced.
     LogLost,
-    /// Trying again will not help: what it is, and what to do about it.
+    /// Trying again will not help: what is wrong, and what to do about it.
     Unusable(String),
     Io(io::Error),
 }

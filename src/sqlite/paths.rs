@@ -2,10 +2,10 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-/// What the names of files end in that SQLite keeps beside a database.
+/// What the names of the files that SQLite keeps beside a database end in.
 const SIDECARS: [&str; 3] = ["-wal", "-shm", "-journal"];
 
-/// Whether a file of that name is one that SQLite keeps beside a database.
+/// Whether a file named `name` is one that SQLite keeps beside a database.
 pub fn is_sidecar(name: &OsStr) -> bool {
     SIDECARS.iter().any(|end| name.as_bytes().ends_with(end.as_bytes()))
 }
@@ -18,7 +18,7 @@ pub fn sidecar(database: &Path, suffix: &str) -> PathBuf {
     PathBuf::from(name)
 }
 
-/// Where SQLite keeps the log of a database: of a link, beside what the link leads to.
+/// Where SQLite keeps the log of a database: for a link, beside what the link leads to.
 pub fn log_path(database: &Path) -> PathBuf {
     let is_link = database.symlink_metadata().is_ok_and(|found| found.is_symlink());
     let target = if is_link { database.canonicalize().ok() } else { None };

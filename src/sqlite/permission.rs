@@ -6,9 +6,11 @@ use rustix::io::Errno;
 
 use super::{OpenError, sidecar};
 
-/// An error if a database, what SQLite keeps beside it, or the directory for that may not be
-/// written. SQLite does not say which file it could not open, nor whether another time it could:
-/// too many may be open.
+/// Fails if a database, the files that SQLite keeps beside it, or their directory may not be read
+/// and written.
+///
+/// SQLite does not say which file it could not open, nor whether it could at another time, as when
+/// too many are open.
 pub(super) fn expect_permission(database: &Path) -> Result<(), OpenError> {
     // SQLite follows links, too.
     let database = database.canonicalize()?;

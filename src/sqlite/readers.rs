@@ -8,8 +8,8 @@ use rustix::fs::{major, minor};
 
 use super::sidecar;
 
-/// The bytes of the shared memory that stand for the writer and for readers, as `wal.c` of SQLite
-/// has them.
+/// The bytes of the shared memory that stand for the writer and for readers, as defined in `wal.c`
+/// of SQLite.
 const WRITER: u64 = 120;
 const READERS: RangeInclusive<u64> = 123..=127;
 
@@ -17,9 +17,9 @@ const READERS: RangeInclusive<u64> = 123..=127;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reader {
     pub pid: u32,
-    /// Of its program. Empty if it is not known.
+    /// The name of its program. Empty if it is not known.
     pub name: String,
-    /// It writes just now, for which it reads as well.
+    /// It is writing just now, for which it is in a read transaction as well.
     pub writes: bool,
 }
 
@@ -33,12 +33,12 @@ impl fmt::Display for Reader {
 }
 
 /// The other processes that are reading from `database` just now, as far as the system shows them:
-/// not those of other containers, and nothing at all elsewhere than on Linux.
+/// not those in other containers, and none at all except on Linux.
 ///
 /// Taken from the list of all locks. The shared memory itself must not be opened, see
 /// [`crate::sqlite`].
 pub fn readers(database: &Path) -> Vec<Reader> {
-    // Of a link, SQLite keeps it beside what the link leads to.
+    // For a link, SQLite keeps it beside what the link leads to.
     let index = database.canonicalize().map(|target| sidecar(&target, "-shm"));
     let Ok(shared) = index.and_then(fs::metadata) else { return Vec::new() };
     let device = (major(shared.dev()), minor(shared.dev()));
@@ -54,7 +54,7 @@ pub fn readers(database: &Path) -> Vec<Reader> {
     pids.into_iter().map(reader).collect()
 }
 
-/// Who has locks of that kind on the file that begin with one of these bytes.
+/// The processes that have locks of the kind `kind` on the file which begin with one of `bytes`.
 fn holders(
     locks: &str,
     kind: &str,
@@ -66,7 +66,8 @@ fn holders(
     locks.lines().filter_map(holder).collect()
 }
 
-/// A line is as `proc_locks(5)` has it: `1: POSIX  ADVISORY  READ 2433 fe:00:1048 124 124`.
+/// The process that has the lock in a line, if it is one that is asked for. A line is as in
+/// `proc_locks(5)`: `1: POSIX  ADVISORY  READ 2433 fe:00:1048 124 124`.
 fn holder(
     line: &str,
     kind: &str,

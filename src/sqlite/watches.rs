@@ -15,7 +15,7 @@ use tracing::warn;
 
 use super::paths::{is_sidecar, sidecar};
 
-/// File systems of which the kernel tells all changes, whoever makes them: the numbers in
+/// File systems on which the kernel reports all changes, whoever makes them: the numbers in
 /// `statfs(2)` of ext4, XFS, Btrfs, tmpfs, overlayfs, F2FS, ZFS and bcachefs.
 const TELLING: [u32; 8] = [
     0xef53,
@@ -28,19 +28,19 @@ const TELLING: [u32; 8] = [
     0xca45_1a4e,
 ];
 
-/// Tells which databases may have changed: one instance of inotify for all of them, for a user may
-/// have few.
+/// Reports which databases may have changed, with one instance of inotify for all of them, because
+/// a user may have only a few.
 ///
-/// Directories are watched and not files, because files come and go. A database is told of by the
+/// Directories are watched and not files, because files come and go. A database is reported by the
 /// key that it was added with.
 #[derive(Debug)]
 pub struct Watches<K> {
     inotify: OwnedFd,
-    /// By their watch.
+    /// The directories, by their watch.
     directories: HashMap<i32, Directory<K>>,
-    /// The watches of directories, by all names of theirs that were used.
+    /// The watches of directories, by all names of them that were used.
     numbers: HashMap<PathBuf, i32>,
-    /// It was said that there are no more watches.
+    /// It has been logged that there are no more watches.
     exhausted: bool,
 }
 
@@ -48,9 +48,9 @@ pub struct Watches<K> {
 struct Directory<K> {
     /// Nothing that happens in it is missed.
     telling: bool,
-    /// By the names of a database, of its log and of the index of that.
+    /// The keys of databases, by the names of the database, of its log and of the index.
     files: HashMap<OsString, K>,
-    /// Who wants to hear of every name that comes or goes.
+    /// The key that is reported for every name that comes or goes.
     listener: Option<K>,
 }
 
@@ -62,11 +62,13 @@ impl<K: Clone> Watches<K> {
         Ok(Self { inotify, directories, numbers, exhausted: false })
     }
 
-    /// Begins to tell of changes to `database` and its log, which need not exist, and of the end of
-    /// their directory, after which it is to be added again. To add it too often does no harm.
+    /// Begins to report changes to `database` and its log, which need not exist, and the end of
+    /// their directory, after which the database must be added again. Adding it too often does no
+    /// harm.
     ///
-    /// Says whether nothing will be missed. Something may be, where the system is out of watches,
-    /// there is no such directory, or it is on a network file system: then one has to look.
+    /// Returns whether nothing will be missed. Something may be, where the system is out of
+    /// watches, there is no such directory, or it is on a network file system: then the caller has
+    /// to poll.
     pub fn add(&mut self, database: &Path, key: &K) -> bool {
         let (directory, Some(name)) = (directory_of(database), database.file_name()) else {
             return false;
@@ -78,15 +80,15 @@ impl<K: Clone> Watches<K> {
         watched.telling
     }
 
-    /// Begins to tell one listener of names that come or go in `directory`, but for those of files
-    /// that SQLite keeps beside a database, and of its end. Otherwise as [`Watches::add`].
+    /// Begins to report to one listener names that come or go in `directory`, except those of files
+    /// that SQLite keeps beside a database, and its end. Otherwise like [`Watches::add`].
     pub fn listen(&mut self, directory: &Path, key: &K) -> bool {
         let Some(watched) = self.directory(directory) else { return false };
         watched.listener.get_or_insert_with(|| key.clone());
         watched.telling
     }
 
-    /// Tells of a database no more.
+    /// Stops reporting changes to a database.
     pub fn remove(&mut self, database: &Path) {
         let (directory, Some(name)) = (directory_of(database), database.file_name()) else {
             return;
@@ -125,7 +127,8 @@ impl<K: Clone> Watches<K> {
             if !is_modified || !name.as_bytes().ends_with(b"-shm") {
                 changed.extend(directory.files.get(name).cloned());
             }
-            // What SQLite makes and removes whenever an application comes or goes is no news.
+            // Files that SQLite makes and removes whenever an application comes or goes are no
+            // news.
             let is_news = !is_modified && !is_sidecar(name);
             if is_news {
                 changed.extend(directory.listener.iter().cloned());
@@ -137,15 +140,15 @@ impl<K: Clone> Watches<K> {
         changed
     }
 
-    /// What can be waited for without holding on to this.
+    /// Something to wait on without holding on to this.
     pub fn changes(&self) -> io::Result<Changes> {
         Ok(Changes(self.inotify.try_clone()?))
     }
 
     /// The directory, which is watched from now on.
     fn directory(&mut self, path: &Path) -> Option<&mut Directory<K>> {
-        // Asked for each time: the name may belong to another directory by now, when one above it
-        // was renamed.
+        // Requested each time: if a directory above it was renamed, the name may belong to another
+        // one now.
         let watch = self.watch(path)?;
         self.directories.get_mut(&watch)
     }
@@ -170,7 +173,7 @@ impl<K: Clone> Watches<K> {
         }
         let watch = added.ok()?;
         self.numbers.insert(path.to_owned(), watch);
-        // Under two names it is one directory still, with one watch.
+        // A directory with two names still has one watch.
         self.directories.entry(watch).or_insert_with(|| Directory {
             telling: is_telling(path),
             files: HashMap::new(),
@@ -182,18 +185,19 @@ impl<K: Clone> Watches<K> {
     fn forget(&mut self, watch: i32) {
         if self.directories.remove(&watch).is_some() {
             self.numbers.retain(|_, other| *other != watch);
-            // It may have ended by itself.
+            // The watch may have ended by itself.
             let _ = inotify::remove_watch(&self.inotify, watch);
         }
     }
 }
 
-/// Waits for changes, apart from what [`Watches`] knows of them.
+/// Waits for changes, without access to what [`Watches`] knows of them.
 #[derive(Debug)]
 pub struct Changes(OwnedFd);
 
 impl Changes {
-    /// Blocks until there is something to tell, and for `longest` at most. Says whether there is.
+    /// Blocks until there is something to report, and for `longest` at most. Returns whether there
+    /// is.
     pub fn wait(&self, longest: Duration) -> bool {
         let timeout = Timespec::try_from(longest).ok();
         let ready = poll(&mut [PollFd::new(&self.0, PollFlags::IN)], timeout.as_ref());
@@ -212,7 +216,8 @@ fn directory_of(database: &Path) -> &Path {
     directory.unwrap_or(Path::new("."))
 }
 
-/// Whoever writes to the index writes to the log: of the index only that it comes or goes is told.
+/// The names to watch for a database. A process that writes to the index writes to the log, too: of
+/// the index only its coming and going is reported.
 fn files_of(name: &OsStr) -> [OsString; 3] {
     let beside = |suffix| sidecar(Path::new(name), suffix).into_os_string();
     [name.to_owned(), beside("-wal"), beside("-shm")]

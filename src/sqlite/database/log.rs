@@ -9,25 +9,25 @@ use crate::sqlite::connection::CheckpointMode;
 use crate::sqlite::{LacksCommits, LogFile, LogState, LogView};
 use crate::wal::Checksum;
 
-/// How often it is looked how much of the log is committed, while that is being changed.
+/// How many times to ask how much of the log is committed, while that is being changed.
 pub(super) const LOOKS_MAX: u32 = 100;
 
-/// How often it is looked for a log in which something is committed, while it is being begun.
+/// How many times to look for a log in which something is committed, while it is being begun.
 const EMPTY_LOOKS_MAX: u32 = 10;
 
 pub(super) const LOOK_INTERVAL: Duration = Duration::from_millis(1);
 
 impl Database {
     /// The log, if there is one. An error if the name of the database or of the log belongs to
-    /// another file by now: then the log may be that of another database.
+    /// another file now: then the log may be that of another database.
     ///
-    /// [`LacksCommits`] if something is committed, and there is none.
+    /// The error is [`LacksCommits`] if something is committed, and there is no log.
     pub fn log(&self) -> anyhow::Result<Option<LogFile>> {
         for _ in 0..EMPTY_LOOKS_MAX {
             let log = LogFile::open(self.files.log())?;
             self.files.expect_same()?;
-            // Whoever empties a log says before that nothing in it is committed, and whoever begins
-            // one says afterwards what is.
+            // A process that empties a log first writes to the index that nothing is committed, and
+            // one that begins a log writes afterwards what is.
             if log.is_some() || self.committed_frames()? == 0 {
                 return Ok(log);
             }
@@ -36,18 +36,20 @@ impl Database {
         Err(LacksCommits.into())
     }
 
-    /// Looks for the last commit in its log behind `offset`, where `checksum` is that of the frame
-    /// before it.
+    /// Looks for the last commit in its log after `offset`. `checksum` is that of the frame that
+    /// ends there.
     pub fn view(&self, log: &LogFile, offset: u64, checksum: Checksum) -> anyhow::Result<LogView> {
-        // Asked after the header of the log was read, so that it cannot be of an earlier log.
+        // Asked after the header of the log was read, so that the answer cannot be about an earlier
+        // log.
         let committed = log.header.page_size.wal_bytes(self.committed_frames()?);
         log.view(offset, checksum, committed)
     }
 
-    /// The frames of the log that SQLite takes for committed.
+    /// How many frames of the log SQLite takes for committed.
     ///
-    /// The file may hold more of them, and a commit among them: of a process that is about to say
-    /// so, or that died, or whose disk failed, before it could. The next writer writes over those.
+    /// The file may hold more of them, and a commit among them: of a process that is about to write
+    /// that to the index, or that died, or whose disk failed, before it could. The next writer
+    /// overwrites those.
     fn committed_frames(&self) -> anyhow::Result<u64> {
         for _ in 0..LOOKS_MAX {
             let outcome =
@@ -55,7 +57,7 @@ impl Database {
             if let Ok(frames) = outcome.frames.try_into() {
                 return Ok(frames);
             }
-            // Somebody is saying so just now.
+            // A process is writing that to the index just now.
             sleep(LOOK_INTERVAL);
         }
         bail!("it cannot be told how much of the log is committed")
@@ -66,7 +68,7 @@ impl Database {
         Ok(self.page_size.wal_bytes(self.committed_frames()?))
     }
 
-    /// What the log is like from outside.
+    /// What can be seen of the log from outside.
     pub fn log_state(&self) -> io::Result<LogState> {
         LogState::of(self.files.log())
     }
@@ -76,8 +78,8 @@ impl Database {
         Ok(self.log()?.map_or(Ok(0), |log| log.size())?)
     }
 
-    /// Brings the log to the disk. The next checkpoint does that before it copies anything, and
-    /// finds little left to be done then.
+    /// Syncs the log to disk. The next checkpoint does that before it copies anything, and then has
+    /// little left to do.
     pub fn sync_log(&self) -> anyhow::Result<()> {
         Ok(self.log()?.map_or(Ok(()), |log| log.sync())?)
     }

@@ -20,31 +20,35 @@ use crate::sqlite::shared_lock::is_shared_elsewhere;
 use crate::sqlite::{LogFile, is_open, sidecar};
 use crate::wal::{FrameHeader, WalHeader};
 
-/// How long to wait for somebody who is just opening or closing the database.
+/// How long to wait for a process that is just opening or closing the database.
 const PATIENCE: Duration = Duration::from_millis(100);
 
 /// What becomes of a log that we hold and that was removed or replaced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LostLog {
-    /// Others have the database open, and probably this log.
+    /// Other processes have the database open, and probably this log.
     Shared,
     /// Nothing of it is lost: it has its name, or got it back, or is in the database file.
     Kept,
-    /// Others have begun another one. What was not in the database file is lost with this one.
+    /// Other processes have begun another log. What was not in the database file is lost with this
+    /// one.
     Superseded,
-    /// It is lost, and does not belong to the database file as that is now.
+    /// It is lost, and does not belong to the database file as the file is now.
     Foreign,
 }
 
 impl Database {
-    /// Gives a log that was removed its name back, if nobody else has it: it ends when we close it.
-    /// Whoever opens the database next finds it as after a crash. Must be called once more if it
-    /// fails; otherwise the database is to be closed, and keeps everybody out until then.
+    /// Gives a log that was removed its name back, if no other process has it: without a name it is
+    /// gone when we close it.
     ///
-    /// Somebody else who has the database open keeps us from it. He may have the same log, and will
-    /// copy it when he closes the database as the last one; or a new one, in whose place the old
-    /// one must not be put. `belongs` says whether the log leads from the database file, as it is
-    /// now, to what was captured: somebody may have put another file in its place as well.
+    /// The next process that opens the database finds it as after a crash. If this fails, it must
+    /// be called again; otherwise the database is to be closed, and keeps all others out until
+    /// then.
+    ///
+    /// Another process that has the database open keeps us from it. It may have the same log, and
+    /// will copy it if it is the last one to close the database; or a new one, in whose place the
+    /// old one must not be put. `belongs` says whether the log leads from the database file, as it
+    /// is now, to what was captured: the database file may have been replaced as well.
     pub fn settle_lost_log(
         &mut self,
         belongs: impl FnOnce(&Arc<File>, LogFile) -> anyhow::Result<bool>,
@@ -52,7 +56,7 @@ impl Database {
         (self.spare, self.writer) = (OnceCell::new(), OnceCell::new());
         let outcome = self.try_settle(belongs);
         if outcome.is_err() {
-            // It would keep a full disk full.
+            // The new file would keep a full disk full.
             let _ = fs::remove_file(self.rejoined());
             let held = self.reader.let_others_in().and_then(|()| self.reader.begin_read());
             held.map_err(untyped)?;
@@ -65,13 +69,14 @@ impl Database {
         belongs: impl FnOnce(&Arc<File>, LogFile) -> anyhow::Result<bool>,
     ) -> anyhow::Result<LostLog> {
         if self.files.named_log()? == NamedLog::Same {
-            // Whoever opens the database reads it.
+            // The next process that opens the database reads it.
             return Ok(LostLog::Kept);
         }
-        // There is none if that failed before.
+        // There is no transaction if an earlier attempt failed.
         let _ = self.reader.rollback();
         let is_alone = match self.reader.keep_others_out(PATIENCE) {
-            // The first page is in the log that others have begun behind ours. Nobody can read it.
+            // The first page is in the log that others have begun where ours ends. Nobody can read
+            // it.
             Err(error) if error.sqlite_error_code() == Some(ErrorCode::SystemIoFailure) => {
                 !is_shared_elsewhere(&self.file)?
             }
@@ -81,7 +86,7 @@ impl Database {
         if !is_alone && !is_new_index_in_use {
             return Ok(LostLog::Shared);
         }
-        // Nobody can begin another log, or everybody has begun one.
+        // Now either no other process can begin another log, or all of them have begun one.
         let committed = self.committed_by_reader()?;
         if committed.complete() || self.is_of_named_log(committed)? {
             return Ok(LostLog::Kept);
@@ -98,7 +103,7 @@ impl Database {
         }
         Failpoint::LostLogNaming.pass()?;
         log.sync()?;
-        // Where nobody could be kept out, somebody may have come.
+        // Where others could not be kept out, one may have come.
         if is_shared_elsewhere(&self.file)? || self.committed_by_reader()? != committed {
             fs::remove_file(self.rejoined())?;
             return Ok(LostLog::Shared);
@@ -110,9 +115,10 @@ impl Database {
         Ok(LostLog::Kept)
     }
 
-    /// Whether the log that we have was cut off before something was in the database file, though
-    /// somebody may have written behind that since. `captured` bytes of it were there once. In no
-    /// transaction afterwards.
+    /// Whether the log that we have was cut off before all of it was in the database file.
+    ///
+    /// A process may have written after the cut since. `captured` bytes of the log were there once.
+    /// We are in no transaction afterwards.
     pub fn is_log_cut_off(&mut self, captured: u64) -> anyhow::Result<bool> {
         let _ = self.reader.rollback();
         if self.committed_by_reader()?.complete() {
@@ -122,10 +128,12 @@ impl Database {
         Ok(log.map_or(Ok(true), |log| log.size().map(|size| size < captured))?)
     }
 
-    /// Brings what is in the log into the file that was open, whose name belongs to another one by
-    /// now, and empties the log: it would be taken for that of the other one. Only if that file is
-    /// still there, or the log does not belong to the other one, as `belongs` says: it may be a
-    /// copy. And only if nobody else has either of the files open.
+    /// Brings what is in the log into the file that we have open, whose name belongs to another
+    /// file now, and empties the log: it would be taken for that of the other file.
+    ///
+    /// Only if our file still exists, or the log does not belong to the other one, as `belongs`
+    /// says: the other one may be a copy. And only if no other process has either of the files
+    /// open.
     pub fn leave_name(
         &mut self,
         belongs: impl FnOnce(&Arc<File>, LogFile) -> anyhow::Result<bool>,
@@ -146,7 +154,8 @@ impl Database {
         Ok(())
     }
 
-    /// What is committed by the index that we have. Nobody is writing to it, or not for long.
+    /// What is committed according to the index that we have. Nobody is writing to it, or not for
+    /// long.
     fn committed_by_reader(&self) -> anyhow::Result<Outcome> {
         for _ in 0..LOOKS_MAX {
             let found = self.reader.checkpoint(CheckpointMode::Noop).map_err(untyped)?;
@@ -158,34 +167,37 @@ impl Database {
         bail!("it cannot be told how much of the log is committed")
     }
 
-    /// Whether the index that we have still has its name: then it is of the log that has the name
-    /// of one by now as well.
+    /// Whether the index that we have still has its name: then it also describes the log that has
+    /// the name of ours now.
     fn has_its_index(&self) -> io::Result<bool> {
         Ok(self.files.naming()? == Naming::LogLost)
     }
 
-    /// Whether that was found in an index that is still in use, and is of the log that has the name
-    /// by now. It was begun when all of the old one had been copied, as each is.
+    /// Whether `committed` was found in an index that is still in use, and describes the log that
+    /// has the name now. That log was begun when all of the old one had been copied, as every log
+    /// is.
     fn is_of_named_log(&self, committed: Outcome) -> anyhow::Result<bool> {
         let Some(log) = LogFile::open(self.files.log())? else { return Ok(false) };
         let Ok(frames) = committed.frames.try_into() else { return Ok(false) };
         Ok(self.has_its_index()? && log.is_committed(frames)?)
     }
 
-    /// Where a log is put together.
+    /// The file in which a log is put together.
     fn rejoined(&self) -> PathBuf {
         rejoined(self.files.log())
     }
 
-    /// The committed frames of the log that we hold, in a file of their own, and those that were
-    /// written behind them to a file that SQLite made under its name: whoever opened the database
-    /// with the index that is in use went on there, behind a hole. `None` if they are no log.
+    /// Puts the committed frames of the log that we hold into a file of their own, with those that
+    /// were written after them to a file that SQLite made under its name.
+    ///
+    /// A process that opened the database with the index that is in use went on there, after a
+    /// hole. Returns `None` if the frames do not make a log.
     fn rejoin(&self, committed: Outcome) -> anyhow::Result<Option<LogFile>> {
         let held = self.files.log_file();
         let Some(old) = LogFile::of(held.try_clone()?)? else { return Ok(None) };
         let named = found(File::open(self.files.log()))?;
-        // What is behind the last commit of the one that we hold is no part of it; and the other
-        // one may be a copy of it that ends earlier.
+        // What is after the last commit in the file that we hold is no part of the log; and the
+        // other file may be a copy of it that ends earlier.
         let orders = [[named.as_ref(), Some(held)], [Some(held), named.as_ref()]];
         for sources in orders {
             if let Some(log) = self.join(&old.header, committed, &sources)? {
@@ -196,7 +208,7 @@ impl Database {
         Ok(None)
     }
 
-    /// Takes each frame from the first of the sources that has one of that log there.
+    /// Takes each frame from the first of the sources that has a frame of that log in its place.
     fn join(
         &self,
         header: &WalHeader,
@@ -204,7 +216,7 @@ impl Database {
         sources: &[Option<&File>],
     ) -> anyhow::Result<Option<LogFile>> {
         let mut file = self.create_rejoined()?;
-        // At once: whatever this process comes to, the next one sees what it was at.
+        // Written at once: if this process dies, the next one sees what it was doing.
         file.write_all(&header.to_bytes())?;
         let mut target = BufWriter::with_capacity(1 << 18, file);
         let mut frame = vec![0; usize::try_from(header.page_size.frame_bytes())?];
@@ -225,14 +237,14 @@ impl Database {
         Ok(log.filter(|_| is_whole))
     }
 
-    /// Makes the file anew, for those who may use the log that we hold. Whoever owns the directory
-    /// may have put a link there.
+    /// Makes the file anew, with the owner and the mode of the log that we hold. The owner of the
+    /// directory may have put a link there.
     fn create_rejoined(&self) -> io::Result<File> {
         let (path, model) = (self.rejoined(), self.files.log_file().metadata()?);
         found(fs::remove_file(&path))?;
         let file =
             OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(path)?;
-        // Only root may give files away; for others they are right already.
+        // Only root may give files away; for others the owner is right already.
         let _ = fchown(&file, Some(model.uid()), None);
         let _ = fchown(&file, None, Some(model.gid()));
         file.set_permissions(Permissions::from_mode(model.mode() & 0o777))?;
@@ -240,8 +252,10 @@ impl Database {
     }
 }
 
-/// Keeps a log of which an earlier process died before it got its name back, and says where. To be
-/// asked before the database is opened. What is in it may be nowhere else but in a replica.
+/// Keeps a log if an earlier process died before giving it its name back, and returns where.
+///
+/// Must be called before the database is opened. What is in the log may be nowhere else but in a
+/// replica.
 pub fn keep_unnamed_log(database: &Path) -> io::Result<Option<PathBuf>> {
     let Some(target) = found(database.canonicalize())? else { return Ok(None) };
     let log = sidecar(&target, "-wal");
@@ -253,7 +267,7 @@ fn rejoined(log: &Path) -> PathBuf {
     sidecar(log, ".rejoined")
 }
 
-/// Gives a log that was put together a name under which nobody takes it for that of the database.
+/// Gives a log that was put together a name under which it is not taken for that of the database.
 fn keep(log: &Path, unnamed: &LogFile) -> io::Result<PathBuf> {
     let salt = u64::from_be_bytes(unnamed.header.salt.0);
     let kept = sidecar(log, &format!(".lost-{salt:016x}"));
@@ -266,7 +280,7 @@ fn is_of_log(frame: &[u8], header: &WalHeader) -> bool {
     head.is_some_and(|head| head.salt == header.salt)
 }
 
-/// No error of SQLite: that would mean to those who see it that nothing holds the log.
+/// Hides that an error is one of SQLite, which callers take to mean that nothing holds the log.
 fn untyped(error: impl Display) -> io::Error {
     io::Error::other(error.to_string())
 }

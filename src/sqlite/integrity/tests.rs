@@ -54,7 +54,7 @@ impl Scratch {
     }
 }
 
-/// Rows that no stand-in has in the order of NOCASE.
+/// Rows that no stand-in puts in the order of NOCASE.
 const ROWS: &str = "
     CREATE TABLE plain (x TEXT); CREATE INDEX plain_x ON plain (x);
     CREATE TABLE own (x TEXT COLLATE NOCASE UNIQUE, y TEXT);
@@ -66,8 +66,8 @@ const ROWS: &str = "
 
 const ICU: (&str, &str) = ("NOCASE", "icu_root");
 
-/// SQLite has refused to check anything, and that was taken for a damage: the replica counted as
-/// failing, and nothing expired from it any more.
+/// SQLite refused to check anything, and that was taken for damage: the replica counted as failing,
+/// and nothing expired from it any more.
 #[test]
 fn a_collation_that_only_the_application_has_is_no_damage() {
     Scratch::new(ROWS, &[]).expect_unchecked(&[]);
