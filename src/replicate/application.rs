@@ -9,7 +9,7 @@ use tokio::process::{Child, Command};
 #[derive(Debug)]
 pub(super) struct Application {
     child: Child,
-    /// How it ended.
+    /// How it ended, once it has.
     status: Option<i32>,
 }
 
@@ -25,7 +25,7 @@ impl Application {
         Ok(Self { child, status: None })
     }
 
-    /// Waits until it has ended: with its exit code, or 128 and the number of its signal.
+    /// Waits until it has ended. Returns its exit code, or 128 plus the number of its signal.
     pub(super) async fn wait(&mut self) -> anyhow::Result<i32> {
         if let Some(status) = self.status {
             return Ok(status);
@@ -35,7 +35,7 @@ impl Application {
         Ok(status)
     }
 
-    /// How it has ended. `None`: it has not.
+    /// How it has ended, or `None` if it has not.
     pub(super) fn ended(&mut self) -> Option<i32> {
         if self.status.is_none() {
             self.status = self.child.try_wait().ok().flatten().map(code);

@@ -1,7 +1,7 @@
 use std::time::Duration;
 
-/// Pauses between attempts that double from one to the next, with jitter, so that many who failed
-/// together do not come back together.
+/// Pauses between attempts that double from one to the next, with jitter, so that many tasks that
+/// failed together do not come back together.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Backoff {
     next: Duration,

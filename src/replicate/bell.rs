@@ -25,8 +25,8 @@ impl Bell {
         self.changes.notify_one();
     }
 
-    /// Waits for a call or for the end of `timeout`, and if `for_changes`, for a change. Says
-    /// whether there may have been a change: at the end of `timeout` nobody knows.
+    /// Waits for a call or for the end of `timeout`, and if `for_changes`, for a change. Returns
+    /// whether there may have been a change: at the end of `timeout` that is not known.
     pub(super) async fn wait(&self, timeout: Duration, for_changes: bool) -> bool {
         let _paid = for_changes.then(|| self.attention.pay());
         tokio::select! {
@@ -38,15 +38,15 @@ impl Bell {
     }
 }
 
-/// How many wait for a change. While nobody does, nobody has to be told: a database that is written
-/// to all the time is looked at in its interval, whatever is told meanwhile.
+/// How many tasks wait for a change. While none does, none has to be notified: a database that is
+/// written to all the time is looked at in its interval, notified or not.
 #[derive(Debug, Default)]
 pub(super) struct Attention {
     paid: Mutex<usize>,
     grown: Condvar,
 }
 
-/// Waits for a change as long as it lives.
+/// Counts as waiting for a change until it is dropped.
 struct Paid<'a>(&'a Attention);
 
 impl Attention {
@@ -56,7 +56,7 @@ impl Attention {
         Paid(self)
     }
 
-    /// Blocks until somebody waits for a change, and for `longest` at most.
+    /// Blocks until a task waits for a change, and for `longest` at most. Returns whether one does.
     pub(super) fn wait(&self, longest: Duration) -> bool {
         let paid = self.locked();
         let waited = self.grown.wait_timeout_while(paid, longest, |paid| *paid == 0);
@@ -82,7 +82,7 @@ mod tests {
     const NEVER: Duration = Duration::from_hours(1);
 
     /// On a network file system, or where the system is out of watches, a daemon that relied on
-    /// being told would never look at the log again.
+    /// notifications would never look at the log again.
     #[tokio::test]
     async fn lets_one_look_when_the_time_is_up_although_nothing_was_told() {
         let bell = Bell::new(Arc::default());

@@ -2,7 +2,7 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Ends what takes long in other threads. All clones are one.
+/// Cancels long operations in other threads. Clones share their state.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Cancellation(Arc<AtomicBool>);
 
@@ -15,7 +15,7 @@ impl Cancellation {
         self.0.load(Ordering::Relaxed)
     }
 
-    /// An error once it was cancelled.
+    /// Fails once it was cancelled.
     pub(super) fn check(&self) -> io::Result<()> {
         if self.is_cancelled() {
             return Err(io::Error::other("it is no longer wanted"));

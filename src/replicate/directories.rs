@@ -16,46 +16,46 @@ use super::outcome::Unreplicated;
 use super::state_directory::HeldByUs;
 use super::watcher::Watcher;
 
-/// How often directories are looked at where the system tells us of changes, in case it did not.
+/// How often directories are looked at where the kernel notifies us of changes, in case it did not.
 const SAFETY_INTERVAL: Duration = Duration::from_secs(30);
 
-/// At most one look in this time, and in a tenth of all time.
+/// The least time between two looks, which take a tenth of all time at most.
 const PACE: Duration = Duration::from_millis(250);
 const PACE_OF_LOOK: u32 = 10;
 
-/// How soon again when some file may become a database, or one may be gone.
+/// How soon to look again when some file may become a database, or one may be gone.
 const UNSETTLED_INTERVAL: Duration = Duration::from_secs(1);
 
-/// The directories of which all databases are followed, those that come later too.
+/// The directories whose databases are all followed, including those that come later.
 #[derive(Debug)]
 pub(super) struct Directories {
     options: Vec<DirectoryOptions>,
     watcher: Watcher,
     bell: Arc<Bell>,
-    /// The directories that were looked into last.
+    /// The directories that were last looked into.
     listening: BTreeSet<PathBuf>,
-    /// What was found in directories that are watched, and is followed.
+    /// The databases that were found in directories that are watched, and are followed.
     found: BTreeSet<PathBuf>,
-    /// Those that were not there when looked for last. The second time they are gone: a file that
-    /// is replaced may be missing for a moment.
+    /// The databases that the last look did not find. They are gone if the next one does not
+    /// either: a file that is being replaced may be missing for a moment.
     missing: BTreeSet<PathBuf>,
-    /// Those that cannot be followed, and why, which is said once.
+    /// The databases that cannot be followed, and why, which is logged once.
     refused: BTreeMap<PathBuf, String>,
-    /// What cannot be looked into, and why, which is said once.
+    /// What cannot be looked into, and why, which is logged once.
     unreadable: BTreeMap<PathBuf, String>,
-    /// Those that do not exist, which is said once.
+    /// The directories that do not exist, which is logged once.
     absent: BTreeSet<PathBuf>,
-    /// Of what it is said that it is not followed.
+    /// What the metrics show as not followed.
     left_out: BTreeSet<PathBuf>,
-    /// Other names by now of files that are open.
+    /// New names of files that are open, and are followed under another name.
     renamed: BTreeSet<PathBuf>,
-    /// What the patterns name and is no database, which is said once.
+    /// Files that match a pattern and are no databases, which is logged once.
     others: BTreeSet<PathBuf>,
-    /// Not all that was found last is followed, or known to be none.
+    /// Something that was found last is neither followed nor known to be no database.
     unsettled: bool,
-    /// At most one look in this time.
+    /// The least time between two looks.
     pace: Duration,
-    /// Until they are looked at again.
+    /// How long until the directories are looked at again.
     pause: Duration,
 }
 
@@ -82,7 +82,7 @@ impl Directories {
     }
 
     /// Follows what is there at the start; from then on, only directories that are to be watched
-    /// count. An error is one that only somebody's help can end.
+    /// count. An error is one that only a person can resolve.
     pub(super) async fn follow_first(&mut self, engine: &mut Engine) -> anyhow::Result<()> {
         for directory in &self.options {
             if !directory.watch && !directory.path.is_dir() {
@@ -103,7 +103,7 @@ impl Directories {
         self.note_others(look.others);
         engine.start(look.databases.clone())?;
         self.options.retain(|directory| directory.watch);
-        // One that has come back by then can be followed again.
+        // A database that has come back by then can be followed again.
         engine.tell_of_ends(Arc::clone(&self.bell));
         let watched = look.databases.iter().map(|database| database.path.clone());
         self.found = watched
@@ -118,13 +118,13 @@ impl Directories {
         if self.options.is_empty() {
             std::future::pending::<()>().await;
         } else {
-            // Many files may come and go that are none of ours.
+            // Many files that do not concern us may come and go.
             tokio::time::sleep(self.pace).await;
             self.bell.wait(self.pause, true).await;
         }
     }
 
-    /// Follows what has come, and what is gone no more.
+    /// Follows databases that have come, and stops following those that are gone.
     pub(super) async fn follow(&mut self, engine: &mut Engine) {
         if self.options.is_empty() {
             return;
@@ -141,7 +141,7 @@ impl Directories {
         }
     }
 
-    /// Says what cannot be looked into, and since when.
+    /// Logs what cannot be looked into, once for each reason.
     fn note_unreadable(&mut self, unreadable: BTreeMap<PathBuf, String>) {
         for (path, reason) in &unreadable {
             if self.unreadable.get(path) != Some(reason) {
@@ -154,7 +154,7 @@ impl Directories {
         self.unreadable = unreadable;
     }
 
-    /// Says which directories do not exist. They may come yet.
+    /// Logs which directories do not exist. They may come yet.
     fn note_absent(&mut self, there: &[PathBuf]) {
         let paths = self.options.iter().map(|directory| &directory.path);
         let absent =
@@ -166,7 +166,7 @@ impl Directories {
         self.absent = absent;
     }
 
-    /// Lets the health say what is not followed.
+    /// Shows in the metrics what is not followed.
     fn show_left_out(&mut self, metrics: &Metrics) {
         let not_replicated = self.refused.keys().chain(self.unreadable.keys());
         let not_replicated =
@@ -183,7 +183,7 @@ impl Directories {
         self.left_out = left_out;
     }
 
-    /// Says what is left out although its name is that of a database.
+    /// Logs which files are left out although they match a pattern.
     fn note_others(&mut self, others: BTreeSet<PathBuf>) {
         let mut new = others.difference(&self.others);
         if let Some(first) = new.next() {
@@ -196,7 +196,7 @@ impl Directories {
         self.others = others;
     }
 
-    /// The databases that cannot be followed, and where there may be others.
+    /// The databases that cannot be followed, and the places where there may be others.
     pub(super) fn unreplicated(&self) -> Vec<Unreplicated> {
         let left_out = self.refused.iter().chain(&self.unreadable);
         let renamed = self.renamed.iter();
@@ -208,7 +208,7 @@ impl Directories {
     fn take(&mut self, look: Look, engine: &mut Engine) {
         let there: BTreeSet<&PathBuf> =
             look.databases.iter().map(|database| &database.path).collect();
-        // Of what is in a directory that cannot be read nobody knows whether it is gone.
+        // A database in a directory that cannot be read is not known to be gone.
         let unknown = |path: &PathBuf| look.unreadable.keys().any(|at| path.starts_with(at));
         let is_missing = |path: &&PathBuf| !there.contains(path) && !unknown(path);
         let missing: BTreeSet<PathBuf> = self.found.iter().filter(is_missing).cloned().collect();
@@ -226,7 +226,7 @@ impl Directories {
         let interval = look.databases.iter().map(|database| database.monitor_interval).min();
         let (followed, told) = (followed(engine), self.listen(&look.directories));
         let directories = look.directories.into_iter().collect();
-        // What came into a new one before it was listened to is looked for once more.
+        // A new directory is looked into again, for what came before we listened to it.
         let before = std::mem::replace(&mut self.listening, directories);
         for database in look.databases {
             if !followed.contains(&database.path) {
@@ -272,15 +272,15 @@ impl Directories {
         }
     }
 
-    /// Whether the bell rings for whatever comes or goes.
+    /// Lets the bell ring for whatever comes or goes. Returns whether nothing will be missed.
     fn listen(&self, directories: &[PathBuf]) -> bool {
         let all = directories.iter().all(|path| self.watcher.listen(path, &self.bell));
-        // One that does not exist is looked for.
+        // A directory that does not exist has to be polled.
         all && self.options.iter().all(|directory| directories.contains(&directory.path))
     }
 }
 
-/// What is open, by the names and by the files.
+/// What is followed, by the names and by the files that are open.
 fn followed(engine: &Engine) -> Followed {
     let mut followed = Followed::default();
     engine.followed().for_each(|path| followed.add(path));
@@ -288,7 +288,7 @@ fn followed(engine: &Engine) -> Followed {
     followed
 }
 
-/// Looks, in a thread that may block.
+/// Looks for databases, in a thread that may block.
 async fn look(options: Vec<DirectoryOptions>, mut followed: Followed) -> anyhow::Result<Look> {
     let look = tokio::task::spawn_blocking(move || Look::into(&options, &mut followed));
     look.await.context("look for databases")

@@ -18,14 +18,15 @@ const MAGIC: &[u8; 16] = b"SQLite format 3\0";
 pub struct DirectoryOptions {
     /// Absolute.
     pub path: PathBuf,
-    /// Of the names of databases; if it has a slash, of their paths in the directory.
+    /// The pattern of the names of databases or, if it has a slash, of their paths in the
+    /// directory.
     pub pattern: Pattern,
-    /// Look in directories below it as well.
+    /// Whether to look in directories below it as well.
     pub recursive: bool,
-    /// Look for databases that come and go.
+    /// Whether to look for databases that come and go.
     pub watch: bool,
-    /// What holds for each database. Its paths are those of the directory, and its replicas are
-    /// where the replicas of the databases are, under the paths of these.
+    /// The options of each database. The paths in it are those of the directory, and each database
+    /// is replicated to places below those of its replicas, under the path of the database.
     pub template: DatabaseOptions,
 }
 
@@ -34,13 +35,13 @@ pub struct DirectoryOptions {
 pub struct Scan {
     /// In order.
     pub databases: Vec<PathBuf>,
-    /// The directory, and those below it that were looked in.
+    /// The directory, and those below it that were looked into.
     pub directories: Vec<PathBuf>,
     /// What could not be looked into, and why: directories, and files that may be databases.
     pub unreadable: BTreeMap<PathBuf, String>,
-    /// Files that the pattern names, and that are no databases of SQLite, or encrypted ones.
+    /// Files that match the pattern and are no SQLite databases, or encrypted ones.
     pub others: BTreeSet<PathBuf>,
-    /// Files that are followed under a name that another one has by now, or none.
+    /// New names of files that are open, and are followed under an old name.
     pub renamed: BTreeSet<PathBuf>,
     /// Some file may become a database.
     pub unsettled: bool,
@@ -54,9 +55,9 @@ pub struct Look {
     pub directories: Vec<PathBuf>,
     /// What could not be looked into, and why: directories, and files that may be databases.
     pub unreadable: BTreeMap<PathBuf, String>,
-    /// Files that the pattern names, and that are no databases of SQLite, or encrypted ones.
+    /// Files that match the pattern and are no SQLite databases, or encrypted ones.
     pub others: BTreeSet<PathBuf>,
-    /// Files that are followed under a name that another one has by now, or none.
+    /// New names of files that are open, and are followed under an old name.
     pub renamed: BTreeSet<PathBuf>,
     /// Some file may become a database.
     pub unsettled: bool,
@@ -66,26 +67,26 @@ pub struct Look {
 #[derive(Clone, Debug, Default)]
 pub struct Followed {
     paths: HashSet<PathBuf>,
-    /// Those that have these names.
+    /// The files that have these names.
     files: HashSet<FileId>,
-    /// Those that are open.
+    /// The files that are open, whatever their names.
     open: HashSet<FileId>,
 }
 
-/// What a file is, from what it begins with.
+/// What a file is, judged by its first bytes.
 enum Kind {
     Database,
-    /// It is empty: nobody knows yet.
+    /// It is empty, so it is not known yet.
     Unsettled,
     Other,
 }
 
 impl DirectoryOptions {
-    /// What holds for the database at `path`, if it is one that is replicated: whether or not there
+    /// The options of the database at `path`, if it is one to be replicated, whether or not there
     /// is such a file.
     pub fn database(&self, path: &Path) -> Option<DatabaseOptions> {
         let relative = path.strip_prefix(&self.path).ok()?;
-        // What is no text has no name in a store.
+        // A path that is not UTF-8 has no name in a store.
         let key = relative.to_str().filter(|_| self.matches(relative))?;
         let mut options = DatabaseOptions {
             path: path.to_owned(),
@@ -98,10 +99,10 @@ impl DirectoryOptions {
         Some(options)
     }
 
-    /// Looks for databases. Those that are followed are named again, but not under another name.
-    /// A directory that does not exist has none.
+    /// Looks for databases. Those that are followed are found again, but not under another name. A
+    /// directory that does not exist has none.
     ///
-    /// A file that is followed is never opened: to close it would end all locks that this process
+    /// A file that is followed is never opened: closing it would drop all locks that this process
     /// has on it, see [`crate::sqlite`].
     pub fn scan(&self, followed: &mut Followed) -> Scan {
         let mut scan = Scan::default();
@@ -115,7 +116,7 @@ impl DirectoryOptions {
                     continue;
                 }
             };
-            // Of two names of one file the first counts, every time.
+            // Of two names of one file, always the first one counts.
             paths.sort_unstable();
             for path in paths {
                 // What a link leads to has a name of its own, here or elsewhere.
@@ -134,7 +135,7 @@ impl DirectoryOptions {
         scan
     }
 
-    /// Whether the file would be looked at if its path were text.
+    /// Whether the file would be looked at if its path were UTF-8, which it is not.
     fn is_no_text(&self, path: &Path) -> bool {
         path.to_str().is_none()
             && self.database(Path::new(path.to_string_lossy().as_ref())).is_some()
@@ -160,7 +161,7 @@ impl DirectoryOptions {
 }
 
 impl Look {
-    /// Looks into directories. Of two that both have a database, the first one counts.
+    /// Looks into directories. If two of them have the same database, the first one counts.
     pub fn into(directories: &[DirectoryOptions], followed: &mut Followed) -> Self {
         let mut look = Self::default();
         let mut seen = HashSet::new();
@@ -177,8 +178,8 @@ impl Look {
         look
     }
 
-    /// Fails if one of the directories themselves could not be looked into, and not only something
-    /// in them: then that is an error of whoever named them.
+    /// Fails if one of the directories itself could not be looked into, and not only something in
+    /// it: then it is an error in the configuration.
     pub fn expect_all(&self, directories: &[DirectoryOptions]) -> io::Result<()> {
         for DirectoryOptions { path, .. } in directories {
             if let Some(reason) = self.unreadable.get(path) {
@@ -198,7 +199,7 @@ impl Scan {
             return debug!(path = %path.display(), "another name of a database that is followed");
         }
         if followed.open.contains(&file) {
-            // It will be closed, once that is noticed.
+            // It will be closed once its tail notices the new name.
             self.unsettled = true;
             self.renamed.insert(path);
             return;
@@ -209,7 +210,7 @@ impl Scan {
                 self.databases.push(path);
             }
             Ok(Kind::Unsettled) => self.unsettled = true,
-            // It was one before: then it is damaged, and its replica gets nothing any more.
+            // It was a database before, so it is damaged, and its replica gets nothing any more.
             Ok(Kind::Other) if state_directory(&path).exists() => {
                 let reason = "it was replicated, and is not a SQLite database any more, or is \
                               encrypted";
@@ -223,7 +224,7 @@ impl Scan {
         }
     }
 
-    /// Takes note of a file whose path is no text, if it is a database.
+    /// Takes note of a file whose path is not UTF-8, if it is a database.
     fn refuse_name(&mut self, path: PathBuf, file: FileId, followed: &Followed) {
         let is_open = followed.files.contains(&file) || followed.open.contains(&file);
         if !is_open && matches!(kind(&path), Ok(Kind::Database)) {
@@ -234,7 +235,7 @@ impl Scan {
 }
 
 impl Followed {
-    /// Adds a file that is open, whatever its name is by now.
+    /// Adds a file that is open, whatever its name is now.
     pub(super) fn add_open(&mut self, file: FileId) {
         self.open.insert(file);
     }
@@ -253,7 +254,7 @@ fn names(directory: &Path) -> io::Result<Vec<PathBuf>> {
     fs::read_dir(directory)?.map(|entry| Ok(entry?.path())).collect()
 }
 
-/// Whether it is a directory of our own state.
+/// Whether `path` is a directory of our own state.
 fn is_ours(path: &Path) -> bool {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     name.starts_with('.') && name.ends_with("-litestream")
@@ -363,8 +364,9 @@ mod tests {
         assert_eq!(none, Scan::default());
     }
 
-    /// A database that is followed was opened to see whether it is one. When it was closed, SQLite
-    /// had lost its locks, and the next one to leave deleted the log under our transaction.
+    /// A database that is followed was once opened to see whether it is one. Closing it dropped
+    /// SQLite's locks, and the next process that closed the database deleted the log under our
+    /// transaction.
     #[test]
     fn what_is_followed_is_not_looked_into() {
         let directory = tempfile::tempdir().unwrap();

@@ -12,13 +12,13 @@ use crate::failpoint::Failpoint;
 /// What a file must survive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Durability {
-    /// The end of this process: the system keeps what was written.
+    /// The end of this process: the kernel keeps what was written.
     Process,
     /// A loss of power as well.
     Power,
 }
 
-/// Reads a file that may be missing. What is no text in it is replaced.
+/// Reads a text file that may be missing. What is not UTF-8 in it is replaced.
 pub(super) fn read_text(path: &Path) -> io::Result<Option<String>> {
     match fs::read(path) {
         Ok(bytes) => Ok(Some(String::from_utf8_lossy(&bytes).into_owned())),
@@ -27,7 +27,7 @@ pub(super) fn read_text(path: &Path) -> io::Result<Option<String>> {
     }
 }
 
-/// Says of which file that is said, and what to do about it.
+/// Adds the path to an error, and a remedy where there is one.
 pub(super) fn located(path: &Path, error: &io::Error) -> io::Error {
     let remedy = match error.kind() {
         io::ErrorKind::StorageFull => "; make room on this file system",
@@ -42,7 +42,7 @@ pub(super) fn located(path: &Path, error: &io::Error) -> io::Error {
     io::Error::new(error.kind(), format!("{}: {error}{remedy}", path.display()))
 }
 
-/// Replaces the content of `path`. After a crash it is the old or the new one.
+/// Replaces the content of `path`. After a crash the content is the old or the new one.
 pub(super) fn replace_file(path: &Path, content: &[u8], durability: Durability) -> io::Result<()> {
     try_replace(path, content, durability).map_err(|error| located(path, &error))
 }
@@ -64,9 +64,10 @@ fn try_replace(path: &Path, content: &[u8], durability: Durability) -> io::Resul
     Ok(())
 }
 
-/// Writes over a small file that is there, for which a full disk has room. After a crash it is the
-/// old or the new one if both are as long and fit into a sector, which a disk writes as a whole; a
-/// longer old one may leave its end behind the new one.
+/// Overwrites a small file in place, for which even a full disk has room.
+///
+/// After a crash the content is the old or the new one if both have the same length and fit into a
+/// sector, which a disk writes as a whole. A longer old one may leave its end after the new one.
 pub(super) fn overwrite_file(
     path: &Path,
     content: &[u8],
@@ -79,13 +80,15 @@ pub(super) fn overwrite_file(
     if durability == Durability::Power { file.sync_all() } else { Ok(()) }
 }
 
-/// Whether there is no room for what is new.
+/// Whether an error says that the disk or the quota is full.
 pub(super) fn is_full(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
-/// Makes an empty file in the place of what an earlier process left. Whoever owns the database may
-/// have put a link there, to a file that is none of theirs: that is left alone.
+/// Makes an empty file in the place of what an earlier process left.
+///
+/// The owner of the database may have put a link there, to a file of somebody else: that file is
+/// left alone.
 pub(super) fn create_anew(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
     match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),

@@ -34,15 +34,16 @@ use crate::sqlite::FileId;
 use crate::store::Connections;
 use anew::{ANEW_INTERVAL, Waiting};
 
-/// How many databases have a thread at a time, whatever their number: enough for those that wait
-/// for somebody else's lock.
+/// How many databases have a thread at a time, however many there are: enough even if some of them
+/// wait for another process's lock.
 const THREADS: usize = 16;
 
-/// How many databases are begun with at a time. A snapshot takes files and memory that a database
+/// How many databases are started at a time. A snapshot takes files and memory that a database
 /// gives back when it is at rest.
 const STARTS: usize = 64;
 
-/// Begins what else is to be done while a database is followed. It ends with the value.
+/// Starts the other tasks that run while a database is followed. They end when the returned value
+/// is dropped.
 pub type Companions = dyn Fn(&DatabaseOptions, Mender) -> JoinSet<()> + Send + Sync;
 
 /// The tasks of all databases.
@@ -60,11 +61,11 @@ pub(super) struct Engine {
     opened: OpenFiles,
     metrics: Arc<Metrics>,
     companions: Box<Companions>,
-    /// What was restored, and could not be begun with yet.
+    /// Databases that were restored, and could not be followed again yet.
     waiting: Vec<Waiting>,
     unreplicated: Vec<Unreplicated>,
     failure: Option<anyhow::Error>,
-    /// Is called when what was gone is followed no more.
+    /// Called when a database that was gone is no longer followed.
     released: Option<Arc<Bell>>,
 }
 
@@ -73,9 +74,9 @@ struct Followed {
     options: DatabaseOptions,
     mailbox: Mailbox,
     _companions: JoinSet<()>,
-    /// It came later. Whatever is wrong with it, the others go on.
+    /// It was added after the start. Whatever is wrong with it, the others go on.
     late: bool,
-    /// It is gone, and is to be followed no more.
+    /// It is gone. Once what was captured of it is sent, it is no longer followed.
     retired: bool,
 }
 
@@ -102,7 +103,7 @@ impl Engine {
         }
     }
 
-    /// Calls `bell` whenever a database that was gone is followed no more.
+    /// Calls `bell` whenever a database that was gone is no longer followed.
     pub(super) fn tell_of_ends(&mut self, bell: Arc<Bell>) {
         self.released = Some(bell);
     }
@@ -119,17 +120,17 @@ impl Engine {
         self.followed.keys().map(PathBuf::as_path)
     }
 
-    /// The files that they have open, which may have other names by now, or none that is followed.
+    /// The database files that are open. They may have other names now, or none that is followed.
     pub(super) fn open_files(&self) -> Vec<FileId> {
         self.opened.ids()
     }
 
-    /// What is said of all of them.
+    /// The metrics of all databases.
     pub(super) fn metrics(&self) -> &Metrics {
         &self.metrics
     }
 
-    /// Follows databases. The state directories of all of them are locked before one is begun with.
+    /// Follows databases. The state directories of all of them are locked before any is started.
     pub(super) fn start(&mut self, databases: Vec<DatabaseOptions>) -> anyhow::Result<()> {
         open_files::expect_enough(self.followed.len() + databases.len())?;
         let mut locked = Vec::new();
@@ -147,7 +148,7 @@ impl Engine {
         Ok(())
     }
 
-    /// Begins to follow one more database. If that fails, the others are not concerned.
+    /// Begins to follow one more database. If that fails, the others are not affected.
     pub(super) fn add(&mut self, options: DatabaseOptions) -> anyhow::Result<()> {
         open_files::expect_enough(self.followed.len() + 1)?;
         self.places.claim(&options)?;
@@ -157,7 +158,7 @@ impl Engine {
         begun.inspect_err(|_| drop(self.forget(&path)))
     }
 
-    /// Follows a database no more that is gone, once what was captured of it is sent.
+    /// Stops following a database that is gone, once what was captured of it is sent.
     pub(super) fn retire(&mut self, path: &Path) {
         if let Some(followed) = self.followed.get_mut(path) {
             followed.retired = true;
@@ -260,7 +261,7 @@ impl Engine {
         Ok(())
     }
 
-    /// Waits until something ends that should not. Can be dropped and called again.
+    /// Waits until something ends that should go on. Can be dropped and called again.
     pub(super) async fn failure(&mut self) -> anyhow::Error {
         loop {
             tokio::select! {
@@ -282,7 +283,7 @@ impl Engine {
                     }
                     Err(error) => return panicked(error),
                 },
-                // Without an error it ends together with its tail, which then says why.
+                // A replica that does not panic ends together with its tail, which then says why.
                 Some(ended) = self.replicas.join_next() => match ended {
                     Ok(()) => (),
                     Err(error) => return panicked(error),
@@ -293,7 +294,7 @@ impl Engine {
         }
     }
 
-    /// Goes on after the end of one database, unless that is to end all.
+    /// Handles the end of one database. Returns the error if it is to end all others as well.
     fn take_end(&mut self, path: &Path, error: anyhow::Error) -> anyhow::Result<()> {
         let late = self.is_late(path);
         match error.downcast() {
@@ -344,7 +345,7 @@ impl Engine {
         }
     }
 
-    /// Ends what is left, and says what is not on every replica.
+    /// Ends what is left, and returns what is not on every replica.
     pub(super) async fn end(mut self) -> anyhow::Result<Vec<Unreplicated>> {
         self.finished().await;
         self.replicas.shutdown().await;
@@ -356,7 +357,7 @@ impl Engine {
     }
 }
 
-/// Fails if a database went to a fork of a replica before it was said that this is to end it.
+/// Fails if a database is replicated to a fork, from the time before `on-divergence` was "stop".
 fn expect_no_fork(database: &Path, replica: &str, staging: &Staging) -> anyhow::Result<()> {
     let Some(fork) = staging.fork()? else { return Ok(()) };
     bail!(

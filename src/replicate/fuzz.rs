@@ -1,4 +1,4 @@
-//! What an earlier process left, taken as bytes from anywhere, for the fuzzer.
+//! Reads any bytes as what an earlier process left, for the fuzzer.
 
 use std::fs;
 use std::path::Path;
@@ -8,9 +8,10 @@ use twox_hash::XxHash3_64;
 use super::cursor::{Cursor, Saved};
 use super::pages::PageTable;
 
-/// A cursor, an empty line, and a table of pages.
+/// Reads a cursor, an empty line, and a table of pages.
 ///
-/// Once more with the signature of the cursor made right: else hardly any would be looked at.
+/// Then reads them again with the signature of the cursor made right: otherwise hardly any cursor
+/// would be accepted.
 pub fn state(directory: &Path, data: &[u8]) {
     let end = data.windows(2).position(|two| two == b"\n\n").unwrap_or(data.len());
     let (cursor, table) = data.split_at(end);
@@ -26,7 +27,7 @@ fn load(directory: &Path, cursor: &[u8], table: &[u8]) {
     let path = directory.join("cursor");
     fs::write(&path, cursor).unwrap();
     let Some(saved) = Saved::load(&path).unwrap() else { return };
-    // What was believed is written as it was read.
+    // A cursor that was accepted is written as it was read.
     saved.store(&path, super::durable::Durability::Process).unwrap();
     let again = Saved::load(&path).unwrap();
     assert_eq!(again.map(|again| again.cursor).as_ref(), Some(&saved.cursor));

@@ -1,16 +1,16 @@
-//! Is a replica as good as it should be? Decided on values alone.
+//! Whether a replica is as good as it should be. Decided on values alone.
 
 use std::fmt;
 use std::time::Duration;
 
-/// How a replica is.
+/// How good a replica is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Health {
     #[default]
     Good,
-    /// It lacks commits for longer than it should. That may pass.
+    /// It has lacked commits for longer than it should. That may pass.
     Late,
-    /// Somebody must look after it.
+    /// A person must look after it.
     Failing,
 }
 
@@ -29,16 +29,16 @@ impl fmt::Display for Health {
 pub(super) struct Signs {
     /// The age of the oldest commit that is captured, and not acknowledged.
     pub(super) unacknowledged: Option<Duration>,
-    /// Since when the database, or its log, has changed without being looked at.
+    /// How long there have been changes to the database, or its log, that were not looked at.
     pub(super) unseen: Option<Duration>,
-    /// For how long there has been no database file.
+    /// How long there has been no database file.
     pub(super) absent: Option<Duration>,
-    /// A snapshot is being stored, which takes as long as it takes.
+    /// A snapshot is being stored, which may take any time.
     pub(super) joining: bool,
     pub(super) trouble: Option<Trouble>,
 }
 
-/// What somebody must look after, whatever is sent.
+/// What a person must look after, even if everything is sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Trouble {
     /// The last validation failed.
@@ -61,15 +61,15 @@ impl Trouble {
     }
 }
 
-/// Commits are late after so many sync intervals, and not before so much time.
+/// After how many sync intervals commits are late, but never before this much time.
 const LATE: (u32, Duration) = (5, Duration::from_secs(5));
 const FAILING: (u32, Duration) = (60, Duration::from_mins(1));
 
-/// How long a database may be awaited. It is never failing for that: its application may have no
-/// need of it yet.
+/// How long a database file may be missing before its replicas are late. They are never failing for
+/// that: the application may have no need of it yet.
 const ABSENT_MAX: Duration = Duration::from_mins(1);
 
-/// Judges a replica whose commits are to be sent in `interval`, and says why.
+/// Judges a replica whose commits are to be sent in `interval`, and gives the reason.
 pub(super) fn diagnose(signs: &Signs, interval: Duration) -> (Health, &'static str) {
     if let Some(trouble) = signs.trouble {
         return (Health::Failing, trouble.reason());

@@ -15,33 +15,33 @@ use super::snapshot::Snapshot;
 use super::tip::Tip;
 use crate::format::{Generation, Link, WalPos};
 
-/// How far a database was captured, told by its tail to its replicas.
+/// How far a database was captured, as its tail tells its replicas.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Captured {
-    /// Whether what an earlier process left was looked at: until then nothing is known.
+    /// Whether the tail has looked at what an earlier process left. Until then nothing is known.
     pub(super) known: bool,
-    /// `None` before the first generation, and between two.
+    /// The generation that is being captured. `None` before the first one, and between two.
     pub(super) generation: Option<Generation>,
-    /// The link of the last segment.
+    /// The link of the last segment that was cut.
     pub(super) link: Link,
-    /// Where the next segment begins: one that is staged there is not counted yet, and must not be
-    /// sent before it is, or a crash would make another one in its place.
+    /// Where the next segment begins. One that is staged there is not counted yet, and must not be
+    /// sent before it is: after a crash another one would be cut in its place.
     pub(super) pos: WalPos,
-    /// It is the end: nothing is gained by waiting for more.
+    /// We are stopping: nothing is gained by waiting for more.
     pub(super) stopping: bool,
 }
 
 /// What a replica tells the tail.
 #[derive(Clone, Debug)]
 pub(super) enum Report {
-    /// It can be reached, and needs a snapshot to begin with. Its newest object is that.
+    /// It can be reached, and needs a first snapshot. Its newest object is this one.
     WantsSnapshot(Option<Box<Tip>>),
-    /// It holds the generation, and needs another snapshot of it. It was not looked what it holds,
-    /// so this says nothing about any other generation.
+    /// It holds the generation, and needs another snapshot of it. The replica was not looked at for
+    /// this, so it says nothing about any other generation.
     WantsAnother(Generation),
     /// It holds the generation, up to where the staged segments begin.
     Holds(Generation),
-    /// It holds something else than what was sent to it. The reason is for people.
+    /// It holds something other than what was sent to it. The reason is for people.
     Diverged(Generation, String),
     /// The snapshot was stored.
     SnapshotStored(Generation),
@@ -49,8 +49,8 @@ pub(super) enum Report {
     SnapshotFailed(Generation, SnapshotFailure),
     /// A segment was stored.
     SegmentStored,
-    /// We are to end, and up to the segment of that link what was stored is in its place: nobody
-    /// has taken the replica over.
+    /// We are stopping, and what was stored is in its place up to the segment of this link: no
+    /// other daemon has taken the replica over.
     Settled(Link),
     /// It cannot be used until somebody changes something.
     Rejected(String),
@@ -66,8 +66,8 @@ pub(super) enum SnapshotFailure {
 }
 
 impl Report {
-    /// Whether it shows that the store has taken something from us, be it of a generation that has
-    /// ended since.
+    /// Whether the report shows that the store has accepted something from us, even of a generation
+    /// that has ended since.
     pub(super) fn shows_use(&self) -> bool {
         matches!(self, Self::Holds(_) | Self::SnapshotStored(_) | Self::SegmentStored)
     }
@@ -76,12 +76,13 @@ impl Report {
 /// What a replica that wants a snapshot gets.
 #[derive(Debug)]
 pub(super) enum Grant {
-    /// One to be stored in the replica, whose newest object was that, as far as the tail knows: for
-    /// one that holds something else it was not decided.
+    /// A snapshot to be stored in the replica. `tip` is the newest object there, as far as the tail
+    /// knows: if the replica holds another one, this was not decided for it.
     Snapshot { snapshot: Box<Snapshot>, tip: Option<Tip> },
-    /// One to be stored in a fork, because the database does not continue what the replica holds.
+    /// A snapshot to be stored in a fork, because the database does not continue what the replica
+    /// holds.
     Fork(Box<Snapshot>),
-    /// None: the database goes on where the replica ends.
+    /// No snapshot: the database goes on where the replica ends.
     Continuation,
 }
 
@@ -102,7 +103,7 @@ pub(super) enum Message {
     Abort,
 }
 
-/// A tail's own end of all this.
+/// A tail's own end of these channels, and what it shares with other tails.
 #[derive(Debug)]
 pub(super) struct Lines {
     pub(super) inbox: mpsc::Receiver<Message>,
@@ -116,14 +117,14 @@ pub(super) struct Lines {
 /// The way to a tail.
 #[derive(Clone, Debug)]
 pub(super) struct Mailbox {
-    /// Ends what takes long, from either side.
+    /// Cancels long operations, of the tail and for it.
     pub(super) cancellation: Cancellation,
     pub(super) sender: mpsc::Sender<Message>,
     pub(super) bell: Arc<Bell>,
 }
 
 impl Mailbox {
-    /// Tells the tail. If it has ended there is nobody to care.
+    /// Sends a message to the tail. If the tail has ended, it is no longer needed.
     pub(super) fn send(&self, message: Message) {
         if matches!(message, Message::Abort) {
             self.cancellation.cancel();
@@ -148,7 +149,7 @@ mod tests {
             (Report::Holds(generation), true),
             (Report::SnapshotStored(generation), true),
             (Report::SegmentStored, true),
-            // It may be readable and not writable.
+            // The store may be readable and not writable.
             (Report::Settled(Link::default()), false),
             (Report::WantsSnapshot(None), false),
             (Report::WantsAnother(generation), false),

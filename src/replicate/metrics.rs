@@ -1,4 +1,4 @@
-//! What replication counts, by the names that Litestream gives to it.
+//! What replication counts, under the names that Litestream uses.
 
 mod families;
 mod reasons;
@@ -24,26 +24,27 @@ pub struct Metrics {
     families: Families,
 }
 
-/// What is counted of one database.
+/// What is counted for one database.
 #[derive(Clone, Debug)]
 pub struct DatabaseMetrics {
     pub db_size: IntGauge,
     pub wal_size: IntGauge,
-    /// The index and the bytes of the WALs that have been captured and are not yet on all replicas.
+    /// The index of the WAL that is being captured.
     pub shadow_wal_index: IntGauge,
+    /// The bytes that wait for the replica for which most is waiting.
     pub shadow_wal_size: IntGauge,
     pub total_wal_bytes: IntCounter,
     pub sync_count: IntCounter,
     pub sync_error_count: IntCounter,
     pub sync_seconds: Counter,
-    /// For how long nobody could write because of a checkpoint.
+    /// How long nobody could write because of a checkpoint.
     pub stall_seconds: Histogram,
     looked_at: Gauge,
     families: Families,
     database: String,
 }
 
-/// What is counted of the checkpoints of one database in one mode.
+/// What is counted for the checkpoints of one database in one mode.
 #[derive(Clone, Debug)]
 pub struct CheckpointMetrics {
     pub count: IntCounter,
@@ -51,14 +52,14 @@ pub struct CheckpointMetrics {
     pub seconds: Counter,
 }
 
-/// How good a replica was when it was looked at last.
+/// How good a replica was when it was last looked at.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReplicaHealth {
     pub database: String,
     /// Empty for what is not followed at all: a database, or a directory with databases.
     pub name: String,
     pub health: Health,
-    /// `None` if it is good.
+    /// Why it is not good. `None` if it is.
     pub reason: Option<&'static str>,
     /// What went wrong last, with its store or with its database, if it is not good.
     pub error: Option<String>,
@@ -74,7 +75,7 @@ pub enum Operation {
 }
 
 impl Metrics {
-    /// Fails only if two metrics have the same name.
+    /// Registers all metrics. Fails only if two of them have the same name.
     pub fn new() -> anyhow::Result<Self> {
         let registry = Registry::new();
         let families = Families::register(&registry)?;
@@ -103,22 +104,22 @@ impl Metrics {
         }
     }
 
-    /// Ends all that is counted of a database which is replicated no more.
+    /// Removes all metrics of a database that is no longer replicated.
     pub fn forget(&self, path: &Path) {
         self.families.forget(&path.display().to_string());
     }
 
-    /// Says of a path that what is there is not followed, as of a replica without a name.
+    /// Shows that what is at a path is not followed, like the health of a replica without a name.
     pub(super) fn leave_out(&self, path: &Path, health: Health, reason: &'static str) {
         let labels = [path.display().to_string(), String::new()];
         self.families.replica_health.with_label_values(&labels).set(level(health));
         self.families.reasons.set(&labels, reason);
     }
 
-    /// Says so no more.
+    /// Undoes `leave_out`.
     pub(super) fn take_in(&self, path: &Path) {
         let labels = [path.display().to_string(), String::new()];
-        // There is none if all that was said of that path was forgotten.
+        // There is none if all metrics of that path were forgotten.
         let _ = self.families.replica_health.remove_label_values(&labels);
         self.families.reasons.set(&labels, "");
     }
@@ -161,14 +162,14 @@ impl Metrics {
         found
     }
 
-    /// All values, as Prometheus reads them.
+    /// All values, in the format that Prometheus reads.
     pub fn render(&self) -> anyhow::Result<String> {
         Ok(TextEncoder::new().encode_to_string(&self.registry.gather())?)
     }
 }
 
 impl DatabaseMetrics {
-    /// Says when the log was looked at without an error.
+    /// Sets when the log was last looked at without an error.
     pub fn set_looked_at(&self, time: SystemTime) {
         set_time(&self.looked_at, Some(time));
     }
@@ -177,7 +178,7 @@ impl DatabaseMetrics {
         time(&self.looked_at)
     }
 
-    /// `mode` is one of SQLite's, in upper case.
+    /// The metrics of checkpoints in `mode`, which is one of SQLite's, in upper case.
     pub fn checkpoint(&self, mode: &str) -> CheckpointMetrics {
         let labels = &[self.database.as_str(), mode];
         CheckpointMetrics {
@@ -191,7 +192,7 @@ impl DatabaseMetrics {
         ReplicaMetrics::of(&self.families, [&self.database, name])
     }
 
-    /// Says what went wrong last, until that is over.
+    /// Sets what went wrong last, or `None` when that is over.
     pub fn set_error(&self, error: Option<String>) {
         self.families.reasons.set_error([&self.database, ""], error);
     }
@@ -269,7 +270,7 @@ mod tests {
         }
     }
 
-    /// By the names that every Prometheus client has for them.
+    /// These have the names that every Prometheus client uses.
     #[cfg(target_os = "linux")]
     #[test]
     fn renders_what_the_process_itself_takes() {

@@ -5,11 +5,11 @@
 //!   one task per replica       replica: staging directory → store
 //! ```
 //!
-//! While a database is looked at, its task has one of a few threads. One more thread waits for
+//! While a task looks at its database, it has one of a few threads. One more thread waits for
 //! changes, and rings the bell of each database that has changed.
 //!
-//! Between the two are the staging directories, and messages that no later process needs. The tail
-//! decides when everything is done.
+//! A tail and its replicas share the staging directories, and exchange messages that no later
+//! process needs. The tail decides when everything is done.
 
 mod application;
 mod backoff;
@@ -86,14 +86,14 @@ pub use places::{Conflict, Places};
 pub use signals::Signals;
 use staging::Staging;
 
-/// The fork of a replica that the database is replicated to, if it did not continue what that
+/// The fork of `replica` that the database is replicated to, if it did not continue what the
 /// replica held.
 pub fn fork(database: &DatabaseOptions, replica: &str) -> std::io::Result<Option<Generation>> {
     Staging::new(&database.state_directory, replica).fork()
 }
 
-/// Takes note of what validation found out about a replica. While it says that the database is
-/// damaged, nothing expires from any of its replicas, be they validated or not.
+/// Takes note of what validation found out about a replica. While the record says that the database
+/// is damaged, nothing expires from any of its replicas, validated or not.
 pub fn note_validated(
     database: &DatabaseOptions,
     replica: &str,
@@ -102,8 +102,8 @@ pub fn note_validated(
     Staging::new(&database.state_directory, replica).note_record(record)
 }
 
-/// How far a replica, or that fork of it, has acknowledged a generation, as it is known in the
-/// state directory of a database: all before that position must be there.
+/// How far a replica, or the fork `fork` of it, has acknowledged a generation, according to the
+/// state directory of the database: everything before that position must be there.
 pub fn acknowledged(
     state_directory: &Path,
     replica: &str,
@@ -123,16 +123,16 @@ pub struct Sources {
     pub directories: Vec<DirectoryOptions>,
 }
 
-/// Replicates databases until a signal comes, or until the application ends that is run as our
-/// child.
+/// Replicates databases until a signal arrives, or until the application that we run as our child
+/// ends.
 ///
 /// Then everything that is left is captured and sent, for `shutdown_timeout` at most: what
-/// [`Outcome::unreplicated`] does not name is on every replica. A second signal ends it at once,
-/// also while the application goes on, to which the first one was passed on.
+/// [`Outcome::unreplicated`] does not name is on every replica. A second signal ends everything at
+/// once, even while the application, to which the first one was passed on, is still running.
 ///
 /// # Errors
 ///
-/// What only somebody's help can end, found at the start: a database that is none, a store that
+/// Those at the start that only a person can resolve: a file that is no database, a store that
 /// refuses us.
 pub async fn replicate(
     sources: Sources,
@@ -149,7 +149,7 @@ pub async fn replicate(
     let mut directories = Directories::new(sources.directories, engine.watcher().clone());
     directories.follow_first(&mut engine).await?;
     open_files::check(engine.followed().count());
-    // Ends with the value.
+    // The tasks end when this is dropped.
     let mut watching = JoinSet::new();
     watching.spawn(engine.watchdog().run());
     let mut application = match child.as_deref().map(Application::start).transpose() {
@@ -164,7 +164,7 @@ pub async fn replicate(
     let interrupted =
         match run(&mut engine, &mut directories, &mut signals, application.as_mut()).await {
             Ok(Ending::InOrder) => {
-                // What the application made last counts as well.
+                // Databases that the application made last count as well.
                 directories.follow(&mut engine).await;
                 finish(&mut engine, &mut signals, shutdown_timeout).await
             }
@@ -177,7 +177,7 @@ pub async fn replicate(
                 if let Some(application) = &mut application {
                     end_application(application, &mut signals, shutdown_timeout).await?;
                 }
-                // What it was that failed first is the reason for all else.
+                // The first failure is the reason for all others.
                 let _ = engine.end().await;
                 return Err(failure);
             }
@@ -190,9 +190,9 @@ pub async fn replicate(
     Ok(Outcome { child, interrupted, abandoned, unreplicated })
 }
 
-/// How it is to end.
+/// How replication is to end.
 enum Ending {
-    /// Everything is captured and sent before.
+    /// Everything is captured and sent first.
     InOrder,
     AtOnce,
 }
@@ -231,7 +231,7 @@ async fn run(
     }
 }
 
-/// Ends the application when it is not replicated any more: by force, if it takes too long.
+/// Ends the application when it is no longer replicated: by force, if that takes too long.
 async fn end_application(
     application: &mut Application,
     signals: &mut Signals,
@@ -256,10 +256,10 @@ async fn ended(application: &mut Option<&mut Application>) -> anyhow::Result<i32
     }
 }
 
-/// A stop that takes longer is worth a word. Somebody who is writing yet is waited for, too.
+/// A stop that takes longer than this is logged. It also waits for a process that is still writing.
 const QUIET_STOP: Duration = Duration::from_secs(6);
 
-/// Lets the engine send what is left. Says whether a signal cut it short.
+/// Lets the engine send what is left. Returns whether a signal cut it short.
 async fn finish(engine: &mut Engine, signals: &mut Signals, timeout: Duration) -> bool {
     engine.stop();
     let deadline = tokio::time::sleep(timeout);
@@ -287,7 +287,7 @@ async fn finish(engine: &mut Engine, signals: &mut Signals, timeout: Duration) -
                     engine.abort();
                     return true;
                 }
-                // The application ended before by itself, perhaps by the same signal.
+                // The application had already ended, perhaps because of the same signal.
                 info!("signal received, litestream is shutting down already");
             }
         }

@@ -7,17 +7,19 @@ use tracing::{debug, warn};
 /// two that come and go, for what is staged and sent.
 const PER_DATABASE: u64 = 14;
 
-/// Those that are open for a database to which nothing happens: the connection that reads and what
-/// SQLite keeps of three others, its log, its shared memory, the file, its log and the shared
-/// memory themselves, its lock and the table of its pages.
+/// Files that are open for an idle database: the connection that reads and what SQLite keeps of
+/// three others, its log, its shared memory, the file, its log and the shared memory themselves,
+/// its lock and the table of its pages.
 const PER_IDLE_DATABASE: u64 = 11;
 
-/// What everything else takes, with requests to stores under way.
+/// Files for everything else, including requests to stores.
 const OTHERS: u64 = 200;
 
-/// Takes all of the open files that the system lets us have, if so many databases need more than
-/// we were given; `None`: nobody knows how many they will be. An application that is our child
-/// inherits the limit, and may be made for the usual one.
+/// Raises the limit of open files as far as the system allows, if `databases` need more than we
+/// were given. `None`: it is not known how many there will be.
+///
+/// It is not raised without need: an application that is our child inherits the limit, and may be
+/// made for the usual one.
 pub(super) fn allow(databases: Option<usize>) {
     let limit = getrlimit(Resource::Nofile);
     let enough = |allowed| databases.is_some_and(|databases| needed(databases) <= allowed);
@@ -30,15 +32,16 @@ pub(super) fn allow(databases: Option<usize>) {
     }
 }
 
-/// What to do about it.
+/// How to get more open files.
 const HINT: &str = "raise the limit (ulimit -n, LimitNOFILE= of systemd, `ulimits` of compose)";
 
 fn needed(databases: usize) -> u64 {
     OTHERS + PER_DATABASE * databases as u64
 }
 
-/// An error if so many databases cannot be replicated, however little happens to them. Otherwise
-/// none of them could, for even what is sent takes files.
+/// Fails if this many databases cannot be replicated, even if all of them are idle.
+///
+/// If we went on, none of them could be replicated, because sending takes files as well.
 pub(super) fn expect_enough(databases: usize) -> anyhow::Result<()> {
     let least = PER_IDLE_DATABASE * databases as u64;
     match getrlimit(Resource::Nofile).current.filter(|allowed| *allowed < least) {
@@ -50,7 +53,7 @@ pub(super) fn expect_enough(databases: usize) -> anyhow::Result<()> {
     }
 }
 
-/// Says so if there may be too few of them.
+/// Logs a warning if this many databases may need more open files than are allowed.
 pub(super) fn check(databases: usize) {
     let needed = needed(databases);
     let current = getrlimit(Resource::Nofile).current;

@@ -4,11 +4,12 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use crate::sqlite::FileId;
 
-/// Which files the tails have open, whatever their names are by now. Who looks for databases must
-/// not open one of them under another name: when either is closed, all locks that this process has
-/// on that file are gone, see [`crate::sqlite`].
+/// The files that the tails have open, whatever their names are now.
 ///
-/// A file is open for as long as a snapshot is made of it, when the database is closed long since,
+/// A search for databases must not open one of them under another name: when either descriptor is
+/// closed, all locks that this process has on the file are gone, see [`crate::sqlite`].
+///
+/// A file also stays open while a snapshot is made of it, even if the database has long been closed
 /// and its tail has ended.
 #[derive(Clone, Debug, Default)]
 pub(super) struct OpenFiles(Arc<Mutex<Vec<Opened>>>);

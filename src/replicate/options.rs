@@ -10,13 +10,13 @@ pub struct DatabaseOptions {
     pub path: PathBuf,
     /// The directory for our own state, normally `.NAME-litestream` beside the database.
     pub state_directory: PathBuf,
-    /// How often the WAL is looked at where the system does not tell us of changes. Not 0.
+    /// How often the WAL is looked at where the kernel does not notify us of changes. Not 0.
     pub monitor_interval: Duration,
-    /// How old frames in the WAL get before they are checkpointed. 0: only by number.
+    /// How old frames in the WAL get before they are checkpointed. 0: only their number counts.
     pub checkpoint_interval: Duration,
-    /// Pages in the WAL from which on a checkpoint is tried. Not 0.
+    /// The number of pages in the WAL from which on a checkpoint is tried. Not 0.
     pub min_checkpoint_pages: u32,
-    /// Pages in the WAL from which on a checkpoint is tried without pauses. 0: never.
+    /// The number of pages in the WAL from which on a checkpoint is tried without pauses. 0: never.
     pub max_checkpoint_pages: u32,
     pub on_divergence: OnDivergence,
     pub replicas: Vec<ReplicaOptions>,
@@ -26,12 +26,12 @@ pub struct DatabaseOptions {
 /// How a command is told which database it is about.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Reference {
-    /// By its path: the configuration is where it is looked for.
+    /// By its path: the configuration is where commands look for it.
     #[default]
     ByPath,
     /// By its path in this configuration.
     InConfig(PathBuf),
-    /// There is none: by the URL of a replica.
+    /// By the URL of a replica: there is no configuration.
     ByUrl,
 }
 
@@ -60,8 +60,8 @@ pub enum OnDivergence {
     /// Leave the replica as it is, and replicate to a place of its own below it.
     #[default]
     Fork,
-    /// Begin a generation in the replica: from then on it is what restores get, and what was there
-    /// lives as long as the retention.
+    /// Begin a generation in the replica. From then on it is what restores get, and what was there
+    /// before expires after the retention.
     Continue,
     /// End with an error.
     Stop,

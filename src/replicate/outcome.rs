@@ -7,7 +7,7 @@ use super::tail::{Slot, Standing};
 /// What replication came to when it ended.
 #[derive(Debug, Default)]
 pub struct Outcome {
-    /// How the application ended that ran as our child: its exit code, or 128 and its signal.
+    /// How the application that ran as our child ended: its exit code, or 128 plus its signal.
     pub child: Option<i32>,
     /// A second signal cut the end short.
     pub interrupted: bool,
@@ -17,7 +17,7 @@ pub struct Outcome {
     pub unreplicated: Vec<Unreplicated>,
 }
 
-/// What of a database some replica does not have, or all of them.
+/// What one replica of a database lacks, or all of them.
 #[derive(Clone, Debug)]
 pub struct Unreplicated {
     pub database: PathBuf,
@@ -29,7 +29,7 @@ enum Missing {
     /// The replica of that name has no snapshot, so nothing can be restored.
     Snapshot {
         replica: String,
-        /// What its store said last, or why nothing was captured, if that is known.
+        /// The last error of its store, or why nothing was captured, if that is known.
         error: Option<String>,
     },
     Segments {
@@ -40,16 +40,16 @@ enum Missing {
     },
     /// What was committed last was not captured.
     Rest(String),
-    /// What there is to be captured could not be seen.
+    /// The database could not be read, so it is not known what was not captured.
     Unseen(String),
-    /// It was not captured, for a reason that has nothing to do with the replica.
+    /// The rest was not captured, for a reason that has nothing to do with the replica.
     Interrupted {
         replica: String,
         reason: String,
     },
     /// It is not known what the replica has.
     Unreached(String),
-    /// Nobody follows it, for that reason.
+    /// The database is not followed, for this reason.
     Everything(String),
     /// The replica was sent everything, and cannot be restored, as the last validation found.
     Restorability {
@@ -68,8 +68,10 @@ pub(super) enum Uncaptured {
 }
 
 impl Unreplicated {
-    /// `interruption` is why nothing more could be captured, if that is so, and `error` what the
-    /// store of the replica said last, if that was an error.
+    /// What the replica of `slot` lacks, or `None` if it lacks nothing.
+    ///
+    /// `interruption` is why nothing more could be captured, if that is so, and `error` the last
+    /// error of the store of the replica, if there is one.
     pub(super) fn of(
         database: &Path,
         slot: &Slot,

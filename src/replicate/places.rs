@@ -11,13 +11,13 @@ use crate::store::Location;
 pub struct Places {
     /// The replicas of each database.
     databases: HashMap<PathBuf, Vec<Place>>,
-    /// Whose it is.
+    /// The database that each state directory belongs to.
     states: HashMap<PathBuf, PathBuf>,
-    /// Whose it is, and its name there.
+    /// The database that each place belongs to, and the name of the replica there.
     replicas: HashMap<Place, (PathBuf, String)>,
 }
 
-/// Where a replica is, whatever the way to it.
+/// Where a replica is, however it is reached.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Place {
     File(PathBuf),
@@ -32,7 +32,7 @@ pub enum Conflict {
         path: PathBuf,
         owner: PathBuf,
     },
-    /// `number` is that of the replica in the list of the one that came later.
+    /// `number` is that of the replica in the list of the database that came later.
     Replica {
         number: usize,
         name: String,

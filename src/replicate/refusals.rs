@@ -2,30 +2,30 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// Which databases have no store that takes them, of all that are begun with at the start.
+/// Which of the databases that are followed have no store that accepts them.
 #[derive(Debug, Default)]
 pub(super) struct Refusals(Mutex<Found>);
 
 /// How the stores of a database receive it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Reception {
-    /// Some of them have not said yet.
+    /// Some of them have not answered yet.
     Unknown,
-    /// None of them takes anything.
+    /// None of them accepts anything.
     Refused,
-    /// One has taken something.
+    /// One has accepted something.
     Taken,
 }
 
 #[derive(Debug, Default)]
 struct Found {
     receptions: HashMap<PathBuf, Reception>,
-    /// Some database was taken, or is gone: what is refused from then on is an outage.
+    /// Some database was accepted, or is gone: a refusal from then on is an outage.
     begun: bool,
 }
 
 impl Refusals {
-    /// A database is followed from now on.
+    /// Takes note that a database is followed from now on.
     pub(super) fn add(&self, database: &Path) {
         self.locked().receptions.insert(database.to_owned(), Reception::Unknown);
     }
@@ -36,8 +36,8 @@ impl Refusals {
         found.begun |= reception.is_some_and(|reception| reception != Reception::Refused);
     }
 
-    /// Takes note of how a database is received. Says whether all databases are refused by now, and
-    /// none ever was taken.
+    /// Takes note of how a database is received. Returns whether all databases are now refused, and
+    /// none was ever accepted.
     pub(super) fn note(&self, database: &Path, reception: Reception) -> bool {
         let mut found = self.locked();
         found.receptions.insert(database.to_owned(), reception);
@@ -62,7 +62,7 @@ mod tests {
         refusals.add(one);
         refusals.add(other);
         assert!(!refusals.note(one, Refused), "nothing is known of the other one");
-        // It can be listed, and it is yet to be seen whether something can be stored.
+        // The store can be listed, and whether something can be stored is yet to be seen.
         assert!(!refusals.note(other, Unknown));
         assert!(refusals.note(other, Refused));
         refusals.remove(other);

@@ -1,4 +1,4 @@
-//! Replicas that have other names in the configuration than before.
+//! Replicas whose names in the configuration have changed.
 
 use std::io;
 use std::path::Path;
@@ -9,9 +9,11 @@ use super::options::ReplicaOptions;
 use super::places::Place;
 use super::staging::Staging;
 
-/// Gives what is known of each replica, and what waits for it, the name that the replica has now:
-/// it is known by its place. Otherwise the history that it holds would be taken for that of another
-/// database, if something was sent last of which only the notes tell.
+/// Moves what is known of each replica, and what waits for it, to the name that the replica has
+/// now: it is recognized by its place.
+///
+/// Otherwise what was sent last, if only the notes tell of it, would be taken for the history of
+/// another database.
 ///
 /// `state` is the state directory of the database of these replicas. A process that dies in between
 /// leaves everything under some name, and the next one goes on.
@@ -24,7 +26,7 @@ pub(super) fn take_up_names(state: &Path, replicas: &[ReplicaOptions]) -> io::Re
             continue;
         }
         if let Some(former) = Staging::at_place(state, place)? {
-            // What is there is of a replica that has another name now, or is gone.
+            // What is under this name belongs to a replica that has another name now, or is gone.
             staging.set_aside()?;
             staging.take_over(&former)?;
             info!(name = replica.name, "the replica was renamed");

@@ -1,4 +1,4 @@
-//! One replica: sends what is staged for it, in order, and keeps its history in bounds.
+//! One replica: sends what is staged for it, in order, and keeps its history within bounds.
 
 mod asked;
 mod before;
@@ -42,7 +42,7 @@ use patience::Patience;
 use reconcile::Standing;
 use sending::Due;
 
-/// As it is called when it fails.
+/// What storing a snapshot is called in the log when it fails.
 const STORING: &str = "storing a snapshot";
 
 /// The longest pause between two attempts.
@@ -53,25 +53,25 @@ const PAUSE_MAX: Duration = Duration::from_secs(15);
 /// What there is to do is in the staging directory. It is sent strictly in order and one object at
 /// a time, because the history of a replica must never have a hole, not even for a moment.
 ///
-/// Its small files are read and written right here, though that blocks for a moment: whatever it
-/// does may be dropped where it waits. In another thread a file call would go on after that, beside
-/// those that follow it.
+/// Its small files are read and written on this task, though that blocks for a moment: the task may
+/// be dropped wherever it waits, and a file call in another thread would go on after that,
+/// alongside the calls that follow.
 #[derive(Debug)]
 pub(super) struct Replica {
     pub(super) number: usize,
     pub(super) database: PathBuf,
     pub(super) options: ReplicaOptions,
-    /// What to tell `restore` for it to put the replica in the place of the database.
+    /// The arguments with which `restore` puts the replica in the place of the database.
     pub(super) restore_arguments: String,
     pub(super) connections: Connections,
     pub(super) staging: Staging,
-    /// Those of all replicas of the database.
+    /// The staging directories of all replicas of the database.
     pub(super) all_staging: Arc<[Staging]>,
     /// The file with the generations that are ours.
     pub(super) lineage: PathBuf,
-    /// The database takes the place of whatever the replica holds.
+    /// Whether the database takes the place of whatever the replica holds.
     pub(super) forced: bool,
-    /// Its store has taken something from us.
+    /// Whether its store has accepted anything from us.
     pub(super) reached: AtomicBool,
     pub(super) captured: watch::Receiver<Captured>,
     pub(super) tail: Mailbox,
@@ -84,27 +84,27 @@ pub(super) struct Replica {
 struct Connected {
     replica: Replica,
     store: CountedStore,
-    /// What the tail has for us.
+    /// What the tail grants us.
     grants: mpsc::UnboundedReceiver<Grant>,
-    /// The generation that it holds, and the link of its newest segment.
+    /// The generation that the replica holds, and the link of its newest segment.
     tip: Option<(Generation, Link)>,
-    /// What was there when a snapshot was asked for, by which the replica is to join a generation.
+    /// What the replica held when we asked for the snapshot with which it is to join a generation.
     before: Option<Before>,
     company: Company,
-    /// What was asked for and did not come yet.
+    /// The snapshot that we have asked for and not got yet.
     asked: Option<Asked>,
     last_sent: Option<Instant>,
-    /// It was found out whether the store keeps to conditional writes, or it will never be.
+    /// The check for conditional writes is done: answered, or impossible.
     conditions_checked: bool,
     /// Snapshots that could not be stored.
     snapshot_failures: Failures,
-    /// Between looks at what is staged that failed.
+    /// The pauses after failures to use the state directory.
     staging_pause: Backoff,
     maintenance: Maintenance,
 }
 
 impl Replica {
-    /// Whether that is the generation that is captured now.
+    /// Whether `generation` is the one that is being captured.
     fn is_current(&self, generation: Generation) -> bool {
         self.captured.borrow().generation == Some(generation)
     }
@@ -114,13 +114,14 @@ impl Replica {
         let mut captured = self.captured.clone();
         tokio::select! {
             () = self.work(grants) => (),
-            // Whatever it waits for.
+            // Whatever `work` waits for.
             () = async { while captured.changed().await.is_ok() {} } => (),
         }
     }
 
     async fn work(self, grants: mpsc::UnboundedReceiver<Grant>) {
-        // Until it was reached, nobody knows what it lacks, but for what an earlier process staged.
+        // Until the replica is reached, all that is known to be missing is what an earlier process
+        // staged.
         let staged = self.staging.all().unwrap_or_default();
         let oldest = staged.iter().map(|staged| staged.since).min();
         self.metrics.set_oldest_unreplicated(Some(oldest.unwrap_or_else(SystemTime::now)));
@@ -146,7 +147,7 @@ impl Replica {
         connected.probe().await;
         connected.check_conditions().await;
         connected.replica.metrics.set_oldest_unreplicated(None);
-        // Before the tail has looked at the database, nobody knows whether a generation goes on.
+        // Until the tail has looked at the database, it is not known whether a generation goes on.
         if connected.replica.captured.changed().await.is_ok() {
             while connected.step().await {}
         }
@@ -159,7 +160,8 @@ impl Replica {
 }
 
 impl Connected {
-    /// Does what there is to do, and waits until there may be more. `false` when the tail ended.
+    /// Does what there is to do, and waits until there may be more. Returns `false` when the tail
+    /// has ended.
     async fn step(&mut self) -> bool {
         let captured = *self.replica.captured.borrow_and_update();
         if !captured.known {
@@ -201,7 +203,8 @@ impl Connected {
 
     /// Waits until the next segments may be sent.
     async fn keep_interval(&self) {
-        // The tail keeps the shortest interval of all replicas; this is for the others.
+        // The tail keeps the shortest interval of all replicas; this is for replicas with a longer
+        // one.
         let Some(last) = self.last_sent else { return };
         let due = last + self.replica.options.sync_interval.mul_f64(0.9);
         let mut captured = self.replica.captured.clone();
@@ -211,7 +214,7 @@ impl Connected {
         }
     }
 
-    /// Sends every segment that is staged, those of generations that have ended first.
+    /// Sends every staged segment, those of generations that have ended first.
     async fn send_all(&mut self, captured: Captured) -> anyhow::Result<()> {
         for generation in self.replica.staging.generations()? {
             if Some(generation) != captured.generation {
@@ -219,7 +222,7 @@ impl Connected {
             }
         }
         if matches!(self.asked, Some(Asked::Another(of)) if Some(of) != captured.generation) {
-            // It will never come.
+            // The snapshot will never come.
             self.asked = None;
         }
         let Some(generation) = captured.generation else {
@@ -236,17 +239,19 @@ impl Connected {
         Ok(())
     }
 
-    /// Asks for a snapshot when segments were dropped because too many of them waited. Meanwhile
-    /// another daemon may have gone on with what the replica has, and our snapshot would hide that.
+    /// Asks for a snapshot if segments were dropped because too many were waiting. The replica is
+    /// looked at first: another daemon may have continued what it has, and our snapshot would hide
+    /// that.
     async fn notice_loss(&mut self, generation: Generation) -> anyhow::Result<()> {
-        // In this order: what was captured was staged before it was published.
+        // In this order: what is captured is staged before it is published.
         let captured = *self.replica.captured.borrow();
         let nothing_staged = self.replica.staging.segments(generation)?.is_empty();
         let tip = Some((generation, captured.link));
         if captured.generation == Some(generation) && nothing_staged && self.tip != tip {
             self.tip = None;
             if matches!(self.asked, Some(Asked::Another(_))) {
-                // That was to come after what is lost, and would be stored without a look.
+                // That snapshot was to follow what is lost, and would be stored without a look at
+                // the replica.
                 self.asked = None;
             }
             self.ask_for_snapshot().await;
@@ -256,7 +261,7 @@ impl Connected {
         Ok(())
     }
 
-    /// Sends what is left of a generation that has ended, if it still fits what the replica has.
+    /// Sends what is left of a generation that has ended, if it still follows what the replica has.
     async fn send_rest_of(&mut self, generation: Generation) -> anyhow::Result<()> {
         if self.tip.is_none_or(|(of, _)| of != generation) {
             match self.standing(generation, None).await? {
@@ -272,7 +277,7 @@ impl Connected {
         Ok(())
     }
 
-    /// Finds out whether the replica has what the current generation says was sent to it.
+    /// Finds out whether the replica holds what was sent to it of the current generation.
     async fn reconcile(&mut self, generation: Generation, link: Link) -> anyhow::Result<()> {
         match self.standing(generation, Some(link)).await? {
             Standing::Holds(link) => {
@@ -288,8 +293,8 @@ impl Connected {
         Ok(())
     }
 
-    /// Gives back what cannot be stored now: while a snapshot waits the log cannot be checkpointed,
-    /// and it would grow for as long as the store cannot be reached.
+    /// Gives back snapshots that cannot be stored now: while one waits, the log cannot be
+    /// checkpointed, and would grow until the store can be reached again.
     fn decline_snapshots(&mut self) {
         while let Ok(grant) = self.grants.try_recv() {
             self.asked = None;
@@ -299,8 +304,8 @@ impl Connected {
         }
     }
 
-    /// Asks for a snapshot, once the store is known to take one: while it is being stored, the
-    /// database cannot be checkpointed.
+    /// Asks for a snapshot, once the store has answered: while one is being stored, the database
+    /// cannot be checkpointed.
     async fn ask_for_snapshot(&mut self) {
         if self.asked.is_none() {
             let metrics = &self.replica.metrics;
@@ -313,7 +318,8 @@ impl Connected {
         }
     }
 
-    /// Takes note of the segment that was to be sent last, if it is there and the answer was lost.
+    /// Takes note of the last segment that was sent, if it is in the store and only the answer was
+    /// lost.
     fn recognize(&self, newest: Option<Tip>) {
         let newest = newest.and_then(|newest| newest.seal).as_ref().map(Sent::of);
         if let Some(sent) = newest.filter(|_| newest == self.company.on_its_way) {
@@ -321,7 +327,7 @@ impl Connected {
         }
     }
 
-    /// Takes note of what the replica has from us. Without that it may not be known any more.
+    /// Takes note of what the replica has from us. Without the note we may not recognize it later.
     fn note_sent(&self, sent: Sent) {
         if let Err(error) = self.replica.staging.note_sent(sent, Durability::Power) {
             warn!(name = self.replica.options.name, "cannot take note of what was sent: {error}");
@@ -334,7 +340,8 @@ impl Connected {
         self.replica.report(Report::WantsAnother(generation));
     }
 
-    /// The replica holds something else than what was sent to it.
+    /// Reports that the replica holds something other than what was sent to it, and asks for a
+    /// snapshot.
     async fn diverged(&mut self, generation: Generation, reason: String) {
         self.tip = None;
         self.replica.report(Report::Diverged(generation, reason));
@@ -348,12 +355,13 @@ impl Connected {
             Grant::Snapshot { snapshot, .. } if self.holds(snapshot.seal.generation) => {
                 self.store_unless_stopping(*snapshot).await;
             }
-            // What was asked for since is still to come.
+            // What we have asked for since is still to come.
             Grant::Snapshot { snapshot, tip } if is_outdated(self.asked, tip) => {
                 self.snapshot_failed(snapshot.seal.generation, NotTaken);
             }
             Grant::Snapshot { snapshot, .. } => self.store_snapshot(*snapshot).await,
-            // Nothing would come into that fork, and all that follows would be looked for there.
+            // Nothing would ever be sent to that fork, but all that follows would be looked for
+            // there.
             Grant::Fork(snapshot) if !self.replica.is_current(snapshot.seal.generation) => {
                 self.snapshot_failed(snapshot.seal.generation, NotTaken);
             }
@@ -369,17 +377,17 @@ impl Connected {
                 self.company = Company::default();
                 self.store_snapshot(*snapshot).await;
             }
-            // What it holds is looked up before anything is sent.
+            // What the replica holds is then looked up before anything is sent.
             Grant::Continuation => {
                 (self.asked, self.tip) = (None, None);
-                // None is needed any more.
+                // No snapshot is needed any more.
                 self.snapshot_failures = Failures::insisting(STORING);
             }
         }
     }
 }
 
-/// Waits until all that matters is to end.
+/// Waits until the tail is stopping.
 fn stopping(replica: &Replica) -> impl Future<Output = ()> + use<> {
     let mut captured = replica.captured.clone();
     async move {

@@ -1,4 +1,4 @@
-//! What of a replica has expired. Decided on listings alone.
+//! Which objects of a replica have expired. Decided on listings alone.
 
 #[cfg(test)]
 mod simulation;
@@ -8,12 +8,13 @@ use std::time::{Duration, SystemTime};
 use crate::format::{Generation, History, Key};
 
 /// The objects that no moment since `now - retention` needs, in batches that must be deleted one
-/// after the other.
+/// after another.
 ///
 /// A moment needs the newest snapshot before it and everything after that, so the history reaches
-/// back further than `retention`, never less. And it needs the generation that was the newest
-/// then: one that ended is kept until another had begun before all moments that count. The
-/// `current` one has not ended, however long nothing was written and whoever else began another.
+/// back further than `retention`, never less. It also needs the generation that was the newest at
+/// the time: one that has ended is kept until another had begun before all moments that count. The
+/// `current` one has not ended, however long nothing was written, and whatever other generation has
+/// begun.
 ///
 /// Snapshots go first, then the later segments of each WAL, then the first ones: Litestream walks
 /// over all WALs of a generation, and stops at one whose beginning is missing.
@@ -42,11 +43,11 @@ pub(super) fn expired(
     batches
 }
 
-/// The time by which the age of objects is to be told: that of the newest one, unless the local
+/// The time from which the age of objects is counted: that of the newest one, unless the local
 /// clock is behind it.
 ///
-/// The times of objects are by the clock of the store. By another one, which may be days ahead, all
-/// history would expire at once. So while nothing is written, nothing gets older either.
+/// The times of objects are by the clock of the store. By another clock, which may be days ahead,
+/// all history would expire at once. So while nothing is written, nothing gets older either.
 pub(super) fn present(histories: &[History], now: SystemTime) -> SystemTime {
     let newest = histories.iter().filter_map(History::created).map(|(_, newest)| newest).max();
     newest.map_or(now, |newest| newest.min(now))
@@ -61,7 +62,8 @@ fn is_succeeded(history: &History, histories: &[History], horizon: SystemTime) -
     })
 }
 
-/// Whether history would reach back without an end: the newest snapshot is older than `retention`.
+/// Whether the newest snapshot is older than `retention`: without another one history would grow
+/// without end.
 pub(super) fn needs_snapshot(history: &History, now: SystemTime, retention: Duration) -> bool {
     let newest = history.snapshots.last().map(|snapshot| snapshot.created);
     newest.is_some_and(|created| now.duration_since(created).is_ok_and(|age| age >= retention))

@@ -3,12 +3,12 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 use tokio::signal::unix::{SignalKind, signal};
 
-/// What comes so soon after the first signal is the same one: `timeout` sends it to the process and
-/// to its group, and a terminal to all who have it.
+/// A signal that comes this soon after the first one is the same: `timeout` sends it to the process
+/// and to its group, and a terminal to all processes that it has.
 const ECHO: Duration = Duration::from_millis(50);
 
-/// The signals that ask us to end. From when they are listened to, none is lost, and none ends the
-/// process by itself.
+/// The signals that ask us to end. Once we listen to them, none is lost, and none ends the process
+/// by itself.
 #[derive(Debug)]
 pub struct Signals {
     interrupt: tokio::signal::unix::Signal,
@@ -20,11 +20,11 @@ pub struct Signals {
 #[derive(Debug, Default)]
 struct Arrivals {
     first: Option<Instant>,
-    /// Those after the first one.
+    /// How the last signal came, if it was not the first one.
     last: Option<Arrival>,
 }
 
-/// How a signal came that was not the first one.
+/// How a signal after the first one came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Arrival {
     Echo,
@@ -40,7 +40,7 @@ impl Signals {
         })
     }
 
-    /// The next of them. Can be dropped and called again without losing one.
+    /// Waits for the next signal. Can be dropped and called again without losing one.
     pub(super) async fn next(&mut self) -> Signal {
         let signal = tokio::select! {
             _ = self.interrupt.recv() => Signal::INT,
@@ -50,12 +50,12 @@ impl Signals {
         signal
     }
 
-    /// Whether the last one was not the first: somebody is tired of waiting.
+    /// Whether the last signal was a further one: somebody is tired of waiting.
     pub(super) fn is_repeated(&self) -> bool {
         self.arrivals.last == Some(Arrival::Repeated)
     }
 
-    /// Whether the last one was the first one once more.
+    /// Whether the last signal was an echo of the first one.
     pub(super) fn is_echo(&self) -> bool {
         self.arrivals.last == Some(Arrival::Echo)
     }

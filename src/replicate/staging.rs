@@ -18,28 +18,28 @@ use naming::directory_name;
 ///
 /// ```text
 /// staging/<replica>/<generation>/<index>_<offset>.wal.lz4
-/// staging/<replica>/sent     what it acknowledged last
-/// staging/<replica>/fork     the fork of the replica that is written to, if it is one
-/// staging/<replica>/place    where the replica is, by which it is known under another name
-/// staging/<replica>/verified what validation found out about it last, as it is in the replica
+/// staging/<replica>/sent     what the replica acknowledged last
+/// staging/<replica>/fork     the fork of the replica that is written to, if there is one
+/// staging/<replica>/place    where the replica is, which identifies it under another name
+/// staging/<replica>/verified what validation last found out about it, as in the replica itself
 /// ```
 ///
-/// A segment for several replicas is one file with several names, so each replica takes its own
-/// away. What is here is the truth about what there is to do: it outlives the process.
+/// A segment for several replicas is one file with several names, so each replica removes its own.
+/// What is staged is the truth about what there is to do: it outlives the process.
 #[derive(Clone, Debug)]
 pub(super) struct Staging {
     root: PathBuf,
     notes: Arc<Mutex<Notes>>,
 }
 
-/// What was read or noted here last, in case it is removed under us. All clones have the same.
+/// What was last read or noted here, in case the files are removed under us. Clones share it.
 #[derive(Clone, Copy, Debug, Default)]
 struct Notes {
     sent: Option<Sent>,
     fork: Option<Generation>,
 }
 
-/// A segment on its way.
+/// A segment that waits to be sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Staged {
     pub(super) generation: Generation,
@@ -54,14 +54,14 @@ impl Staged {
         Key::Segment { generation: self.generation, pos: self.pos }
     }
 
-    /// Takes it away: the replica has it.
+    /// Removes the segment from the staging directory.
     pub(super) fn remove(&self) -> io::Result<()> {
         remove(&self.path)
     }
 }
 
 impl Staging {
-    /// What waits for the replica of that name, in a state directory.
+    /// The staging directory of the replica named `replica`, in the state directory `state`.
     pub(super) fn new(state: &Path, replica: &str) -> Self {
         let root = state.join("staging").join(directory_name(replica));
         Self { root, notes: Arc::default() }
@@ -71,7 +71,7 @@ impl Staging {
         self.notes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Writes anew what was noted: it was removed under us.
+    /// Writes the notes again, which were removed under us.
     pub(super) fn note_again(&self) -> io::Result<()> {
         let Notes { sent, fork } = *self.notes();
         if let Some(fork) = fork {
@@ -96,7 +96,7 @@ impl Staging {
         if fs::hard_link(file, &path).is_ok() {
             return Ok(());
         }
-        // Not all file systems know a file under two names.
+        // Not all file systems support hard links.
         let partial = path.with_extension("partial");
         fs::copy(file, &partial)?;
         fs::rename(partial, path)
@@ -112,8 +112,10 @@ impl Staging {
         Ok(sent)
     }
 
-    /// Takes note of what the replica acknowledged. A full disk does not keep that from being
-    /// known, if anything was noted before: what is ahead of that is taken for another history.
+    /// Takes note of what the replica acknowledged.
+    ///
+    /// On a full disk an earlier note is overwritten in place: what the replica holds beyond the
+    /// last note is taken for another history.
     pub(super) fn note_sent(&self, sent: Sent, durability: Durability) -> io::Result<()> {
         self.notes().sent = Some(sent);
         fs::create_dir_all(&self.root)?;
@@ -148,7 +150,7 @@ impl Staging {
         replace_file(&path, record.to_text().as_bytes(), Durability::Power)
     }
 
-    /// The fork that the database is replicated to, because the replica holds another history.
+    /// The fork that the database is replicated to, if the replica holds another history.
     pub(super) fn fork(&self) -> io::Result<Option<Generation>> {
         let path = self.root.join("fork");
         let Some(text) = read_text(&path)? else { return Ok(self.notes().fork) };
@@ -158,7 +160,7 @@ impl Staging {
         Ok(Some(fork))
     }
 
-    /// Takes note of a fork, durably: nothing else tells it from the replica itself.
+    /// Takes note of a fork, durably: nothing else distinguishes it from the replica itself.
     pub(super) fn note_fork(&self, fork: Generation) -> io::Result<()> {
         self.write_fork(fork)?;
         self.notes().fork = Some(fork);
@@ -180,18 +182,18 @@ impl Staging {
         remove(&self.root.join("fork"))
     }
 
-    /// Makes the directory durable: it may be new, and so may the one that it is in.
+    /// Makes the name of the directory durable: it may be new, and so may its parent.
     fn sync_names(&self) -> io::Result<()> {
         self.root.ancestors().take(2).try_for_each(sync_parent)
     }
 
-    /// What one place has acknowledged says nothing about another one.
+    /// Forgets what was acknowledged: it says nothing about another place.
     fn forget_sent(&self) -> io::Result<()> {
         self.notes().sent = None;
         remove(&self.root.join("sent"))
     }
 
-    /// Makes the segments of a generation durable, and what is known to be sent.
+    /// Makes the segments of a generation durable, and the note of what was sent.
     pub(super) fn sync(&self, generation: Generation) -> io::Result<()> {
         Failpoint::StateSyncing.pass()?;
         match File::open(self.root.join("sent")) {
@@ -215,13 +217,13 @@ impl Staging {
         Ok(())
     }
 
-    /// The generations of which there are segments, or were.
+    /// The generations that have staged segments, or had some.
     pub(super) fn generations(&self) -> io::Result<Vec<Generation>> {
         let names = read_directory(&self.root)?;
         Ok(names.iter().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect())
     }
 
-    /// The segments of a generation, in their order.
+    /// The segments of a generation, in order of position.
     pub(super) fn segments(&self, generation: Generation) -> io::Result<Vec<Staged>> {
         let mut segments = Vec::new();
         for entry in read_directory(&self.directory(generation))? {
@@ -253,12 +255,12 @@ impl Staging {
         Ok(all)
     }
 
-    /// Bytes that wait.
+    /// The bytes that wait to be sent.
     pub(super) fn bytes(&self) -> io::Result<u64> {
         Ok(self.all()?.iter().map(|staged| staged.bytes).sum())
     }
 
-    /// Segments that wait.
+    /// The number of segments that wait to be sent.
     pub(super) fn count(&self) -> io::Result<usize> {
         let mut count = 0;
         for generation in self.generations()? {
@@ -269,7 +271,7 @@ impl Staging {
         Ok(count)
     }
 
-    /// Whether nothing waits.
+    /// Whether nothing waits to be sent.
     pub(super) fn is_empty(&self) -> io::Result<bool> {
         Ok(self.count()? == 0)
     }
@@ -336,7 +338,8 @@ mod tests {
         assert!(far.generations().unwrap().is_empty());
     }
 
-    /// It may have said that the database is damaged, and that nothing may expire.
+    /// A record that is altered may have said that the database is damaged, and that nothing may
+    /// expire.
     #[test]
     fn what_validation_found_is_known_or_an_error() {
         let directory = tempfile::tempdir().unwrap();

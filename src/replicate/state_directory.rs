@@ -26,9 +26,9 @@ use crate::sqlite::{FileId, FileIdentity, state_directory};
 /// segment.partial   the segment that is being cut
 /// ```
 ///
-/// If it is not where it is by default, beside the database file whatever links lead to that, a
-/// `lock` is held there as well: of two daemons with different names for one database, or with
-/// different places for their state, the second one is refused.
+/// If it is not in its default place, beside the database file that all links lead to, a `lock` is
+/// held there as well: of two daemons with different names for one database, or with different
+/// places for their state, the second one is refused.
 #[derive(Debug)]
 pub(super) struct StateDirectory {
     path: PathBuf,
@@ -36,7 +36,7 @@ pub(super) struct StateDirectory {
     /// The locks end with the process, however it ends.
     lock: File,
     _lock_beside: Option<File>,
-    /// It was made anew, and not all that is known was written to it again.
+    /// The directory was made anew, and not everything that we know has been written to it again.
     is_blank: bool,
 }
 
@@ -73,8 +73,8 @@ impl StateDirectory {
         Ok(Self { path, identity, lock: own_lock, _lock_beside: lock_beside, is_blank: false })
     }
 
-    /// Makes the directory anew if it was removed under us, or replaced. Says whether it was: then
-    /// nothing of what it held can be relied on.
+    /// Makes the directory anew if it was removed under us, or replaced. Returns whether it was:
+    /// then nothing of what it held can be relied on.
     pub(super) fn renew(&mut self, database: &Path) -> anyhow::Result<bool> {
         let held = FileId::of(&self.lock.metadata()?);
         match fs::symlink_metadata(self.path.join(LOCK)) {
@@ -95,7 +95,7 @@ impl StateDirectory {
         self.is_blank
     }
 
-    /// Takes note that all that is known was written to it again.
+    /// Takes note that everything that we know has been written to it again.
     pub(super) fn note_written_again(&mut self) {
         self.is_blank = false;
     }
@@ -104,7 +104,8 @@ impl StateDirectory {
         &self.path
     }
 
-    /// Which directory it is: another one after it was copied, together with the database or not.
+    /// The identity of the directory. A copy has another one, whether or not the database was
+    /// copied with it.
     pub(super) fn identity(&self) -> FileIdentity {
         self.identity
     }
@@ -125,7 +126,7 @@ impl StateDirectory {
         self.path.join("tables")
     }
 
-    /// The restore that was taken note of last.
+    /// The restore that was last taken note of.
     pub(super) fn taken_up(&self) -> io::Result<Option<String>> {
         let text = read_text(&self.path.join("restored"))?;
         Ok(text.map(|text| text.trim_end().to_owned()))
@@ -136,7 +137,7 @@ impl StateDirectory {
         Ok(replace_file(&path, format!("{restored}\n").as_bytes(), Durability::Power)?)
     }
 
-    /// The generation that Litestream 0.3 wrote last, as it says here.
+    /// The generation that Litestream 0.3 wrote last, according to its file here.
     pub(super) fn generation_of_litestream(&self) -> Option<Generation> {
         fs::read_to_string(self.path.join("generation")).ok()?.trim_end().parse().ok()
     }
@@ -167,13 +168,13 @@ fn identity(path: &Path) -> anyhow::Result<FileIdentity> {
     Ok(FileIdentity::of(&metadata))
 }
 
-/// The name of a database file without links. `None` while there is not even its directory.
+/// The path of a database file with all links resolved. `None` while not even its directory exists.
 fn resolved(database: &Path) -> Option<PathBuf> {
     let beside = || Some(database.parent()?.canonicalize().ok()?.join(database.file_name()?));
     database.canonicalize().ok().or_else(beside)
 }
 
-/// Takes the lock in a state directory, unless somebody has it.
+/// Takes the lock in a state directory, or fails if another process has it.
 fn lock(directory: &Path, database: &Path, by: &str) -> anyhow::Result<File> {
     let path = directory.join(LOCK);
     let mut lock = File::options()
@@ -250,7 +251,7 @@ fn not_opened(path: &Path) -> String {
     }
 }
 
-/// Makes a directory with the owner and, as far as it is private, the mode of its neighbour.
+/// Makes a private directory with the owner of its neighbour.
 fn create_like(path: &Path, neighbour: Option<&Path>) -> io::Result<()> {
     if path.is_dir() {
         return Ok(());
@@ -260,7 +261,7 @@ fn create_like(path: &Path, neighbour: Option<&Path>) -> io::Result<()> {
     }
     fs::DirBuilder::new().mode(0o700).create(path)?;
     if let Some(metadata) = neighbour.and_then(|path| fs::metadata(path).ok()) {
-        // Only root may give files away; for others they are already right, or cannot be.
+        // Only root may give files away; for others the owner is already right, or cannot be.
         let _ = chown(path, Some(metadata.uid()), Some(metadata.gid()));
     }
     Ok(())
@@ -268,7 +269,7 @@ fn create_like(path: &Path, neighbour: Option<&Path>) -> io::Result<()> {
 
 /// Whether there is anything in a directory but our state.
 fn holds_more_than(directory: &Path, state: &Path) -> bool {
-    // Of what cannot be read nobody knows.
+    // A directory that cannot be read may hold something.
     let unreadable = |error: io::Error| error.kind() != io::ErrorKind::NotFound;
     fs::read_dir(directory).map_or_else(unreadable, |entries| {
         entries.filter_map(Result::ok).any(|entry| entry.path() != state)
@@ -291,7 +292,7 @@ mod tests {
         StateDirectory::lock(&state, &database).unwrap();
     }
 
-    /// Two daemons with a state of their own each would both capture the log, and each would let it
+    /// Two daemons, each with a state of its own, would both capture the log, and each would let it
     /// be reset before the other has read it.
     #[test]
     fn lets_one_process_in_whatever_the_database_is_called() {
@@ -313,7 +314,7 @@ mod tests {
         }
     }
 
-    /// Whoever owns the database owns the directory as well, and the daemon may be root.
+    /// The owner of the database owns the directory as well, and the daemon may be root.
     #[test]
     fn a_lock_that_is_a_link_is_refused() {
         let directory = tempfile::tempdir().unwrap();

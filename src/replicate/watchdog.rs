@@ -1,5 +1,5 @@
-//! Looks at every replica from outside, so that nothing can fail without a word: not even what
-//! should say so.
+//! Looks at every replica from outside, so that nothing can fail silently: not even the code that
+//! should report it.
 
 use std::collections::BTreeMap;
 use std::fs::Metadata;
@@ -21,11 +21,11 @@ use crate::sqlite::log_path;
 
 const INTERVAL: Duration = Duration::from_secs(1);
 
-/// How many databases are looked at in an interval, so that very many cost no more. Of a thousand
-/// each has its turn before the tail itself looks without having been told.
+/// How many databases are looked at in an interval, so that very many cost no more. Of a thousand,
+/// each has its turn before its tail looks by itself, without a notification.
 const LOOKS_MAX: usize = 20;
 
-/// How long looking at their files may take.
+/// How long a look at their files may take.
 const LOOK_MAX: Duration = Duration::from_secs(2);
 
 /// Watches all replicas of all databases.
@@ -39,28 +39,29 @@ struct Watched {
     interval: Duration,
     database_metrics: DatabaseMetrics,
     metrics: ReplicaMetrics,
-    /// Wakes whoever follows the database.
+    /// Wakes the task that follows the database.
     bell: Arc<Bell>,
     health: Health,
-    /// Since when it is watched.
+    /// When we began to watch it.
     since: SystemTime,
     /// Since when there has been no database file.
     absent_since: Option<SystemTime>,
-    /// Since when there has been no log of a database that was followed, which has one.
+    /// Since when the log of a followed database has been missing. While it is followed, it has
+    /// one.
     bare_since: Option<SystemTime>,
-    /// When it was looked at last, how many attempts had failed by then.
+    /// When the tail last looked at it; `errors` is how many attempts had failed by then.
     looked_at: Option<SystemTime>,
     errors: u64,
-    /// Since when there is something that was not looked at.
+    /// Since when there have been changes that the tail has not looked at.
     unseen_since: Option<SystemTime>,
 }
 
-/// When the files of a database were written to last, as far as they are there.
+/// When the files of a database were last written to, where they exist.
 #[derive(Clone, Copy, Debug, Default)]
 struct Written {
     database: Option<SystemTime>,
     log: Option<SystemTime>,
-    /// There is no database file for certain, or nothing in it yet.
+    /// The database file certainly does not exist, or is empty.
     absent: bool,
 }
 
@@ -125,8 +126,8 @@ impl Watchdog {
     }
 }
 
-/// Looks when files were written to. A disk that hangs is to keep nobody from anything else: then
-/// that is not known.
+/// Finds out when files were written to. A disk that hangs must not block anything else: then the
+/// times are not known.
 #[derive(Debug, Default)]
 struct Times {
     looking: Option<JoinHandle<Vec<Written>>>,
@@ -169,8 +170,8 @@ impl Watched {
         self.bare_since = bare.then(|| self.bare_since.unwrap_or(now));
         let unseen = self.unseen_since(written, now);
         if unseen.is_some() {
-            // The system does not tell of everything: of a write that found the disk full, only the
-            // time of the file is another one.
+            // The kernel does not notify us of everything: a write that found the disk full only
+            // changes the time of the file.
             self.bell.change();
         }
         let signs = Signs {
@@ -187,11 +188,11 @@ impl Watched {
         }
     }
 
-    /// Since when there is something that was not looked at. A database that never was may be in no
-    /// state to be replicated.
+    /// Since when there have been changes that the tail has not looked at. A database that it never
+    /// looked at may be in no state to be replicated.
     ///
-    /// While every attempt fails there is, whatever the times of the files say, which may not be
-    /// known; and what is written later is no reason to wait longer.
+    /// While every attempt fails there are some, whatever the times of the files say, which may not
+    /// be known. A later write is no reason to wait longer.
     fn unseen_since(
         &mut self,
         Written { database, log, .. }: Written,

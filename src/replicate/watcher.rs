@@ -8,17 +8,17 @@ use tracing::warn;
 use super::bell::{Attention, Bell};
 use crate::sqlite::Watches;
 
-/// How long nothing is told after something was: many databases that are written to all the time
-/// cost little more than one.
+/// How long to pause after ringing: many databases that are written to all the time cost little
+/// more than one.
 const PAUSE: Duration = Duration::from_millis(5);
 
-/// How long the thread outlives the last one who wants to be told something.
+/// How long the thread may outlive the last [`Watcher`].
 const LINGER: Duration = Duration::from_secs(30);
 
 /// Rings the bells of databases that change: one thread for all of them.
 #[derive(Clone, Debug)]
 pub(super) struct Watcher {
-    /// `None` if the system does not tell us anything.
+    /// `None` if the kernel cannot notify us of anything.
     watches: Option<Arc<Mutex<Watches<Arc<Bell>>>>>,
     attention: Arc<Attention>,
 }
@@ -46,7 +46,8 @@ impl Watcher {
         Arc::new(Bell::new(Arc::clone(&self.attention)))
     }
 
-    /// Whether the bell will ring when a file comes or goes in `directory`, from now on.
+    /// Rings the bell from now on when a file comes or goes in `directory`. Returns whether none
+    /// will be missed.
     pub(super) fn listen(&self, directory: &Path, bell: &Arc<Bell>) -> bool {
         let watches = self.watches.as_ref();
         watches.is_some_and(|watches| locked(watches).listen(directory, bell))
@@ -77,7 +78,7 @@ fn ring(watches: &Weak<Shared>) {
     }
 }
 
-/// What one database is watched by.
+/// The watch on one database.
 #[derive(Debug)]
 pub(super) struct Watch {
     watcher: Watcher,
@@ -92,14 +93,14 @@ impl Watch {
         Arc::clone(&self.bell)
     }
 
-    /// Whether the bell will ring at any change from now on. Otherwise one has to look.
+    /// Whether the bell will ring at any change from now on. Otherwise the tail has to poll.
     pub(super) fn is_told(&self) -> bool {
         let Some(watches) = &self.watcher.watches else { return false };
-        // Of a link, the log is beside what the link leads to.
+        // The log of a link is beside what the link leads to.
         let target = self.database.canonicalize().unwrap_or_else(|_| self.database.clone());
         let mut before = locked(&self.target);
         if *before != target {
-            // First: both names may be of the same directory.
+            // The old watch is removed first: both names may be in the same directory.
             locked(watches).remove(&std::mem::replace(&mut *before, target));
         }
         locked(watches).add(&before, &self.bell)

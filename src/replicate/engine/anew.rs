@@ -12,7 +12,7 @@ use crate::replicate::options::DatabaseOptions;
 use crate::replicate::outcome::Unreplicated;
 use crate::replicate::state_directory::StateDirectory;
 
-/// How soon it is tried again to begin with a database that was restored.
+/// How soon to try again to follow a database that was restored.
 pub(super) const ANEW_INTERVAL: Duration = Duration::from_secs(5);
 
 /// A database that is to be followed anew.
@@ -20,7 +20,7 @@ pub(super) struct Waiting {
     options: DatabaseOptions,
     late: bool,
     retired: bool,
-    /// Why it could not be begun with.
+    /// Why it could not be followed.
     reason: String,
 }
 
@@ -31,15 +31,15 @@ impl Waiting {
 }
 
 impl Engine {
-    /// Follows a database anew that was restored, as from the start. If that fails, as when the
-    /// restore has filled the disk, it is tried again, and the others go on.
+    /// Follows a database that was restored, as from the start. If that fails, as when the restore
+    /// has filled the disk, it is tried again, and the others go on.
     pub(super) fn begin_anew(&mut self, path: &Path) {
         let Some(Followed { options, late, retired, .. }) = self.forget(path) else { return };
         info!(db = %path.display(), "the database was restored, and is followed anew");
         self.begin_or_wait(Waiting { options, late, retired, reason: String::new() });
     }
 
-    /// Tries again to begin with what was restored.
+    /// Tries again to follow databases that were restored.
     pub(super) fn begin_waiting(&mut self) {
         for waiting in take(&mut self.waiting) {
             // It may have been found in its directory meanwhile.

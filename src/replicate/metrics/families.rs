@@ -12,7 +12,7 @@ use prometheus::{
 
 use super::reasons::Reasons;
 
-/// Seconds.
+/// The bounds of the buckets for stalls, in seconds.
 const STALLS: [f64; 9] = [0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0];
 
 /// Clones share their values.
@@ -44,7 +44,7 @@ pub(super) struct Families {
     pub(super) replica_lag: Lag,
     pub(super) operation_total: IntCounterVec,
     pub(super) operation_bytes: IntCounterVec,
-    /// Each of them once more.
+    /// All of the families above, to forget a database in each.
     all: Arc<[Box<dyn Family>]>,
 }
 
@@ -160,14 +160,14 @@ fn add<F: Collector + Family + Clone + 'static>(
 }
 
 impl Families {
-    /// Ends all that is counted of one database.
+    /// Removes all metrics of one database.
     pub(super) fn forget(&self, database: &str) {
         self.all.iter().for_each(|family| family.forget(database));
         self.reasons.forget(database);
     }
 }
 
-/// What has values for each database.
+/// A family of metrics, which may have values for each database.
 trait Family: Debug + Send + Sync {
     fn forget(&self, database: &str);
 }
@@ -179,7 +179,7 @@ impl<T: MetricVecBuilder> Family for MetricVec<T> {
             let labels: HashMap<&str, &str> =
                 labels.map(|label| (label.name(), label.value())).collect();
             if labels.get("db") == Some(&database) {
-                // It was there a moment ago, and if not, so much the better.
+                // It was there a moment ago. If it is gone, so much the better.
                 let _ = self.remove(&labels);
             }
         }

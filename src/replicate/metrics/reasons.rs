@@ -6,7 +6,7 @@ use super::replica::Validity;
 /// A database, and a replica of it. An empty name stands for the database itself.
 type Labels = [String; 2];
 
-/// Why replicas are not good, and what went wrong last. What is good is not in it.
+/// Why replicas are not good, and what went wrong last. Replicas that are good are not in it.
 ///
 /// Clones share it.
 #[derive(Clone, Debug, Default)]
@@ -21,7 +21,7 @@ struct Found {
 }
 
 impl Reasons {
-    /// Takes note of a reason. An empty one is none.
+    /// Takes note of why a replica is not good. An empty reason stands for none.
     pub(super) fn set(&self, replica: &Labels, reason: &'static str) {
         let reasons = &mut self.locked().reasons;
         if reason.is_empty() {
@@ -59,7 +59,8 @@ impl Reasons {
         self.locked().errors.get(replica).cloned()
     }
 
-    /// Why a replica is not good, and if so, what went wrong last with it or with its database.
+    /// Why a replica is not good and, if it is not, what went wrong last with it or with its
+    /// database.
     pub(super) fn of(&self, replica: &Labels) -> (Option<&'static str>, Option<String>) {
         let found = self.locked();
         let Some(&reason) = found.reasons.get(replica) else { return (None, None) };

@@ -19,10 +19,10 @@ pub enum Validity {
     Unrestorable(String),
 }
 
-/// What is counted of one replica.
+/// What is counted for one replica.
 #[derive(Clone, Debug)]
 pub struct ReplicaMetrics {
-    /// Before compression.
+    /// The bytes that were sent, before compression.
     pub wal_bytes: IntCounter,
     pub wal_index: IntGauge,
     pub wal_offset: IntGauge,
@@ -72,7 +72,7 @@ impl ReplicaMetrics {
         self.set_validity(validity);
     }
 
-    /// Says that there is no backup yet that could be wrong.
+    /// Clears a failed validation: there is no backup yet that could be wrong.
     pub fn nothing_to_validate(&self) {
         self.set_validity(Validity::Restorable);
     }
@@ -87,39 +87,39 @@ impl ReplicaMetrics {
         self.reasons.validity_of(&self.labels)
     }
 
-    /// Says whether a snapshot is being stored in it.
+    /// Sets whether a snapshot is being stored in the replica.
     pub fn set_joining(&self, joining: bool) {
         self.joining.set(joining.into());
     }
 
-    /// Says whether the database is replicated to a fork.
+    /// Sets whether the database is replicated to a fork.
     pub fn set_diverged(&self, diverged: bool) {
         self.diverged.set(diverged.into());
     }
 
-    /// Says whether its store refuses what is asked of it.
+    /// Sets whether the store refuses what is asked of it.
     pub fn set_refused(&self, refused: bool) {
         self.refused.set(refused.into());
     }
 
-    /// Says what its store answered last, until it takes what it is asked to.
+    /// Sets the last error of the store, or `None` once an operation succeeds.
     pub(in crate::replicate) fn set_error(&self, error: Option<String>) {
         let [database, name] = &self.labels;
         self.reasons.set_error([database, name], error);
     }
 
-    /// What its store answered last, if it did not take what it was asked to.
+    /// The last error of the store, if the operation has not succeeded since.
     pub(in crate::replicate) fn error(&self) -> Option<String> {
         self.reasons.error_of(&self.labels)
     }
 
-    /// Says how good it is, and if it is not, why.
+    /// Sets how good the replica is, and why it is not.
     pub(in crate::replicate) fn set_health(&self, health: Health, reason: &'static str) {
         self.reasons.set(&self.labels, reason);
         self.health.set(level(health));
     }
 
-    /// What was said of it, as far as that is a sign of its health.
+    /// The metrics of the replica that are signs of its health.
     pub(in crate::replicate) fn signs(&self) -> Signs {
         Signs {
             joining: self.joining.get() != 0,
@@ -134,12 +134,12 @@ impl ReplicaMetrics {
         }
     }
 
-    /// What was said last by [`ReplicaMetrics::set_oldest_unreplicated`].
+    /// What was last set by [`ReplicaMetrics::set_oldest_unreplicated`].
     pub(in crate::replicate) fn oldest_unreplicated(&self) -> Option<SystemTime> {
         time(&self.oldest_unreplicated)
     }
 
-    /// Says when the oldest commit that the replica lacks was seen. `None`: it lacks none.
+    /// Sets when the oldest commit that the replica lacks was seen. `None`: it lacks none.
     pub fn set_oldest_unreplicated(&self, commit: Option<SystemTime>) {
         set_time(&self.oldest_unreplicated, commit);
     }

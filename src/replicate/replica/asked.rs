@@ -4,14 +4,15 @@ use crate::replicate::tip::Tip;
 /// Which snapshot a replica asked for.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Asked {
-    /// One to begin with, of whatever generation, in a replica whose newest object is that.
+    /// A first snapshot, of whatever generation. The newest object in the replica when it asked.
     First(Option<Tip>),
-    /// Another one of a generation that it holds.
+    /// Another snapshot of a generation that the replica holds.
     Another(Generation),
 }
 
-/// Whether a snapshot was granted without what the replica holds by now: the tail had not heard yet
-/// what it found when it asked. What it holds may be just what the snapshot must not hide.
+/// Whether a snapshot was granted for something other than what the replica has found since: the
+/// tail had not received that report yet. What was found may be just what the snapshot must not
+/// hide.
 pub(super) fn is_outdated(asked: Option<Asked>, granted_for: Option<Tip>) -> bool {
     !matches!(asked, Some(Asked::First(found)) if found == granted_for)
 }
@@ -31,7 +32,7 @@ mod tests {
             (Some(Asked::First(found)), None, true),
             (Some(Asked::First(None)), None, false),
             (Some(Asked::First(None)), found, true),
-            // It did not ask.
+            // The replica did not ask for a first one.
             (None, None, true),
             (Some(Asked::Another(generation)), None, true),
         ] {

@@ -2,10 +2,10 @@ use crate::format::{Generation, History};
 use crate::replicate::sent::Sent;
 use crate::replicate::tip::Tip;
 
-/// What a replica held when a snapshot was asked for, by which it is to join a generation.
+/// What a replica held when it asked for the snapshot with which it is to join a generation.
 #[derive(Debug)]
 pub(super) struct Before {
-    /// Those that have begun: one without a snapshot is about to.
+    /// The generations that have begun. One without a snapshot is only about to.
     generations: Vec<Generation>,
     tip: Option<Tip>,
 }
@@ -15,9 +15,10 @@ impl Before {
         Self { generations: begun(histories).collect(), tip }
     }
 
-    /// A generation that somebody else has begun since, or gone on with, be it the one that is
-    /// joined: nothing was sent to that meanwhile, but for the snapshot. `sent`: what was sent by
-    /// us last.
+    /// Returns a generation that another daemon has begun or continued since, or `None`.
+    ///
+    /// It may be the one that we join: we have sent nothing to that since, except the snapshot.
+    /// `sent` is what we sent last.
     pub(super) fn touched(
         &self,
         now: &[History],
@@ -30,7 +31,7 @@ impl Before {
             let generation = tip.generation();
             let history = now.iter().find(|now| now.generation == generation)?;
             let newest = if generation == ours {
-                // The snapshot is the one of ours.
+                // Its newest snapshot is ours.
                 history.segments.last()?.pos
             } else {
                 history.newest()?.0.start()
@@ -43,7 +44,7 @@ impl Before {
     }
 }
 
-/// Those with a snapshot.
+/// The generations that have a snapshot.
 pub(super) fn begun(histories: &[History]) -> impl Iterator<Item = Generation> {
     histories.iter().filter(|of| !of.snapshots.is_empty()).map(|of| of.generation)
 }

@@ -1,24 +1,25 @@
-//! Others who write to the replica, and how soon they are noticed.
+//! Other daemons that write to the replica, and how soon they are noticed.
 //!
-//! Two daemons may go on from the same state: one of them with a copy of it, or after a long stop.
+//! Two daemons may continue the same state: one of them with a copy of it, or after a long stop.
 //! The names of segments show that. The next segment either continues the WAL or begins the next
 //! one, and each daemon takes, or checks, both names:
 //!
-//! * One that did not write the generation itself takes both at once (`Capture::fence`).
-//! * One that compared its database with the replica takes the first one before the second.
-//! * Everybody else stores its segment, and then looks for the other name before it tells anybody.
+//! * A daemon that did not write the generation itself takes both at once (`Capture::fence`).
+//! * A daemon that compared its database with the replica takes the first name before the second.
+//! * Any other daemon stores its segment, and then looks for the other name before it reports that.
 //!   If both have stored one, at least one of the two sees the other's. It takes its own back, and
 //!   goes on in a fork, which begins with all of its database.
 //!
 //! What is left open:
 //!
-//! * A daemon that dies before it has taken its segment back leaves it, and so does one that never
-//!   heard that it was stored. Once the other daemon has gone on, restores leave that segment out
-//!   (`restore::strays`), and `verify` names it. Until then they fail, and name the two.
-//! * A daemon that begins a new generation takes no name of the old one. It looks whether that went
-//!   on meanwhile, and takes its snapshot back if so. A daemon that writes to the old one looks for
-//!   the new one every [`ALONE`], and before it ends. If it is killed in between, what it has sent
-//!   is in the old generation, and not in what is restored by default.
+//! * A daemon that dies before it has taken its segment back leaves it there, and so does one that
+//!   never learned that it was stored. Once the other daemon has gone on, restores leave that
+//!   segment out (`restore::strays`), and `verify` names it. Until then both fail, and name the two
+//!   segments.
+//! * A daemon that begins a new generation takes no name of the old one. It looks whether the old
+//!   one went on meanwhile, and takes its snapshot back if so. A daemon that writes to the old one
+//!   looks for a new one every [`ALONE`], and before it ends. If it is killed in between, what it
+//!   has sent is in the old generation, and not in what is restored by default.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -37,51 +38,56 @@ use crate::replicate::sent::Sent;
 use crate::replicate::staging::Staged;
 use crate::store::{ObjectStore, StoreError};
 
-/// How long nobody needs to look whether another daemon has begun a generation.
+/// How long to go without looking whether another daemon has begun a generation.
 const ALONE: Duration = Duration::from_secs(15);
 
-/// How long the last look may take, and what was begun before it.
+/// How long the last look before the end may take, and a deletion that was begun before.
 pub(super) const SETTLE_MAX: Duration = Duration::from_secs(2);
 
-/// Whoever else writes to the replica.
+/// What we know of other daemons that write to the replica.
 #[derive(Debug, Default)]
 pub(super) struct Company {
-    /// When the replica was last found to have no successor of ours.
+    /// When the replica was last found to hold no successor of ours.
     looked: Option<Instant>,
     /// Generations that are no successors: they were there before ours.
     others: HashSet<Generation>,
-    /// Another daemon goes on with what we wrote.
+    /// Another daemon was found to continue what we wrote.
     pub(super) met: bool,
     /// The newest snapshot that is known to have been there. Retention never deletes it.
     pub(super) snapshot: Option<Key>,
-    /// The last segment that was to be sent. It may be there, though nobody said so.
+    /// The last segment that we tried to send. It may be stored, though the store did not confirm
+    /// it.
     pub(super) on_its_way: Option<Sent>,
-    /// A snapshot that was to be stored. It may be there, or come to be, though nobody said so.
+    /// A snapshot that we tried to store. It may be stored, or may still be, though the store did
+    /// not confirm it.
     pub(super) snapshot_on_its_way: Option<Key>,
     /// The last segment that this process has created.
     pub(super) created: Option<(Generation, WalPos)>,
 }
 
-/// What is stored under the name that another daemon uses next which goes on from the same state
-/// as a segment of ours does.
+/// What is stored under the name that a daemon uses next if it continues the same state as a
+/// segment of ours does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Beside {
-    /// Nothing, or what is ours as well.
+    /// Nothing, or an object that is ours as well.
     Nobody,
     /// A segment that follows the same one as ours.
     Rival,
-    /// Something else, or what may not be read. Somebody may have gone on from ours meanwhile.
+    /// Something else, or an object that may not be read. A daemon may have continued ours
+    /// meanwhile.
     Stranger,
 }
 
 impl Company {
-    /// What was seen last is not enough.
+    /// Makes the next check look again, however recent the last look is.
     pub(super) fn look_again(&mut self) {
         self.looked = None;
     }
 
-    /// Whether a snapshot may yet come to be there behind that object. It knows nothing of segments
-    /// that go on from the object in the same log: with those it could not be restored.
+    /// Whether a snapshot of ours may yet be stored after the object `newest`.
+    ///
+    /// It knows nothing of segments that continue the object in the same log: with those it could
+    /// not be restored.
     pub(super) fn is_before_snapshot(&self, newest: &Seal) -> bool {
         let is_behind =
             |key: Key| key.generation() == newest.generation && newest.start < key.start();
@@ -89,8 +95,9 @@ impl Company {
     }
 }
 
-/// The name that another daemon uses next which goes on from the same state as we do, but in the
-/// other log: we have stored the segment at `pos`, behind one that ends at `end`, if that is known.
+/// The name that a daemon uses next if it continues the same state as we do, but in the other log.
+///
+/// We have stored the segment at `pos`, after one that ends at `end`, if that is known.
 fn rival(pos: WalPos, end: Option<WalPos>) -> Option<WalPos> {
     if pos.offset > 0 {
         return pos.index.next().map(WalPos::start_of);
@@ -99,10 +106,10 @@ fn rival(pos: WalPos, end: Option<WalPos>) -> Option<WalPos> {
 }
 
 /// The generation that another daemon began after ours, with a database that continues ours: from
-/// then on the replica is its own. Decided on listings alone.
+/// then on the replica belongs to that daemon. Decided on listings alone.
 ///
-/// Who only wakes up after a long time, or does not know of the other, would otherwise go on beside
-/// it for ever, and what is restored would be now the one and now the other.
+/// A daemon that wakes up late, or does not know of the other, would otherwise go on beside it for
+/// ever, and restores would alternate between the two.
 pub(super) fn successor<'a>(histories: &'a [History], ours: &[Generation]) -> Option<&'a History> {
     let begun = |history: &History| history.snapshots.first().map(|snapshot| snapshot.created);
     let (ours, others): (Vec<&History>, Vec<&History>) =
@@ -113,9 +120,11 @@ pub(super) fn successor<'a>(histories: &'a [History], ours: &[Generation]) -> Op
 }
 
 impl Connected {
-    /// Whether a generation is still to be gone on with, to which a segment is to be sent.
-    /// Looks from time to time while there is something to send, and always after a pause in which
-    /// much may have happened. Otherwise the tail is told that it has to go elsewhere.
+    /// Whether we may send a segment to a generation. If not, reports to the tail that it has to go
+    /// elsewhere.
+    ///
+    /// Looks at the replica from time to time while there is something to send, and always after a
+    /// pause in which much may have happened.
     pub(super) async fn is_alone(&mut self, generation: Generation) -> bool {
         let look = self.insist("looking at the replica", |it| it.check_alone(generation).boxed());
         let Some(reason) = look.await else { return true };
@@ -123,7 +132,7 @@ impl Connected {
         false
     }
 
-    /// Some: why nothing more is to be sent to a generation.
+    /// Returns why nothing more may be sent to a generation, or `None` if something may.
     pub(super) async fn check_alone(
         &mut self,
         generation: Generation,
@@ -156,17 +165,17 @@ impl Connected {
                  another daemon has taken the replica over and let it expire"
             )));
         }
-        // One without a snapshot may still begin.
+        // A generation without a snapshot may still begin.
         self.company.others.extend(begun(&histories));
         self.company.looked = Some(Instant::now());
         Ok(None)
     }
 
-    /// The newest snapshot of a generation, if it was there and is not any more. It is asked for
-    /// by its name: a listing may be late, and may then lack what was stored just before.
+    /// The newest snapshot of a generation, if it was there and is not any more. It is requested by
+    /// its name: a listing may be stale, and then lacks what was stored just before.
     ///
-    /// Segments are acknowledged without it as well, and are in no restore. Whoever has deleted
-    /// it, from listings alone nobody would notice: a successor is known by being younger.
+    /// Without it segments are still acknowledged, but are in no restore. Listings alone do not
+    /// show that it was deleted: they only show a successor, which is younger.
     async fn lost_snapshot(&self, generation: Generation) -> Result<Option<Key>, StoreError> {
         let snapshot = self.company.snapshot.filter(|key| key.generation() == generation);
         let Some(snapshot) = snapshot else { return Ok(None) };
@@ -174,10 +183,10 @@ impl Connected {
         Ok((!is_there).then_some(snapshot))
     }
 
-    /// Whether another daemon goes on from the same state as the segment that is stored.
+    /// Whether another daemon continues the same state as the segment that we have stored.
     ///
-    /// Then that is taken back, if nobody was told of it: this process has created it, and nobody
-    /// can have gone on from it.
+    /// If so, the segment is taken back if this process created it, and nothing can have continued
+    /// it: it is not reported yet, and the other one is no [`Beside::Stranger`].
     pub(super) async fn has_rival(
         &mut self,
         staged: &Staged,
@@ -198,17 +207,17 @@ impl Connected {
         Ok(true)
     }
 
-    /// The name that another daemon uses next, if there is one.
+    /// The name that another daemon uses next if it continues what `ours` follows, if there is one.
     async fn name_of_rival(&self, ours: &Seal) -> Result<Option<Key>, StoreError> {
         let generation = ours.generation;
         let before =
             self.sent()?.filter(|sent| (sent.generation, sent.link) == (generation, ours.previous));
         match rival(ours.start, before.map(|before| before.end)) {
             Some(pos) => Ok(Some(Key::Segment { generation, pos })),
-            // It is the last one of all, or the first behind the snapshot with which the replica
-            // joined.
+            // Ours is in the last log of all, or is the first after the snapshot with which the
+            // replica joined.
             None if ours.start.offset > 0 || before.is_some() => Ok(None),
-            // The note of it was lost.
+            // The note of the segment before ours was lost.
             None => self.last_in_log_before(ours).await,
         }
     }
@@ -217,13 +226,13 @@ impl Connected {
     async fn look_beside(&self, ours: &Seal, name: Key) -> Result<Beside, StoreError> {
         let other = match self.seal_in_place(name).await {
             Ok(found) => found.ok().flatten(),
-            // What may not be read counts as somebody else's. Ours is there, and until one of the
-            // two goes elsewhere nothing behind them can be restored.
+            // An object that may not be read counts as another daemon's. Ours is stored, and until
+            // one of the two daemons goes elsewhere, nothing after the two can be restored.
             Err(StoreError::Rejected(_)) => None,
             Err(error) => return Err(error),
         };
         Ok(match other {
-            // It is what ours follows, or what we have sent behind it in an earlier life.
+            // It is what ours follows, or what an earlier process of ours has sent after it.
             Some(other) if other.link() == ours.previous || other.previous == ours.link() => {
                 Beside::Nobody
             }
@@ -232,7 +241,7 @@ impl Connected {
         })
     }
 
-    /// The last segment of the log before the one that a segment begins.
+    /// The last segment of the log before the one that `ours` begins.
     async fn last_in_log_before(&self, ours: &Seal) -> Result<Option<Key>, StoreError> {
         let generation = ours.generation;
         let Some(before) = ours.start.index.before() else { return Ok(None) };
@@ -240,12 +249,13 @@ impl Connected {
         Ok(segments.last().map(|last| Key::Segment { generation, pos: last.pos }))
     }
 
-    /// Removes a segment that nobody can have gone on from.
+    /// Removes a segment that nothing can have continued.
     async fn take_back(&self, staged: &Staged) -> Result<(), StoreError> {
         let key = staged.key().to_string();
         match self.store.delete(std::slice::from_ref(&key)).await {
             Err(error @ StoreError::Rejected(_)) => {
-                // Where we may not delete, the fork is as good; only restores find it in their way.
+                // Where we may not delete, the fork is as good; the segment is only in the way of
+                // restores.
                 warn!(name = self.replica.options.name, key, "cannot take a segment back: {error}");
                 Ok(())
             }
@@ -259,7 +269,8 @@ impl Connected {
         match self.store.get(&key, 0..1).await {
             Ok(_) => Ok(true),
             Err(StoreError::NotFound { .. }) => Ok(false),
-            // Where objects may be read and not listed, it is forbidden to read what is not there.
+            // Without the permission to list, reading what is not there is forbidden, instead of
+            // not found.
             Err(StoreError::Rejected(_)) => Ok(!self.store.list(&key).await?.is_empty()),
             Err(error) => Err(error),
         }
@@ -269,15 +280,17 @@ impl Connected {
         self.replica.staging.sent().map_err(|error| StoreError::Unavailable(error.into()))
     }
 
-    /// Takes the snapshot back by which the replica joins a generation, if another daemon has begun
-    /// one meanwhile, or gone on with what was there: at least one of two sees the other, and each
-    /// is to have a history that nobody writes into.
+    /// Takes back the snapshot with which the replica joins a generation, if another daemon has
+    /// meanwhile begun one, or continued what was there.
+    ///
+    /// At least one of two daemons sees the other, and each is to have a history that no other
+    /// writes into.
     pub(super) async fn yield_to_others(
         &self,
         generation: Generation,
         key: &str,
     ) -> Result<(), StoreError> {
-        // Who forces it knows that there was another one, which will notice.
+        // Whoever forces the takeover knows of the other daemon, which will notice it.
         let before = self.before.as_ref().filter(|_| !self.replica.forced);
         let Some(before) = before else { return Ok(()) };
         let (histories, sent) = (catalog::histories(&self.store, 1).await?, self.sent()?);
@@ -288,8 +301,8 @@ impl Connected {
         )))
     }
 
-    /// Before the end, looks once more whether what was sent since the last look is in its place,
-    /// and says so. A store that does not answer keeps nobody from ending.
+    /// Before the end, looks again whether what was sent since the last look is in its place, and
+    /// reports it. A store that does not answer does not keep us from ending.
     pub(super) async fn settle(&mut self) {
         let Some((generation, link)) = self.tip else { return };
         if self.company.looked < self.last_sent {
@@ -308,7 +321,8 @@ impl Connected {
             .map_err(|error| StoreError::Unavailable(error.into()))
     }
 
-    /// Litestream begins a generation on any occasion, with whatever database: that proves nothing.
+    /// Whether the newest object of a history has a seal. Litestream, whose objects have none,
+    /// begins a generation on any occasion, with whatever database: that proves nothing.
     async fn is_sealed(&self, history: &History) -> Result<bool, StoreError> {
         let Some((key, size)) = history.newest() else { return Ok(false) };
         Ok(matches!(self.seal(key, size).await?, Ok(Some(_))))

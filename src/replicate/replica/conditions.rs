@@ -6,9 +6,9 @@ use super::Connected;
 use crate::store::{StoreError, honours_conditions};
 
 impl Connected {
-    /// Finds out, once, whether the store keeps to conditional writes, and says so if it does not.
+    /// Finds out, once, whether the store honours conditional writes, and logs it if it does not.
     ///
-    /// A store that cannot be asked now is asked again, after the next segment.
+    /// A store that cannot be asked now is asked again after the next segment.
     pub(super) async fn check_conditions(&mut self) {
         if self.conditions_checked {
             return;

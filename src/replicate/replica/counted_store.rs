@@ -5,12 +5,12 @@ use super::patience::Patience;
 use crate::replicate::metrics::{Metrics, Operation};
 use crate::store::{Object, ObjectStore, Result, Store};
 
-/// A replica's part of a store, whose operations are counted, and which is not waited for without a
-/// word. One that takes several requests counts once.
+/// A replica's part of a store. Its operations are counted, and long waits for them are logged. An
+/// operation that takes several requests counts once.
 #[derive(Debug)]
 pub(super) struct CountedStore {
     store: Store,
-    /// What every key begins with in the store: nothing, unless it is a fork.
+    /// What every key in the store begins with: nothing, unless the replica is a fork.
     root: String,
     metrics: Metrics,
     patience: Patience,
@@ -21,7 +21,7 @@ impl CountedStore {
         Self { store, root, metrics, patience }
     }
 
-    /// Goes on with what is below another root.
+    /// Goes on below another root.
     pub(super) fn move_to(&mut self, root: String) {
         self.root = root;
     }
@@ -40,7 +40,7 @@ impl CountedStore {
     }
 
     fn count(&self, operation: Operation, bytes: u64) {
-        // As Litestream, which counts no files.
+        // Litestream does not count operations on files either.
         if let Store::S3(_) = self.store {
             self.metrics.count_operation("s3", operation, bytes);
         }
@@ -90,7 +90,7 @@ impl ObjectStore for CountedStore {
     }
 }
 
-/// Counts what is sent while it is read.
+/// Counts the bytes that are sent while they are read.
 struct CountedSource {
     source: Box<dyn Read + Send>,
     metrics: Metrics,

@@ -11,26 +11,27 @@ use crate::replicate::message::Report;
 use crate::replicate::metrics::ReplicaMetrics;
 use crate::store::{self, StoreError};
 
-/// How often something failed, and what was said about it. Ends when it succeeds.
+/// How often an operation failed, and when that was logged. Dropped when the operation succeeds.
 #[derive(Debug)]
 pub(super) struct Failures {
     what: &'static str,
     backoff: Backoff,
     count: u32,
-    /// It is tried again at once.
+    /// The operation is retried after each pause until it succeeds.
     insisting: bool,
     logged: Option<Instant>,
-    /// Those of the replica, which say what is wrong until it succeeds.
+    /// The metrics of the replica, which show the error until this is dropped.
     metrics: Option<ReplicaMetrics>,
-    /// They say that its store refuses this.
+    /// The metrics show that the store refuses the operation.
     refused: bool,
 }
 
-/// While something goes on failing, it is said so this often.
+/// How often a lasting failure is logged again.
 const LOG_INTERVAL: Duration = Duration::from_secs(30);
 
 impl Failures {
-    /// Begins to count failures of one thing that is tried until it succeeds.
+    /// Begins to count failures of an operation that is given up when it fails, until it is due
+    /// again.
     pub(super) fn new(what: &'static str) -> Self {
         Self {
             what,
@@ -43,17 +44,17 @@ impl Failures {
         }
     }
 
-    /// The same for what is tried again whatever comes of it, and not given up in between.
+    /// Begins to count failures of an operation that is retried until it succeeds.
     pub(super) fn insisting(what: &'static str) -> Self {
         let mut failures = Self::new(what);
         failures.insisting = true;
         failures
     }
 
-    /// Says what went wrong, though not every time, and waits before the next attempt.
+    /// Logs what went wrong, though not every time, and waits before the next attempt.
     pub(super) async fn wait(&mut self, replica: &Replica, error: &StoreError) {
         self.count += 1;
-        // At the start that may be the end of the daemon, and then is said by that.
+        // At the start a rejection may end the daemon, and is then logged as the reason.
         let is_first =
             self.insisting && self.count == 1 && matches!(error, StoreError::Rejected(_));
         let may_end = is_first && !replica.reached.load(Ordering::Relaxed);
@@ -65,7 +66,8 @@ impl Failures {
             if self.count == 1 {
                 replica.report(Report::Rejected(error.to_string()));
             }
-            // What is not tried again at once says nothing of how it is now.
+            // One rejection alone does not count: an operation that is not retried would not show
+            // when that has passed.
             self.refused |= self.count > 1;
         }
         if self.refused {
@@ -111,7 +113,7 @@ impl Replica {
 }
 
 impl Connected {
-    /// Asks the store until it answers, and lets nobody wait for a snapshot meanwhile.
+    /// Asks the store until it answers, and declines snapshots meanwhile.
     pub(super) async fn insist<T>(
         &mut self,
         what: &'static str,

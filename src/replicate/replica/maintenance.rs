@@ -16,7 +16,7 @@ use crate::utc;
 /// Farther away than anything that is waited for.
 const NEVER: Duration = Duration::from_hours(876_000);
 
-/// How long after a snapshot that could not be stored another one is due.
+/// How long after a failure to store a snapshot another one is due.
 const SNAPSHOT_PAUSE: Duration = Duration::from_mins(1);
 
 /// When the history of a replica is to be looked after.
@@ -30,19 +30,20 @@ pub(super) struct Maintenance {
     /// The generation and link at the newest snapshot: without a segment since, another one would
     /// be the same.
     snapshot_at: Option<(Generation, Link)>,
-    /// Why nothing may expire, as it was said last.
+    /// Why nothing may expire, as it was last logged.
     doubt: Option<Doubt>,
 }
 
-/// What has expired, in batches that are deleted one after the other.
+/// What has expired, in batches that are deleted one after another.
 pub(super) type Expired = [Vec<Key>; 3];
 
 /// Why nothing may expire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Doubt {
-    /// Validation knows that the database itself is damaged, since then.
+    /// Validation has found the database itself damaged, at this time.
     Damaged(SystemTime),
-    /// What validation knew cannot be read any more. It may have been that.
+    /// The record of validation cannot be read any more. It may have said that the database is
+    /// damaged.
     Unreadable,
 }
 
@@ -69,7 +70,8 @@ impl Maintenance {
         self.next_snapshot.min(self.next_check)
     }
 
-    /// Takes note of a snapshot that an earlier process has stored. It may be the newest object.
+    /// Takes note of a snapshot that an earlier process has stored. `newest` is the newest object,
+    /// which may be that snapshot.
     pub(super) fn snapshot_found(&mut self, newest: &Found, created: SystemTime, now: SystemTime) {
         let seal = newest.ok().flatten().filter(|seal| seal.content == Content::Snapshot);
         self.snapshot_at = seal.map(|seal| (seal.generation, seal.previous));
@@ -77,7 +79,7 @@ impl Maintenance {
         self.next_snapshot = Instant::now() + self.snapshot_interval.saturating_sub(age);
     }
 
-    /// Takes note that one could not be stored, though it was due.
+    /// Takes note that a snapshot could not be stored: another one is due soon.
     pub(super) fn snapshot_failed(&mut self) {
         let pause = SNAPSHOT_PAUSE.min(self.snapshot_interval);
         self.next_snapshot = self.next_snapshot.min(Instant::now() + pause);
@@ -109,8 +111,10 @@ impl Connected {
         Expired::default()
     }
 
-    /// Deletes what has expired. Once that has begun, it goes on for a little while when all is to
-    /// end: of a history that was deleted in part, `verify` misses the rest until the next start.
+    /// Deletes what has expired.
+    ///
+    /// Once begun, this goes on for a little while after a stop: if a history is deleted only in
+    /// part, `verify` finds objects missing from it until the next start.
     pub(super) async fn delete_expired(&self, expired: &Expired) {
         let objects: usize = expired.iter().map(Vec::len).sum();
         if objects == 0 {
@@ -126,7 +130,7 @@ impl Connected {
     }
 
     /// Asks for another snapshot of a generation that the replica holds, unless it would be the
-    /// same as the one before.
+    /// same as the last one.
     fn want_snapshot(&mut self) {
         if let (Some((generation, _)), None) = (self.tip, self.asked)
             && self.tip != self.maintenance.snapshot_at
@@ -135,7 +139,7 @@ impl Connected {
         }
     }
 
-    /// Finds what has expired, if all that the replica should hold is there.
+    /// Finds what has expired, if everything that the replica should hold is there.
     async fn look_after_history(&mut self, captured: Captured) -> Result<Expired, StoreError> {
         let Some(generation) = captured.generation.filter(|of| self.holds(*of)) else {
             return Ok(Expired::default());
@@ -150,14 +154,16 @@ impl Connected {
         }
     }
 
-    /// Some: what is missing of what was stored. Somebody has deleted it, or the bucket itself has,
-    /// by a rule of its own: without this, of a database that nobody writes to, nobody would know.
+    /// Returns what is missing of what was stored, or `None` if nothing is.
+    ///
+    /// A person may have deleted it, or a lifecycle rule of the bucket. While nobody writes to the
+    /// database, nothing else would notice.
     async fn loss(&mut self, generation: Generation) -> Result<Option<String>, StoreError> {
         self.company.look_again();
         if let Some(reason) = self.check_alone(generation).await? {
             return Ok(Some(reason));
         }
-        // A listing may be late, and then lack what was stored just before.
+        // A listing may be stale, and then lacks what was stored just before.
         let interval = self.maintenance.check_interval;
         let is_settled = self.last_sent.is_none_or(|sent| sent.elapsed() > interval);
         if is_settled && self.ends_otherwise(generation).await? {
@@ -166,7 +172,7 @@ impl Connected {
         Ok(None)
     }
 
-    /// Finds what the retention does not ask for any more, and may be deleted.
+    /// Finds what the retention no longer asks for, and may be deleted.
     async fn find_expired(&mut self, captured: Captured) -> Result<Expired, StoreError> {
         let histories = catalog::histories(&self.store, 1).await?;
         let (now, retention) = (present(&histories, SystemTime::now()), self.maintenance.retention);
@@ -190,8 +196,10 @@ impl Connected {
         Ok(Expired::default())
     }
 
-    /// Whether it is still us who write there. What is deleted is gone, and who has nothing to send
-    /// looks for nobody: by now all of it may be another daemon's, who keeps it for longer.
+    /// Whether the replica is still ours.
+    ///
+    /// What is deleted is gone, and a daemon that has nothing to send does not look for others: all
+    /// of the replica may belong to another daemon since, which keeps history for longer.
     async fn may_delete(&mut self, generation: Option<Generation>) -> Result<bool, StoreError> {
         let Some(generation) = generation.filter(|of| self.holds(*of)) else { return Ok(false) };
         self.company.look_again();
@@ -223,7 +231,7 @@ impl Connected {
 
     /// Why nothing may expire, if there is a reason.
     async fn doubt(&self) -> Result<Option<Doubt>, StoreError> {
-        // Whichever replica has shown that the database is damaged, from then on all of them are.
+        // Whichever replica has shown that the database is damaged, all of them have been since.
         for staging in &*self.replica.all_staging {
             let record = staging.record().map_err(|error| StoreError::Unavailable(error.into()))?;
             if let Some(since) = record.and_then(|record| record.damaged) {

@@ -6,19 +6,19 @@ use tracing::{info, warn};
 
 use crate::store::{QUIET, wait};
 
-/// Bytes a second of a connection that nobody would call slow.
+/// Bytes per second of a connection that nobody would call slow.
 const BYTES_PER_SECOND: u64 = 1 << 20;
 
-/// Waits for a store on behalf of a replica, and says so when it takes long.
+/// Waits for a store on behalf of a replica, and logs it when that takes long.
 #[derive(Debug)]
 pub(super) struct Patience {
     pub(super) database: PathBuf,
-    /// Of the replica.
+    /// The name of the replica.
     pub(super) name: String,
 }
 
 impl Patience {
-    /// Waits for a request that carries so many bytes. `what` says what is asked for.
+    /// Waits for a request that carries `bytes` bytes. `what` says what is asked for.
     pub(super) async fn wait<T>(
         &self,
         what: &str,

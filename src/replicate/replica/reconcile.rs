@@ -17,24 +17,24 @@ use crate::replicate::staging::Staged;
 use crate::replicate::tip::Tip;
 use crate::store::{ObjectStore, StoreError};
 
-/// Before a seal that cannot be made out is read again.
+/// The pauses before a seal that cannot be made out is read again.
 const PAUSES: [Duration; 2] = [Duration::from_millis(200), Duration::from_secs(1)];
 
 /// What a replica has of a generation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Standing {
-    /// Everything up to the segment of that link; the next one is staged, or is yet to be cut.
+    /// Everything up to the segment of this link; the next one is staged, or is yet to be cut.
     Holds(Link),
-    /// No snapshot, so nothing that could be restored.
+    /// No snapshot, so nothing that could be restored; or nothing is left to be sent to it.
     Lacks,
-    /// Something else than what was sent to it, and why we think so.
+    /// Something other than what was sent to it, and why we think so.
     Diverged(String),
 }
 
 /// Judges a replica by the newest object that it has, and by the link that it should have.
 ///
 /// The link of a segment stands for all segments before it, so equal links prove that the replica
-/// holds just what was sent.
+/// holds exactly what was sent.
 pub(super) fn standing(newest: &Found, next: &Found, link: Option<Link>) -> Standing {
     let newest = match newest {
         Ok(Some(seal)) => seal,
@@ -48,7 +48,7 @@ pub(super) fn standing(newest: &Found, next: &Found, link: Option<Link>) -> Stan
         }
     };
     let expected = match next {
-        // This very segment was stored, and only not yet taken out of the staging directory.
+        // This very segment was stored, but not yet removed from the staging directory.
         Ok(Some(next)) if next == newest => return Standing::Holds(next.previous),
         Ok(Some(next)) => Some(next.previous),
         Ok(None) => link,
@@ -66,8 +66,8 @@ fn diverged(reason: &str) -> Standing {
 }
 
 impl Connected {
-    /// Looks up what the replica has of a generation. `link` is that of the newest segment that was
-    /// cut.
+    /// Looks up what the replica has of a generation. `link` is the link of the newest segment that
+    /// was cut.
     pub(super) async fn standing(
         &mut self,
         generation: Generation,
@@ -100,17 +100,18 @@ impl Connected {
         Ok(Some((self.seal(key, size).await?, snapshot)))
     }
 
-    /// The newest object of what the replica holds, by which it is known whose it is.
+    /// The newest object in the replica, which shows whose the replica is.
     pub(super) async fn newest_object(&mut self) -> Result<Option<Tip>, StoreError> {
         let histories = catalog::histories(&self.store, 1).await?;
-        // Who has taken it over comes first, though we may have written to it since.
+        // A daemon that has taken the replica over comes first, though we may have written to it
+        // since.
         let ours = self.lineage()?;
         let successor = successor(&histories, ours.generations());
         let latest = successor.or(History::latest(&histories));
         let tip = match latest.and_then(|latest| Some((latest, latest.newest()?))) {
             Some((latest, (key, size))) => {
                 let seal = self.seal(key, size).await?.ok().flatten();
-                // Nobody is to go on from there.
+                // Nothing may continue these.
                 let seal = match &seal {
                     Some(tip) if self.company.is_before_snapshot(tip) => None,
                     Some(tip) if self.is_beside_another(latest, tip).await? => None,
@@ -124,9 +125,11 @@ impl Connected {
         Ok(tip)
     }
 
-    /// Whether the newest segment begins a log, and follows something else than what ends the log
-    /// before: then it may be what another daemon, or we ourselves, did not live to take back.
-    /// Whoever went on from it would make it count.
+    /// Whether the newest segment begins a log, and follows something other than the end of the log
+    /// before.
+    ///
+    /// Then it may be a segment that another daemon, or we ourselves, died before taking back.
+    /// Continuing it would make it count.
     async fn is_beside_another(&self, of: &History, newest: &Seal) -> Result<bool, StoreError> {
         let Seal { start, content, previous, generation, .. } = *newest;
         if start.offset > 0 || content == Content::Snapshot {
@@ -136,7 +139,8 @@ impl Connected {
         let last = of.segments.iter().rfind(|segment| segment.pos < start);
         let last = last.filter(|last| last.pos.index.next() == Some(start.index));
         let follows = match (snapshot, last) {
-            // Before that something may be left out. It follows the same.
+            // What is before the snapshot may be left out. The snapshot itself follows the same
+            // segment.
             (Some(&Snapshot { index, size, .. }), _) => {
                 let seal = self.seal(Key::Snapshot { generation, index }, size).await?;
                 seal.ok().flatten().map(|seal| seal.previous)
@@ -150,8 +154,8 @@ impl Connected {
         Ok(follows.is_some_and(|follows| follows != previous))
     }
 
-    /// The seal of a stored object of that size. One that cannot be made out is read again: what
-    /// stands in front of the store may have answered.
+    /// The seal of a stored object of `size` bytes. One that cannot be made out is read again:
+    /// something in front of the store may have answered in its place.
     pub(super) async fn seal(&self, key: Key, size: u64) -> Result<Found, StoreError> {
         let mut found = self.read_seal(key, size).await?;
         for pause in PAUSES {
@@ -166,7 +170,7 @@ impl Connected {
 
     async fn read_seal(&self, key: Key, size: u64) -> Result<Found, StoreError> {
         match catalog::seal(&self.store, key, size).await {
-            // Else that is a mistake, which somebody will mend.
+            // Without another daemon a refusal is a mistake, which somebody will mend.
             Err(StoreError::Rejected(_)) if self.company.met => {
                 Ok(Err("another daemon writes to it, and it may not be read"))
             }
@@ -174,7 +178,7 @@ impl Connected {
         }
     }
 
-    /// The seal of the object that is stored under the name of a segment of ours.
+    /// The seal of the object that is stored under the name `key`, whatever its size.
     pub(super) async fn seal_in_place(&self, key: Key) -> Result<Found, StoreError> {
         let objects = self.store.list(&key.to_string()).await?;
         match objects.first() {
@@ -194,7 +198,7 @@ pub(super) fn staged_seal(path: &Path) -> io::Result<Found> {
     Ok(Seal::at_end(&tail))
 }
 
-/// Whether a staged segment follows the segment of that link.
+/// Returns the seal of a staged segment if it follows the segment of `link`, or why it does not.
 pub(super) fn follows(staged: &Staged, link: Link) -> io::Result<Result<Seal, String>> {
     Ok(match staged_seal(&staged.path)? {
         Ok(Some(seal)) if seal.previous == link && seal.start == staged.pos => Ok(seal),

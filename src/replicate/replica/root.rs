@@ -19,7 +19,7 @@ impl Replica {
         }
     }
 
-    /// Lets those read the replica who can read the database, as Litestream does.
+    /// Makes the replica readable for whoever can read the database, as Litestream does.
     fn like_database(&self, store: FileStore) -> FileStore {
         let parent = self.database.parent().and_then(|parent| std::fs::metadata(parent).ok());
         match (std::fs::metadata(&self.database), parent) {
@@ -30,8 +30,9 @@ impl Replica {
         }
     }
 
-    /// What every key begins with: nothing, unless the database is replicated to a fork. As long as
-    /// that cannot be told, nothing is sent anywhere.
+    /// What every key begins with: nothing, unless the database is replicated to a fork.
+    ///
+    /// Waits until that is known: until then nothing is sent anywhere.
     pub(super) async fn root(&self, store: &Store) -> String {
         loop {
             match self.fork_in(store).await {
@@ -51,8 +52,10 @@ impl Replica {
         }
     }
 
-    /// The fork that the database is replicated to, unless there is nothing that it would be a fork
-    /// of, as in a place to which the replica was moved in the configuration.
+    /// The fork that the database is replicated to.
+    ///
+    /// It is forgotten if there is nothing that it would be a fork of, as in a place to which the
+    /// configuration has moved the replica.
     async fn fork_in(&self, store: &Store) -> io::Result<Option<Generation>> {
         let Some(fork) = self.staging.fork()? else { return Ok(None) };
         if !self.is_empty(store).await {
@@ -66,7 +69,7 @@ impl Replica {
         Ok(None)
     }
 
-    /// Whether a store holds nothing of the replica. Waits until it answers.
+    /// Whether a store holds nothing of the replica. Waits until the store answers.
     async fn is_empty(&self, store: &Store) -> bool {
         let look = async || {
             let generations = catalog::generations(store).await?;
@@ -75,7 +78,7 @@ impl Replica {
         self.insist("looking at the replica", || look().boxed()).await
     }
 
-    /// Lets everybody know that somebody has to decide, until they have.
+    /// Announces that the database is replicated to a fork, and that a person has to decide.
     pub(super) fn announce_fork(&self, generation: Generation) {
         self.metrics.set_diverged(true);
         error!(

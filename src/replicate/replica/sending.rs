@@ -22,16 +22,16 @@ use crate::replicate::staging::Staged;
 use crate::replicate::tip::Tip;
 use crate::store::{ObjectStore, StoreError};
 
-/// How often it is said how far a snapshot is.
+/// How often the progress of a snapshot is logged.
 const PROGRESS_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Which of the staged segments are sent.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Due {
-    /// All of them. Each is tried until it is stored.
+    /// All of them. Each is retried until it is stored.
     All,
-    /// Those before a snapshot that waits for them. None is tried again: meanwhile the log could
-    /// not be checkpointed.
+    /// Those before a snapshot that waits for them. None is retried: meanwhile the log could not be
+    /// checkpointed.
     Before(WalPos),
 }
 
@@ -65,7 +65,8 @@ impl Connected {
         Ok(())
     }
 
-    /// Sends one segment. `false` if it must not be sent, because something is missing before it.
+    /// Sends one segment. Returns `false` if it must not be sent, as when something is missing
+    /// before it.
     async fn send_segment(
         &mut self,
         staged: &Staged,
@@ -114,7 +115,7 @@ impl Connected {
         let note = || self.replica.staging.note_sent(Sent::of(&seal), Durability::Process);
         let context = "take note of a segment that was sent";
         match note() {
-            // What was sent frees some of the disk.
+            // Removing the segment that was sent makes room on the disk.
             Err(error) if is_full(&error) => {
                 staged.remove()?;
                 self.tip = tip;
@@ -140,7 +141,8 @@ impl Connected {
         Ok(true)
     }
 
-    /// Creates the object of a segment. Some: why it cannot be there, because there is another one.
+    /// Creates the object of a segment. Returns how another daemon is in its way, or `None` if none
+    /// is.
     async fn create_segment(
         &mut self,
         staged: &Staged,
@@ -151,7 +153,7 @@ impl Connected {
         match self.store.create(&key.to_string(), Box::new(file), staged.bytes).await {
             Ok(()) => self.company.created = Some((staged.generation, staged.pos)),
             Err(StoreError::Exists { .. }) => match self.seal_in_place(key).await? {
-                // It is ours: it was stored, and the answer was lost.
+                // The segment is ours: it was stored, and only the answer was lost.
                 Ok(Some(found)) if found == *seal => (),
                 _ => return Ok(Some("another daemon writes to it")),
             },
@@ -161,8 +163,8 @@ impl Connected {
         Ok(has_rival.then_some("another daemon goes on with it"))
     }
 
-    /// Stores another snapshot of a generation that the replica holds. There is no need of it at
-    /// the end.
+    /// Stores another snapshot of a generation that the replica holds. Gives up when the tail is
+    /// stopping: the snapshot is not needed then.
     pub(super) async fn store_unless_stopping(&mut self, snapshot: Snapshot) {
         let (stopping, generation) = (stopping(&self.replica), snapshot.seal.generation);
         let stored = tokio::select! {
@@ -182,14 +184,15 @@ impl Connected {
 
     /// Stores a snapshot, after every segment that was cut before it.
     ///
-    /// When the answer to the first one of a generation is lost, it may be there, and another
-    /// generation begins. It is left in its place: until that has begun it may be the only backup
-    /// there is. From then on it is one of ours that has ended, and expires like others.
+    /// When the answer to the first snapshot of a generation is lost, it may be in the store, and
+    /// another generation begins. The snapshot is left in its place: until the other generation has
+    /// begun, it may be the only backup there is. From then on it belongs to a generation of ours
+    /// that has ended, and expires like any other.
     pub(super) async fn store_snapshot(&mut self, snapshot: Snapshot) {
         self.asked = None;
         let generation = snapshot.seal.generation;
         if !self.replica.is_current(generation) {
-            // Given up before it began.
+            // The generation was given up before it began here.
             return self.replica.report(Report::SnapshotFailed(generation, NotTaken));
         }
         self.replica.metrics.set_joining(true);
@@ -225,14 +228,14 @@ impl Connected {
         self.replica.report(Report::SnapshotFailed(generation, cause));
     }
 
-    /// The replica has begun with a generation.
+    /// Takes note that the replica has joined a generation.
     fn joined(&mut self, seal: &Seal) {
         self.tip = Some((seal.generation, seal.link()));
-        // Without it the generation is still known to be ours.
+        // Without the note the generation is still known to be ours.
         self.note_sent(Sent::of(seal));
     }
 
-    /// Some: why it must not be stored there.
+    /// Stores a snapshot. Returns why it must not be stored, or `None` if it was.
     async fn try_store_snapshot(
         &mut self,
         snapshot: &Snapshot,
@@ -244,7 +247,7 @@ impl Connected {
             if let Some(reason) = self.check_alone(generation).await? {
                 return Ok(Some(reason));
             }
-            // A snapshot must not be there before the segments that it follows.
+            // A snapshot must not be stored before the segments that it follows.
             self.send_segments(generation, Due::Before(start))
                 .await
                 .map_err(StoreError::Unavailable)?;
@@ -281,7 +284,7 @@ impl Connected {
         Ok(None)
     }
 
-    /// Stores the object of a snapshot, and says now and then how far that is.
+    /// Stores the object of a snapshot, and logs the progress now and then.
     async fn put_snapshot(&self, key: &str, snapshot: &Snapshot) -> Result<(), StoreError> {
         let object = snapshot.object();
         let (read, bytes) = (object.bytes_read(), snapshot.image.bytes());
@@ -301,15 +304,15 @@ impl Connected {
         }
     }
 
-    /// Whether the replica ends with something else than what was sent to it.
+    /// Whether the replica ends with something other than what was sent to it last.
     pub(super) async fn ends_otherwise(&self, generation: Generation) -> Result<bool, StoreError> {
         let newest = self.newest_seal(generation).await?;
         let Some((Ok(Some(newest)), _)) = newest else { return Ok(false) };
         Ok(Some((generation, newest.link())) != self.tip)
     }
 
-    /// Waits until the store answers, and says it if nothing is there but what a later version of
-    /// Litestream wrote: we are a beginning beside that, and no continuation.
+    /// Waits until the store answers, and logs it if there is nothing but what a later version of
+    /// Litestream wrote: we begin beside that, and do not continue it.
     pub(super) async fn probe(&mut self) {
         let generations = self
             .insist("looking at the replica", |it| catalog::generations(&it.store).boxed())
@@ -325,7 +328,7 @@ impl Connected {
         }
     }
 
-    /// Waits until the store answers what the replica holds.
+    /// Looks up the newest object that the replica holds. Waits until the store answers.
     pub(super) async fn probe_newest(&mut self) -> Option<Tip> {
         self.insist("looking at the replica", |it| it.newest_object().boxed()).await
     }

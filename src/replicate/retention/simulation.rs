@@ -13,7 +13,7 @@ const RETENTION: u64 = 20;
 
 #[derive(Clone, Copy, Debug)]
 enum Step {
-    /// What is stored.
+    /// The next segment of the WAL is stored.
     Segment,
     NextWal,
     Snapshot,
@@ -22,8 +22,8 @@ enum Step {
     /// The clock is set back, or far ahead.
     SetBack(u64),
     SetAhead(u64),
-    /// Everything that has expired is deleted, or some of it: of one batch any part, and nothing
-    /// of those behind it.
+    /// Everything that has expired is deleted, or some of it: `whole` batches, any part of the next
+    /// one, and nothing of those after it.
     Expire {
         whole: usize,
         part: u64,
@@ -51,7 +51,7 @@ struct Replica {
     generations: u64,
     /// Where the next segment of the current generation begins.
     next: WalPos,
-    /// Times do not say what was before what.
+    /// The clock was set back, so times do not say what was before what.
     set_back: bool,
 }
 
@@ -63,12 +63,13 @@ impl Replica {
     }
 
     fn current(&self) -> Generation {
-        // In no order, as those that are drawn.
+        // In no order, like generations that are drawn at random.
         Generation::from_bits(self.generations.wrapping_mul(0x9e37_79b9_7f4a_7c15))
     }
 
     fn store(&mut self, key: Key) {
-        // In one tick of a clock, only a number could tell which generation came first.
+        // No two times are the same: otherwise only a number could tell which generation came
+        // first.
         self.stored += 1;
         self.objects.push((key, at(self.now) + Duration::from_nanos(self.stored)));
     }
@@ -123,7 +124,7 @@ impl Replica {
         generations.into_iter().map(|generation| History::new(generation, listed())).collect()
     }
 
-    /// What a restore would end with.
+    /// The generation that a restore would take, and the last object of it.
     fn restored(&self, target: Target) -> Result<(Generation, Key), String> {
         let histories = self.histories();
         let ranking = rank(&histories, target, None).map_err(|error| error.to_string())?;
@@ -147,8 +148,10 @@ impl Replica {
         }
     }
 
-    /// Every moment that counts is restored as it was before. After the clock was set back, times
-    /// do not say which of two generations is the newer one: then it is restored at all.
+    /// Checks that every moment that counts is restored as it was before.
+    ///
+    /// After the clock was set back, times do not say which of two generations is newer: then it is
+    /// enough that something is restored.
     fn expect_as(&self, before: &Self) {
         let horizon = at(self.now - RETENTION);
         let times = before.objects.iter().map(|(_, created)| *created);

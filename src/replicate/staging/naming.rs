@@ -7,7 +7,7 @@ use super::{Staging, read_directory};
 use crate::replicate::durable::{Durability, read_text, replace_file, sync_parent};
 
 impl Staging {
-    /// What is kept in a state directory for the replica in that place, under whatever name.
+    /// The staging directory of the replica at `place`, whatever its name, in a state directory.
     pub(in crate::replicate) fn at_place(state: &Path, place: &str) -> io::Result<Option<Self>> {
         for entry in read_directory(&state.join("staging"))? {
             let found = Self { root: entry.path(), notes: Arc::default() };
@@ -18,7 +18,7 @@ impl Staging {
         Ok(None)
     }
 
-    /// Where the replica is, as it was noted.
+    /// Where the replica is, as last noted.
     pub(in crate::replicate) fn place(&self) -> io::Result<Option<String>> {
         let text = read_text(&self.root.join("place"))?;
         Ok(text.map(|text| text.trim_end().to_owned()))
@@ -49,7 +49,8 @@ impl Staging {
     }
 }
 
-/// A name may be anything; as the name of a directory it must be one part of a path.
+/// The directory name for a replica. Its own name may be anything, but this must be one part of a
+/// path.
 pub(super) fn directory_name(replica: &str) -> String {
     format!("{}.replica", replica.replace('%', "%25").replace('/', "%2f"))
 }

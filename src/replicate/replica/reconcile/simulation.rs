@@ -8,15 +8,15 @@ use crate::format::{Content, Digest, WalPos};
 #[derive(Clone, Copy, Debug)]
 enum Step {
     Cut,
-    /// The oldest staged segment is stored; its name is taken away unless the process dies first.
+    /// The oldest staged segment is stored; its name is removed unless the process dies first.
     Send {
         stored: bool,
         removed: bool,
     },
     Restart,
-    /// A loss of power: what is staged is not believed.
+    /// A loss of power: what is staged is not trusted.
     LoseStaged,
-    /// A copy of the volume is put back: the daemon knows what it knew then.
+    /// The volume is copied. When the copy is put back, the daemon knows what it knew then.
     Copy,
     PutBack,
     /// Another daemon writes to the same generation.
@@ -40,7 +40,7 @@ fn step() -> impl Strategy<Value = Step> {
 struct Volume {
     staged: Vec<Seal>,
     cursor: (u64, Link),
-    /// Every segment that led to the database on it. Nobody knows them all.
+    /// Every segment that led to the database on the volume. The daemon does not know them all.
     history: Vec<Seal>,
 }
 
@@ -48,7 +48,7 @@ struct Volume {
 struct World {
     volume: Volume,
     copy: Volume,
-    /// In the order of their positions; a segment of the same name replaces another.
+    /// The stored segments, in the order of their positions; one replaces another of the same name.
     replica: Vec<Seal>,
     /// What the process knows of the replica.
     tip: Option<Link>,
@@ -73,7 +73,7 @@ impl World {
         self.replica.sort_by_key(|stored| stored.start);
     }
 
-    /// What happens before anything is sent.
+    /// Does what happens before anything is sent. Returns whether segments may be sent.
     fn reconcile(&mut self) -> bool {
         if self.tip.is_some() {
             return true;
@@ -91,7 +91,7 @@ impl World {
         self.tip.is_some()
     }
 
-    /// `false` when a snapshot is wanted instead.
+    /// Sends the oldest staged segment. Returns `false` when a snapshot is wanted instead.
     fn send(&mut self, stored: bool, removed: bool) -> bool {
         if !self.reconcile() {
             return false;
@@ -110,11 +110,13 @@ impl World {
             self.volume.staged.remove(0);
             self.tip = Some(seal.link());
         }
-        // An answer that was lost is asked for again; or the process died, and does not know.
+        // If only the answer was lost, the store is asked again; or the process died, and does not
+        // know.
         true
     }
 
-    /// What is stored and what is staged is all there is, and one segment at most is both.
+    /// Checks that what is stored and what is staged is all there is, and that one segment at most
+    /// is both.
     fn expect_complete(&self) {
         let Volume { history, staged, .. } = &self.volume;
         let sent = history.len() - staged.len();
@@ -122,7 +124,7 @@ impl World {
         assert!(history.starts_with(&self.replica) && history.ends_with(staged), "{self:#?}");
     }
 
-    /// Every segment follows the one before it, up to the one that was stored last.
+    /// Checks that every segment follows the one before it, up to the one that was stored last.
     fn expect_whole(&self) {
         for pair in self.replica.windows(2) {
             assert_eq!(pair[1].previous, pair[0].link(), "{self:#?}");
@@ -143,11 +145,11 @@ fn segment(number: u64, content: u128, previous: Link) -> Seal {
 }
 
 proptest! {
-    /// Whenever a segment is sent, it follows what is there; and nothing but its own deaths and
-    /// lost answers never makes a daemon begin anew.
+    /// Whenever a segment is sent, it follows what is there; and a daemon's own deaths and lost
+    /// answers alone never make it begin anew.
     #[test]
     fn sends_only_what_follows(steps in prop::collection::vec(step(), 1..60)) {
-        // As the first snapshot says it.
+        // As in the seal of the first snapshot.
         let first = segment(0, 0, Link(0));
         let snapshot = Seal { content: Content::Snapshot, end: WalPos::default(), ..first };
         let mut world = World {
@@ -188,7 +190,7 @@ proptest! {
                     (world.tip, world.undisturbed) = (None, false);
                 }
             }
-            // Nothing at all is in the replica but its first snapshot.
+            // The replica holds nothing but its first snapshot.
             if world.tip.is_none() && world.replica.is_empty() {
                 let found = standing(
                     &Ok(Some(snapshot)),
