@@ -39,7 +39,7 @@ use super::restoration::expect_taken_up;
 use super::staging::Staging;
 use super::state_directory::StateDirectory;
 use super::watcher::Watch;
-use crate::format::Link;
+use crate::format::{Generation, Link};
 use crate::provenance::Provenance;
 use crate::sqlite::{Database, FileIdentity, Naming, OpenError, SqliteError};
 use losses::Moved;
@@ -47,6 +47,7 @@ use sameness::Sameness;
 use schedule::Schedule;
 use slot::Purpose;
 pub(super) use slot::{Slot, Standing};
+use step::Interruption;
 pub(super) use step::follow;
 
 /// Follows one database: captures its log, checkpoints it, and takes its snapshots.
@@ -95,14 +96,6 @@ pub(super) struct Tail {
     stopping: Option<Instant>,
 }
 
-/// Replication is interrupted: every attempt fails.
-#[derive(Debug)]
-struct Interruption {
-    /// When this was last logged.
-    said: Instant,
-    reason: String,
-}
-
 impl Tail {
     pub(super) fn new(
         options: DatabaseOptions,
@@ -147,17 +140,21 @@ impl Tail {
 
     /// Gives up the current generation: the next snapshot begins another.
     fn abandon(&mut self, reason: &str) {
-        let Some(capture) = self.capture.take() else { return };
-        let generation = capture.cursor().generation;
-        self.parent = capture.cursor().link;
+        if let Some(generation) = self.end_generation() {
+            warn!(db = %self.path().display(), %generation, reason, "generation ended");
+        }
+    }
+
+    fn end_generation(&mut self) -> Option<Generation> {
+        let cursor = self.capture.take()?.cursor().clone();
+        self.parent = cursor.link;
         if self.sameness != Sameness::Given {
             self.end_lineage();
         }
-        warn!(db = %self.path().display(), %generation, reason, "generation ended");
         for slot in &mut self.slots {
             if slot.standing == Standing::Joining {
                 // Without a snapshot, its segments would be a history that cannot be restored.
-                slot.discard(generation);
+                slot.discard(cursor.generation);
             }
             slot.standing = Standing::Outside;
             slot.storing = false;
@@ -166,6 +163,7 @@ impl Tail {
             slot.request.take_if(|request| request.purpose == Purpose::Renewal);
         }
         self.publish();
+        Some(cursor.generation)
     }
 
     fn publish(&self) {

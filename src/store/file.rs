@@ -1,6 +1,7 @@
 mod access;
 mod failure;
 mod partial;
+mod root;
 mod walk;
 
 use std::fs::{self, File};
@@ -15,13 +16,14 @@ use super::{Object, ObjectStore, Result, StoreError};
 use crate::failpoint::Failpoint;
 use failure::{failure, lost_task};
 use partial::Partial;
+use root::Root;
 
 /// Objects as files below a directory.
 ///
 /// A file that is being written has `.tmp` at the end of its name; listings do not show it.
 #[derive(Clone, Debug)]
 pub struct FileStore {
-    root: PathBuf,
+    root: Root,
     files: Access,
     directories: Access,
 }
@@ -30,7 +32,11 @@ impl FileStore {
     /// Keeps objects below `root`, which is made when the first one is stored. What is made can be
     /// read by nobody else.
     pub fn new(root: PathBuf) -> Self {
-        Self { root, files: Access::private_file(), directories: Access::private_directory() }
+        Self {
+            root: Root::new(root),
+            files: Access::private_file(),
+            directories: Access::private_directory(),
+        }
     }
 
     /// Makes files and directories with these modes and owners, as far as the umask and the rights
@@ -41,7 +47,17 @@ impl FileStore {
     }
 
     fn path(&self, key: &str) -> PathBuf {
-        self.root.join(key)
+        self.root.path().join(key)
+    }
+
+    /// Does what blocks, unless the directory is missing.
+    async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let root = self.root.clone();
+        let work = move || root.expect_mounted().and_then(|()| work());
+        tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| Err(lost_task(&error)))
     }
 
     fn put_blocking(&self, key: &str, source: &mut dyn Read) -> Result<()> {
@@ -98,7 +114,9 @@ impl FileStore {
     /// Leaves no empty generations behind. A directory that is in use again is not empty, or is
     /// made once more by [`Partial::create`].
     fn remove_empty_parents(&self, path: &Path) {
-        for directory in path.ancestors().skip(1).take_while(|directory| *directory != self.root) {
+        for directory in
+            path.ancestors().skip(1).take_while(|directory| *directory != self.root.path())
+        {
             if fs::remove_dir(directory).is_err() {
                 return;
             }
@@ -109,12 +127,12 @@ impl FileStore {
 impl ObjectStore for FileStore {
     async fn put(&self, key: &str, mut source: Box<dyn Read + Send>, _size_max: u64) -> Result<()> {
         let (store, key) = (self.clone(), key.to_owned());
-        blocking(move || store.put_blocking(&key, &mut source)).await
+        self.blocking(move || store.put_blocking(&key, &mut source)).await
     }
 
     async fn create(&self, key: &str, mut source: Box<dyn Read + Send>, _: u64) -> Result<()> {
         let (store, key) = (self.clone(), key.to_owned());
-        blocking(move || store.create_blocking(&key, &mut source)).await
+        self.blocking(move || store.create_blocking(&key, &mut source)).await
     }
 
     async fn get(&self, key: &str, range: Range<u64>) -> Result<Vec<u8>> {
@@ -122,27 +140,21 @@ impl ObjectStore for FileStore {
             return Ok(Vec::new());
         }
         let (store, key) = (self.clone(), key.to_owned());
-        blocking(move || store.get_blocking(&key, &range)).await
+        self.blocking(move || store.get_blocking(&key, &range)).await
     }
 
     async fn list(&self, prefix: &str) -> Result<Vec<Object>> {
         let (root, prefix) = (self.root.clone(), prefix.to_owned());
-        blocking(move || walk::objects(&root, &prefix)).await
+        self.blocking(move || walk::objects(root.path(), &prefix)).await
     }
 
     async fn list_directories(&self, prefix: &str) -> Result<Vec<String>> {
-        let directory = self.root.join(prefix);
-        blocking(move || walk::directories(&directory)).await
+        let directory = self.path(prefix);
+        self.blocking(move || walk::directories(&directory)).await
     }
 
     async fn delete(&self, keys: &[String]) -> Result<()> {
         let (store, keys) = (self.clone(), keys.to_owned());
-        blocking(move || store.delete_blocking(&keys)).await
+        self.blocking(move || store.delete_blocking(&keys)).await
     }
-}
-
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T> + Send + 'static,
-) -> Result<T> {
-    tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| Err(lost_task(&error)))
 }

@@ -32,5 +32,6 @@ mod round_trip;
 mod stray;
 mod succession;
 mod uncommitted;
+mod unmounted;
 mod unwatched;
 mod validation;

@@ -263,5 +263,5 @@ pub(super) fn read_whole(source: &mut impl Read, buffer: &mut [u8]) -> io::Resul
 }
 
 fn damaged(error: lz4_flex::block::DecompressError) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, error)
+    io::Error::new(io::ErrorKind::InvalidData, format!("it is damaged: {error}"))
 }

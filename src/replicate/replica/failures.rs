@@ -51,6 +51,11 @@ impl Failures {
         failures
     }
 
+    /// Whether the operation has failed since it last succeeded.
+    pub(super) fn has_failed(&self) -> bool {
+        self.count > 0
+    }
+
     /// Logs what went wrong, though not every time, and waits before the next attempt.
     pub(super) async fn wait(&mut self, replica: &Replica, error: &StoreError) {
         self.count += 1;

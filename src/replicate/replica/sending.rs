@@ -265,7 +265,12 @@ impl Connected {
         let began = Clock::now();
         let (db, name) = (self.replica.database.display(), &self.replica.options.name);
         let index = snapshot.seal.start.index;
-        info!(%db, name, %generation, %index, bytes = snapshot.image.bytes(), "write snapshot");
+        let bytes = snapshot.image.bytes();
+        if self.snapshot_failures.has_failed() {
+            debug!(%db, name, %generation, %index, bytes, "write snapshot");
+        } else {
+            info!(%db, name, %generation, %index, bytes, "write snapshot");
+        }
         let key = snapshot.key().to_string();
         let before =
             self.company.snapshot.filter(|before| held && before.generation() == generation);

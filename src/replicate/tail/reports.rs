@@ -1,6 +1,7 @@
 use std::time::Instant;
 
 use anyhow::bail;
+use tracing::debug;
 
 use super::slot::Purpose;
 use super::{Slot, Standing, Tail};
@@ -64,6 +65,7 @@ impl Tail {
                 // The replica cannot have asked for another one yet.
                 slot.request = None;
                 self.schedule.snapshot_failures = 0;
+                self.schedule.unstored = false;
                 if self.slots.iter().all(|slot| slot.standing == Standing::Inside) {
                     // Until then, Litestream's state tells what the other replicas have.
                     self.state.retire_litestream();
@@ -81,7 +83,7 @@ impl Tail {
                     self.abandon("the database file is not what was captured from its log");
                 } else if self.slots.iter().all(|slot| slot.standing == Standing::Outside) {
                     // No replica has anything of the generation.
-                    self.abandon("its first snapshot could not be stored");
+                    self.end_unstored();
                 }
             }
             Report::Diverged(generation, reason) => {
@@ -97,6 +99,18 @@ impl Tail {
             _ => (),
         }
         self.refuse_if_nobody_takes_us()
+    }
+
+    /// Ends a generation whose first snapshot could not be stored. Others follow until one can be:
+    /// only the first is logged here, and the replica logs why it failed.
+    fn end_unstored(&mut self) {
+        let reason = "its first snapshot could not be stored";
+        if std::mem::replace(&mut self.schedule.unstored, true) {
+            let generation = self.end_generation();
+            debug!(db = %self.path().display(), ?generation, reason, "generation ended");
+        } else {
+            self.abandon(reason);
+        }
     }
 
     /// Fails if, right at the start, every store refuses us, for every database: a mistake in the

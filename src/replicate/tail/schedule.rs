@@ -17,6 +17,9 @@ const HURRY_MAX: Duration = Duration::from_secs(1);
 const COPY_LOOK_MIN: Duration = Duration::from_millis(4);
 const COPY_LOOK_MAX: Duration = Duration::from_millis(500);
 
+/// The longest such interval where segments are far between: it is looked for as long as that.
+const COPY_LOOK_MAX_SELDOM: Duration = Duration::from_secs(2);
+
 /// When each thing was done last, and when it may be done next.
 #[derive(Debug)]
 pub(super) struct Schedule {
@@ -48,6 +51,8 @@ pub(super) struct Schedule {
     pub(super) named_readers: Option<Instant>,
     /// Snapshots that could not be taken since one was last stored.
     pub(super) snapshot_failures: u32,
+    /// The first snapshot of the last generation could not be stored, which has been logged.
+    pub(super) unstored: bool,
     pub(super) next_snapshot: Instant,
     /// Until when to wait for the replicas that had joined the previous generation.
     pub(super) gather_until: Option<Instant>,
@@ -81,6 +86,7 @@ impl Schedule {
             checkpoint_failures: 0,
             named_readers: None,
             snapshot_failures: 0,
+            unstored: false,
             next_snapshot: now,
             gather_until: None,
             fresh: true,
@@ -96,7 +102,8 @@ impl Schedule {
     /// How long until we check again whether another process has copied the log, or waits for us.
     /// The longer it takes, the longer we wait.
     pub(super) fn until_copied(&self, now: Instant) -> Option<Duration> {
-        let until = (now - self.copying_since?).clamp(COPY_LOOK_MIN, COPY_LOOK_MAX);
+        let longest = (self.cut_interval / 4).clamp(COPY_LOOK_MAX, COPY_LOOK_MAX_SELDOM);
+        let until = (now - self.copying_since?).clamp(COPY_LOOK_MIN, longest);
         let hurry = self.until_hurry(now);
         Some(if hurry.is_zero() { until } else { until.min(hurry) })
     }

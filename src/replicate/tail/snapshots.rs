@@ -138,7 +138,11 @@ impl Tail {
                 ..capture.snapshot_seal()
             },
         };
-        info!(db = %self.path().display(), %generation, "generation begins");
+        if self.schedule.unstored {
+            debug!(db = %self.path().display(), %generation, "generation begins");
+        } else {
+            info!(db = %self.path().display(), %generation, "generation begins");
+        }
         // The file has nothing that is not in the image.
         capture.note_seen_to_its_end();
         self.capture = Some(capture);

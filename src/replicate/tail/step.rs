@@ -6,7 +6,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tracing::{debug, error, info};
 
 use super::divergence::Diverged;
-use super::{Interruption, Slot, Standing, Tail};
+use super::{Slot, Standing, Tail};
 use crate::replicate::bell::Bell;
 use crate::replicate::cancellation::Cancellation;
 use crate::replicate::outcome::Unreplicated;
@@ -28,6 +28,14 @@ const REST: Duration = Duration::from_secs(1);
 
 /// How often a lasting failure is logged again.
 const LOG_INTERVAL: Duration = Duration::from_secs(30);
+
+/// Replication is interrupted: every attempt fails.
+#[derive(Debug)]
+pub(super) struct Interruption {
+    /// When this was last logged.
+    said: Instant,
+    pub(super) reason: String,
+}
 
 /// What follows a step.
 enum Next {

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::access::Access;
 use super::failure::failure;
+use super::root::Root;
 use crate::exclusive::rename_to_new;
 use crate::failpoint::Failpoint;
 use crate::store::{Result, StoreError};
@@ -27,7 +28,7 @@ impl Partial {
     /// Makes the temporary file beside `target`, and the directories that are missing, those
     /// above `root` included.
     pub(super) fn create(
-        root: &Path,
+        root: &Root,
         target: &Path,
         files: Access,
         directories: Access,
@@ -35,11 +36,11 @@ impl Partial {
         let mut name = target.as_os_str().to_owned();
         name.push(SUFFIX);
         let path = PathBuf::from(name);
-        let directory = target.parent().unwrap_or(root);
+        let directory = target.parent().unwrap_or(root.path());
         let mut attempt = 1;
         loop {
-            let created =
-                create_directories(directory, directories).and_then(|()| files.create_file(&path));
+            let created = create_directories(directory, directories, root.to_be_kept())
+                .and_then(|()| files.create_file(&path));
             match created {
                 Ok(file) => return Ok(Self { path, file, published: false }),
                 Err(error)
@@ -117,12 +118,15 @@ impl Drop for Partial {
 }
 
 /// Like `create_dir_all`, but durable, and with a mode and an owner for what is new.
-fn create_directories(path: &Path, access: Access) -> io::Result<()> {
+fn create_directories(path: &Path, access: Access, kept: Option<&Path>) -> io::Result<()> {
     if path.is_dir() {
         return Ok(());
     }
+    if kept == Some(path) {
+        return Err(io::ErrorKind::NotFound.into());
+    }
     if let Some(parent) = path.parent() {
-        create_directories(parent, access)?;
+        create_directories(parent, access, kept)?;
     }
     match access.create_directory(path) {
         Ok(()) => sync_parent(path),
