@@ -1,4 +1,4 @@
-//! Files that one process at a time makes, and that take nobody's place.
+//! Files that only one process at a time writes, and renames that replace no other file.
 
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io;
@@ -7,19 +7,19 @@ use std::path::Path;
 
 use rustix::fs::{CWD, FlockOperation, OFlags, RenameFlags, flock, renameat_with};
 
-/// Makes an empty file with these permission bits and locks it for as long as it is open, in the
-/// place of one that an earlier process left.
+/// Creates an empty file with these permission bits, locked while it is open. Replaces a file that
+/// an earlier process left behind.
 ///
-/// While another process has it locked this fails as [`io::ErrorKind::WouldBlock`], so that the two
-/// never write to one file.
+/// Fails with [`io::ErrorKind::WouldBlock`] while another process has it locked, so that two
+/// processes never write to one file.
 pub(crate) fn create_locked(path: &Path, mode: u32) -> io::Result<File> {
     loop {
-        // Not through a link: what that leads to is not ours.
+        // Do not follow a symbolic link: its target is not ours.
         let no_follow = OFlags::NOFOLLOW.bits().cast_signed();
         match OpenOptions::new().write(true).custom_flags(no_follow).open(path) {
             Ok(leftover) => {
                 lock(&leftover)?;
-                // Whoever held the lock may have renamed the file to its final name.
+                // The process that held the lock may have renamed the file to its final name.
                 if is_at(&leftover.metadata()?, path) {
                     fs::remove_file(path)?;
                 }
@@ -31,7 +31,8 @@ pub(crate) fn create_locked(path: &Path, mode: u32) -> io::Result<File> {
         match options.read(true).write(true).create_new(true).mode(mode).open(path) {
             Ok(file) => {
                 lock(&file)?;
-                // Another process may have locked and removed it, just made, as a leftover.
+                // Another process may have taken the new file for a leftover, and locked and
+                // removed it.
                 if is_at(&file.metadata()?, path) {
                     return Ok(file);
                 }
@@ -48,7 +49,7 @@ fn lock(file: &File) -> io::Result<()> {
             let message = "another process is writing it";
             Err(io::Error::new(io::ErrorKind::WouldBlock, message))
         }
-        // A file system without locks is no reason to do nothing.
+        // Go on without a lock if the file system has none.
         _ => Ok(()),
     }
 }
@@ -57,14 +58,16 @@ fn is_at(file: &Metadata, path: &Path) -> bool {
     path.symlink_metadata().is_ok_and(|at| (at.dev(), at.ino()) == (file.dev(), file.ino()))
 }
 
-/// Renames without ever replacing anything: then it fails as [`io::ErrorKind::AlreadyExists`].
+/// Renames without replacing anything: fails with [`io::ErrorKind::AlreadyExists`] if `target`
+/// exists.
 ///
-/// On a file system that knows neither such a rename nor links, it replaces what another process
-/// made in the same moment.
+/// On a file system that supports neither such a rename nor hard links, it replaces what another
+/// process creates at the same moment.
 pub(crate) fn rename_to_new(source: &Path, target: &Path) -> io::Result<()> {
     match renameat_with(CWD, source, CWD, target, RenameFlags::NOREPLACE) {
         Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS) => {
-            // A file system that cannot: a link refuses to replace, too.
+            // The file system does not support this rename. A hard link does not replace anything
+            // either.
             match fs::hard_link(source, target) {
                 Ok(()) => fs::remove_file(source),
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(error),

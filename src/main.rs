@@ -1,8 +1,8 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
-/// How long a thread may take to end that hangs in a call of the system, as on a network file
-/// system that does not answer.
+/// How long to wait at exit for a thread that hangs in a system call, as on a network file system
+/// that does not answer.
 const HANGING_MAX: Duration = Duration::from_secs(2);
 
 fn main() -> std::io::Result<ExitCode> {

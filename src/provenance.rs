@@ -1,8 +1,8 @@
 //! What a database file was restored from, noted on the file itself.
 //!
-//! An extended attribute: it adds nothing to the database, leaves nothing beside it, and goes with
-//! the file. Where a file system has none, a replica does not know its database again after a
-//! restore unless both are still the same, see `replicate::descent`.
+//! It is an extended attribute, which adds nothing to the database, leaves no file beside it, and
+//! moves with the file. Where a file system has none, a replica does not recognize its database
+//! after a restore unless the two are still equal, see `replicate::descent`.
 
 use std::fs::File;
 use std::io;
@@ -18,18 +18,18 @@ const NAME: &str = "user.litestream.restored";
 /// Longer than any key.
 const BYTES_MAX: usize = 128;
 
-/// The newest object that a replica had when a database was restored from it, also if that was
-/// restored to an earlier moment: whoever did that knew what comes after it.
+/// The newest object that a replica had when a database was restored from it. This holds even for
+/// a restore to an earlier moment: the user knew that the replica had more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Provenance(pub(crate) Key);
 
 impl Provenance {
-    /// Notes it on a file that was just restored.
+    /// Writes the note to a file that was just restored.
     pub(crate) fn note(&self, file: &File) -> io::Result<()> {
         Ok(fsetxattr(file, NAME, self.0.to_string().as_bytes(), XattrFlags::empty())?)
     }
 
-    /// Takes the note from a file that has another content by now.
+    /// Removes the note from a file whose content has been replaced.
     pub(crate) fn forget(path: &Path) -> io::Result<()> {
         match removexattr(path, NAME) {
             Err(Errno::NODATA | Errno::OPNOTSUPP | Errno::NOENT) => Ok(()),

@@ -1,7 +1,7 @@
 //! Times as text, in UTC.
 //!
-//! A time may come from a file system or out of an object, and be anything. What RFC 3339 cannot
-//! write is written as the first or the last moment that it can.
+//! A time may come from a file system or from an object, and may be anything. A time that RFC 3339
+//! cannot express is written as the first or the last moment that it can.
 
 use std::time::SystemTime;
 
@@ -11,12 +11,12 @@ use time::OffsetDateTime;
 const FIRST: i64 = -62_167_219_200;
 const LAST: i64 = 253_402_300_799;
 
-/// To the second below, such as `2026-01-02T15:04:05Z`.
+/// Formats a time, rounded down to the second, such as `2026-01-02T15:04:05Z`.
 pub(crate) fn seconds(time: SystemTime) -> String {
     date(moment(time)) + "Z"
 }
 
-/// To the millisecond below, such as `2026-01-02T15:04:05.678Z`.
+/// Formats a time, rounded down to the millisecond, such as `2026-01-02T15:04:05.678Z`.
 pub(crate) fn milliseconds(time: SystemTime) -> String {
     let moment = moment(time);
     format!("{}.{:03}Z", date(moment), moment.millisecond())
@@ -52,8 +52,7 @@ mod tests {
 
     use super::*;
 
-    /// A file that was dated before 1970, and a record that named a time after 9999, ended the
-    /// process in a panic.
+    /// A file dated before 1970, or a record that names a time after 9999, must not cause a panic.
     #[test]
     fn writes_whatever_time_there_is() {
         let after = |milliseconds| SystemTime::UNIX_EPOCH + Duration::from_millis(milliseconds);

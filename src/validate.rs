@@ -1,22 +1,21 @@
-//! Proves, again and again, that a replica can be restored.
+//! Proves, at intervals, that a replica can be restored.
 //!
-//! Litestream's `validation-interval`. The replica is restored to a temporary file just as a user
-//! would restore it: every object is read and checked, the result must have the digest of the
-//! source at its last commit, and SQLite must find it well-formed. What was proven so is kept
-//! beside the generations, for `restore -last-verified`. That needs as much free space in the
-//! directory for temporary files as the database is large.
+//! This is Litestream's `validation-interval`. The replica is restored to a temporary file just as
+//! a user would restore it: every object is read and checked, the result must have the digest of
+//! the source at its last commit, and SQLite must find it well-formed. The proof is kept beside
+//! the generations, for `restore -last-verified`. This needs as much free space in the directory
+//! for temporary files as the database takes.
 //!
-//! From then on only what is added is read, once: of the restored database the digests of its pages
-//! are kept, and what a segment makes of them must have the digest that is sealed in it. A listing
-//! shows whether what was proven is still there as it was. So the cost does not depend on the size
-//! of the database.
+//! From then on, only added objects are read, once: the digests of the pages of the restored
+//! database are kept, and with the pages of a new segment they must add up to the digest in its
+//! seal. A listing shows whether the proven objects are still there unchanged. So the cost does
+//! not depend on the size of the database.
 //!
-//! What segments alone do not show is whether SQLite finds the database well-formed, and whether an
-//! object that was proven can still be read. So all is restored anew when there is a snapshot or a
-//! generation that was not, after anything that is not in order, and after `restore_interval`.
-//! A database that is damaged on its disk is noticed with its next snapshot, because that does not
-//! have the digest that was followed in the log, and one that SQLite itself wrote damaged pages to,
-//! within that interval.
+//! Segments alone do not show whether SQLite finds the database well-formed, and whether a proven
+//! object can still be read. So everything is restored again when there is a new snapshot or
+//! generation, after any irregularity, and after `restore_interval`. Damage on the disk of the
+//! database is noticed with the next snapshot, because its digest differs from the one followed
+//! through the log. Damaged pages that SQLite itself wrote are noticed within that interval.
 //!
 //! Replicas without seals, as Litestream writes them, are restored each time.
 
@@ -51,16 +50,16 @@ use newest::{expect_all, expect_same};
 use proven::{Proven, newest_seal};
 use schedule::{pause, restore_interval};
 
-/// Requests at a time: the replica is being written meanwhile.
+/// Requests at a time: few, because the replica is being written meanwhile.
 const PARALLELISM: usize = 2;
 
-/// After a failure. What was listed may have expired while it was read.
+/// How long to wait after a failure. What was listed may have expired before it was read.
 const SECOND_TRY: Duration = Duration::from_secs(5);
 
 /// How often another snapshot is asked for, at most.
 const MEND_INTERVAL: Duration = Duration::from_hours(1);
 
-/// A replica whose restores are tried.
+/// The validation of one replica.
 struct Validation<'a> {
     database: &'a DatabaseOptions,
     replica: &'a ReplicaOptions,
@@ -71,28 +70,28 @@ struct Validation<'a> {
     mended: Option<Instant>,
     /// What was wrong with it the last time.
     defect: Option<String>,
-    /// What can be gone on from, and where it is.
+    /// What was proven, to continue from, and where it is.
     proven: Option<(Location, Proven)>,
-    /// Of the newest object that was ever proven.
+    /// The seal of the newest object that was ever proven.
     newest: Option<Seal>,
 }
 
-/// What a validation came to.
+/// The result of a validation.
 enum Validated {
     /// There is no backup, and none is known to have been there.
     Nothing,
-    /// What was added is right.
+    /// The added segments are right.
     Followed { segments: usize },
     Restored {
         restored: Restored,
-        /// What SQLite has against it.
+        /// The damage that SQLite found, if any.
         damage: Option<String>,
-        /// What was proven before.
+        /// The proof before this one.
         before: Option<Proof>,
     },
 }
 
-/// Validates a replica in its interval, for ever.
+/// Validates a replica at its interval, for ever.
 pub async fn validate(
     database: &DatabaseOptions,
     replica: &ReplicaOptions,
@@ -117,7 +116,7 @@ pub async fn validate(
 }
 
 impl Validation<'_> {
-    /// Says whether it could be told what the replica is worth.
+    /// Validates once. Returns `false` if two attempts failed.
     async fn run(&mut self) -> bool {
         let (db, name) = (self.database.path.display(), &self.replica.name);
         let began = Instant::now();
@@ -218,7 +217,8 @@ impl Validation<'_> {
         self.restore(location, fork).await
     }
 
-    /// Reads what was added to what is proven. `None`: all is to be restored, too.
+    /// Reads what was added since the last proof. Returns `None` if everything must be restored,
+    /// too.
     async fn follow(&mut self, location: &Location) -> anyhow::Result<Option<usize>> {
         let Some((_, proven)) = self.proven.as_mut().filter(|(at, _)| at == location) else {
             return Ok(None);
@@ -230,7 +230,7 @@ impl Validation<'_> {
         for segment in &course.segments {
             let Some((_, proven)) = &mut self.proven else { return Ok(None) };
             let change = match proven.fetch(&store, segment).await {
-                // A restore knows what is to be left out.
+                // A restore knows which strays to leave out.
                 Err(error) if error.is::<Unlinked>() => return Ok(None),
                 change => change?,
             };
@@ -250,8 +250,8 @@ impl Validation<'_> {
         Ok((course.restore.is_none() && !due).then_some(course.segments.len()))
     }
 
-    /// Names the objects that are missing or replaced. None are if what changed was only when they
-    /// were stored, or what has expired meanwhile.
+    /// Fails with the names of objects that are missing or replaced. There are none if only the
+    /// times of storage have changed, or if objects have expired meanwhile.
     async fn explain(&self, store: Retrying<Store>, generation: Generation) -> anyhow::Result<()> {
         let options =
             VerifyOptions { generation: Some(generation), full: None, parallelism: PARALLELISM };
@@ -280,7 +280,7 @@ impl Validation<'_> {
             parallelism: PARALLELISM,
         };
         let store = open(self.replica, &location).await?;
-        // Before it is looked: more may be there by then, and never less.
+        // Read before listing: the replica may hold more by then, but never less.
         let acknowledged = acknowledged(&self.database.state_directory, &self.replica.name, fork)?;
         let listed = catalog::histories(&store, 1).await?;
         let stores = vec![(self.replica.name.clone(), open(self.replica, &location).await?)];
@@ -328,8 +328,7 @@ impl Validation<'_> {
         Ok(Validated::Restored { restored, damage, before })
     }
 
-    /// What earlier validations have recorded. A record that is altered says nothing, and is
-    /// written anew.
+    /// The record of earlier validations. An altered record is ignored, and will be replaced.
     async fn recorded(&self, store: &impl ObjectStore) -> store::Result<ProofRecord> {
         Ok(match catalog::proof_record(store).await? {
             None => ProofRecord::default(),
@@ -355,11 +354,11 @@ async fn open(replica: &ReplicaOptions, location: &Location) -> store::Result<Re
     Ok(Retrying::new(&replica.name, Store::open(location).await?))
 }
 
-/// What is to be recorded now. `None`: nothing else than before.
+/// The record to store now, or `None` if it stays as it is.
 ///
-/// What was proven last stays so when the database turns out to be damaged: it is what somebody
-/// will need. Without any proof the damage is recorded all the same: it may be younger than the
-/// history, and what is good in that must not expire.
+/// The last proof is kept when the database turns out to be damaged: it is what somebody will
+/// need. The damage is recorded even without any proof: the history may go back to before the
+/// damage, and that part must not expire.
 fn next(
     before: ProofRecord,
     restored: &Restored,

@@ -4,11 +4,11 @@ use super::generations_below;
 use crate::format::Key;
 use crate::store::{ObjectStore, Result};
 
-/// The replicas that are kept below a place, each by the key of its root there, in no meaningful
-/// order; with `deep`, those in directories below it too. What is in a replica is not looked at.
+/// The replicas right below the root of `store`, each by the key of its own root, in no meaningful
+/// order. With `deep`, directories below are searched too, but not the inside of a replica.
 ///
-/// Sends a request for each directory that is no replica and one for each that may be one,
-/// `parallelism` at a time.
+/// Sends one request for each directory that may be a replica, and another for each that turns out
+/// to be none, `parallelism` at a time.
 pub async fn replicas_below(
     store: &impl ObjectStore,
     deep: bool,

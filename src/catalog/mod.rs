@@ -1,12 +1,12 @@
 //! What a replica holds, as its listings and the ends of its objects show it.
 //!
 //! A store knows keys and bytes. Here they become generations, histories, seals, and the record of
-//! what was proven. Whoever reads a replica does so by these few questions: restores, `verify`,
-//! validation, the task that sends to it, and the tables of the command line.
+//! what was proven. Everything that reads a replica does so through these few functions: restores,
+//! `verify`, validation, the task that sends to it, and the tables of the command line.
 //!
-//! Each asks the store that it is given, once. Whether that sends a request again which failed is
-//! decided where the store is opened: it is [`Retrying`](crate::store::Retrying) for those who
-//! need the answer, and plain for the task that sends, which has a patience of its own.
+//! Each function asks the given store once. Whether a failed request is retried is decided where
+//! the store is opened: it is [`Retrying`](crate::store::Retrying) for callers that need the
+//! answer, and plain for the task that sends, which does its own retrying.
 
 mod below;
 mod proof;
@@ -26,7 +26,8 @@ pub async fn generations(store: &impl ObjectStore) -> Result<Vec<Generation>> {
     generations_below(store, Key::GENERATIONS).await
 }
 
-/// The forks, each by its first generation: replicas of their own, of which the others say nothing.
+/// The forks, each by its first generation. They are replicas of their own, which the other
+/// functions ignore.
 pub async fn forks(store: &impl ObjectStore) -> Result<Vec<Generation>> {
     generations_below(store, Key::FORKS).await
 }
@@ -34,7 +35,7 @@ pub async fn forks(store: &impl ObjectStore) -> Result<Vec<Generation>> {
 /// Where Litestream 0.5 keeps its objects, by their levels.
 pub const LATER_FORMAT: &str = "ltx/";
 
-/// Whether there is a backup of Litestream 0.5, in a format that is not read here.
+/// Whether there is a backup of Litestream 0.5, whose format this program does not read.
 pub async fn has_later_format(store: &impl ObjectStore) -> Result<bool> {
     Ok(!store.list_directories(LATER_FORMAT).await?.is_empty())
 }
@@ -46,7 +47,7 @@ pub async fn histories(store: &impl ObjectStore, parallelism: usize) -> Result<V
     histories.buffered(parallelism).try_collect().await
 }
 
-/// Everything in a generation. Of one that does not exist that is nothing.
+/// Everything in a generation. It is empty if the generation does not exist.
 pub async fn history(store: &impl ObjectStore, generation: Generation) -> Result<History> {
     listed(store, generation, &Key::generation_prefix(generation)).await
 }
@@ -71,13 +72,13 @@ pub async fn segments_of_log(
     Ok(found?.segments)
 }
 
-/// What has another name was put there by others, and is none of ours.
+/// The generations below `prefix`. Anything with another kind of name is not ours, and ignored.
 async fn generations_below(store: &impl ObjectStore, prefix: &str) -> Result<Vec<Generation>> {
     let names = store.list_directories(prefix).await?;
     Ok(names.iter().filter_map(|name| name.parse().ok()).collect())
 }
 
-/// The objects of a generation whose keys begin with `prefix`, without those of others.
+/// The objects of a generation whose keys begin with `prefix`, without foreign ones.
 async fn listed(store: &impl ObjectStore, generation: Generation, prefix: &str) -> Result<History> {
     let objects = store.list(prefix).await?.into_iter();
     let known = objects

@@ -3,7 +3,7 @@ use std::fmt;
 use crate::format::ProofRecord;
 use crate::store::{ObjectStore, Result, StoreError};
 
-/// The record of what was proven about a replica does not say it any more.
+/// The record of what was proven about a replica is altered, or of a later version.
 #[derive(Debug)]
 pub struct AlteredRecord;
 
@@ -20,13 +20,14 @@ impl fmt::Display for AlteredRecord {
 
 impl std::error::Error for AlteredRecord {}
 
-/// A record that was found, or that there was one: nothing is guessed from the rest of it.
+/// A record that was found, or the fact that there is one that is altered: nothing is guessed from
+/// what is left of it.
 pub type FoundRecord = std::result::Result<ProofRecord, AlteredRecord>;
 
-/// What validation found out about a replica. `None` if that is nothing yet.
+/// What validation found out about a replica. `None` if there is no record yet.
 ///
-/// A record that is listed and cannot be read is an error, and not nothing: it may say that the
-/// database is damaged, and that nothing may be deleted.
+/// A record that is listed but cannot be read is an error, not `None`: it may say that the
+/// database is damaged, and so that nothing may be deleted.
 pub async fn proof_record(store: &impl ObjectStore) -> Result<Option<FoundRecord>> {
     match read(store).await {
         // It may have been replaced by a longer one, or deleted, after it was listed.

@@ -1,13 +1,13 @@
 use crate::format::{Key, Seal};
 use crate::store::{ObjectStore, Result};
 
-/// What the end of an object says, as [`Seal::at_end`] gives it: its seal, nothing if it is
-/// Litestream's, or why it is not to be believed.
+/// What [`Seal::at_end`] finds at the end of an object: its seal, `None` if it is Litestream's, or
+/// why the seal is not to be believed.
 pub type Found = std::result::Result<Option<Seal>, &'static str>;
 
 /// Reads the end of an object that has `size` bytes.
 ///
-/// Whether the seal is that of this object is for the caller to judge, see [`Seal::is_of`].
+/// The caller must check that the seal belongs to this object, see [`Seal::is_of`].
 pub async fn seal(store: &impl ObjectStore, key: Key, size: u64) -> Result<Found> {
     let range = size.saturating_sub(Seal::SIZE as u64)..size;
     if range.is_empty() {

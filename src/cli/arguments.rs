@@ -1,4 +1,4 @@
-//! What can be asked for, and the help that says so.
+//! The commands, their arguments and their help texts.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -293,7 +293,7 @@ pub(super) struct VersionArguments {
 
 pub(super) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, clap::Error> {
     let mut command = Arguments::command();
-    // Adds the options and the command that ask for help.
+    // Adds the options and the subcommand for help.
     command.build();
     let arguments = normalize::normalize(&command, arguments);
     Arguments::try_parse_from(arguments).map(|arguments| arguments.command)

@@ -16,13 +16,14 @@ pub(super) fn parse(text: &str) -> Result<SystemTime, String> {
     })
 }
 
-/// How much later `end` is than `start`, as Go writes it, to as many digits as matter to people.
-/// Nothing if it is earlier: what was stored after the last write lags behind nothing.
+/// How much later `end` is than `start`, as Go writes durations, to as many digits as matter to
+/// people. Zero if it is earlier: a replica that was written to after the last change does not
+/// lag.
 pub(super) fn lag(start: SystemTime, end: SystemTime) -> String {
     duration(end.duration_since(start).unwrap_or_default())
 }
 
-/// The same as a number, to the millisecond.
+/// The lag in seconds as a number, rounded to the millisecond.
 pub(super) fn seconds_behind(start: SystemTime, end: SystemTime) -> f64 {
     let behind = end.duration_since(start).unwrap_or_default();
     (behind.as_secs_f64() * 1000.0).round() / 1000.0

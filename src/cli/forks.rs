@@ -4,8 +4,8 @@ use crate::catalog;
 use crate::format::Generation;
 use crate::store::ObjectStore;
 
-/// Says which forks a replica has: what is restored by default is none of them, and may not be what
-/// somebody is looking for. An error here is one again where the replica is listed.
+/// Warns of the forks of a replica: they are not restored by default, and may be what the user is
+/// looking for. An error is ignored here, since listing the replica shows it again.
 pub(super) async fn mention(replica: &str, store: &impl ObjectStore) {
     let forks = catalog::forks(store).await.unwrap_or_default();
     if !forks.is_empty() {

@@ -17,7 +17,7 @@ struct GenerationRow {
     generation: Generation,
     start: SystemTime,
     end: SystemTime,
-    /// When the database changed last, as far as is known.
+    /// When the database last changed, as far as is known.
     changed: SystemTime,
 }
 
@@ -29,7 +29,7 @@ pub(super) async fn run(arguments: &ListingArguments) -> anyhow::Result<u8> {
     listing::print(&source, arguments.json, None, list).await
 }
 
-/// When the database or its WAL was written last. `None`: there is no database, and so nothing
+/// When the database or its WAL was last written. `None` if there is no database, and so nothing
 /// newer than the replica; the lag is then the age of the replica.
 fn last_change(database: &Path) -> Option<SystemTime> {
     let written = |path: &Path| std::fs::metadata(path).and_then(|data| data.modified()).ok();

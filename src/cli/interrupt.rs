@@ -2,10 +2,10 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::output;
 
-/// Does `work`, and drops it when the process is told to end.
+/// Does `work`, and drops it when a signal asks the process to end.
 ///
-/// What `work` holds is then cleaned up, and a process that is the first of its container ends at
-/// all: the system's own handling of signals does not apply to it.
+/// So what `work` holds is cleaned up. And process 1 of a container would not end at all
+/// otherwise: the system's default handling of signals does not apply to it.
 pub(super) async fn until_interrupted(
     work: impl Future<Output = anyhow::Result<u8>>,
 ) -> anyhow::Result<u8> {

@@ -1,4 +1,4 @@
-//! What a replica holds.
+//! Tables of what a replica holds.
 
 use anyhow::{Context, bail};
 use tracing::warn;
@@ -11,14 +11,14 @@ use crate::store::{Retrying, Store};
 
 /// Finds the replicas that the arguments name.
 pub(super) async fn source(arguments: &ListingArguments) -> anyhow::Result<Source> {
-    // Standard output is for what was asked for.
+    // Standard output is for the requested table.
     logging::start_for_listing();
     Source::find(&arguments.source).await
 }
 
-/// Prints what `list` finds on each replica, which is `None` if the replica holds nothing at all.
-/// When one of them fails, the others are still printed. That nothing is found on any of them is an
-/// error if `missing` says what is.
+/// Prints what `list` finds on each replica: `None` if the replica holds nothing at all. If one of
+/// them fails, the others are still printed. If nothing is found on any, `missing` is the error, if
+/// it is set.
 pub(super) async fn print<R: Row>(
     source: &Source,
     json: bool,

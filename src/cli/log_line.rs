@@ -1,4 +1,4 @@
-//! Log lines in the forms that Litestream has: `key=value`, or JSON.
+//! Log lines in the formats of Litestream: `key=value`, or JSON.
 
 use std::fmt::{self, Write};
 use std::time::SystemTime;
@@ -41,7 +41,7 @@ where
     }
 }
 
-/// What an event says.
+/// The message and the fields of an event.
 #[derive(Default)]
 struct Fields {
     message: String,
@@ -101,7 +101,7 @@ fn text(time: &str, level: Level, fields: &Fields, colour: bool) -> Result<Strin
     Ok(line)
 }
 
-/// In quotes where it would otherwise not be clear where it ends.
+/// Quotes a value if its end would otherwise be unclear.
 fn quoted(text: &str) -> String {
     let is_plain = |letter: char| !(letter.is_whitespace() || letter.is_control());
     if !text.is_empty() && text.chars().all(is_plain) && !text.contains(['"', '=']) {
@@ -111,7 +111,7 @@ fn quoted(text: &str) -> String {
     }
 }
 
-/// A line that says why a command failed.
+/// A log line in JSON that says why a command failed.
 pub(super) fn error_in_json(message: &str) -> String {
     let fields = Fields { message: message.to_owned(), others: Vec::new() };
     json(&utc::milliseconds(SystemTime::now()), Level::ERROR, &fields).unwrap_or_default()

@@ -10,11 +10,11 @@ use super::log_line::{self, LogLine};
 use super::progress_bar;
 use crate::config::{Level, LogFormat, LoggingOptions};
 
-/// The form of the lines that are logged, once they are.
+/// The format of the log, once logging has started.
 static FORMAT: OnceLock<LogFormat> = OnceLock::new();
 
-/// An error in the form of the log, if that is another one than text: who reads the log reads what
-/// is on standard error as well.
+/// An error in the format of the log, or `None` if that is text: whatever reads the log may read
+/// standard error as well.
 pub(super) fn error_line(message: &str) -> Option<String> {
     match FORMAT.get() {
         Some(LogFormat::Json) => Some(log_line::error_in_json(message)),
@@ -22,7 +22,7 @@ pub(super) fn error_line(message: &str) -> Option<String> {
     }
 }
 
-/// Logs as `options` say from now on.
+/// Starts to log according to `options`.
 pub(super) fn start(options: LoggingOptions) {
     let _ = FORMAT.set(options.format);
     if options.stderr {
@@ -32,7 +32,7 @@ pub(super) fn start(options: LoggingOptions) {
     }
 }
 
-/// Logs only what went wrong, and to standard error.
+/// Starts to log only warnings and errors, to standard error.
 pub(super) fn start_for_listing() {
     start(LoggingOptions { level: Level::Warn, stderr: true, ..LoggingOptions::default() });
 }
@@ -47,13 +47,13 @@ where
         Level::Warn => LevelFilter::WARN,
         Level::Error => LevelFilter::ERROR,
     };
-    // What goes wrong in the libraries below comes back to us as an error, and is said once.
+    // Failures in the libraries below come back to us as errors, and are logged once.
     let targets = Targets::new()
         .with_default(LevelFilter::ERROR)
         .with_target(env!("CARGO_CRATE_NAME"), level);
     let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     let lines = LogLine { format: options.format, colour: is_terminal && !no_color };
     let layer = tracing_subscriber::fmt::layer().with_writer(writer).event_format(lines);
-    // It fails only where something else in this process logs already, which then goes on.
+    // This fails only if a logger is already installed in this process, which then stays.
     let _ = tracing_subscriber::registry().with(targets).with(layer).try_init();
 }

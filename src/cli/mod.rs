@@ -1,4 +1,4 @@
-//! The command line: what was asked for, which layer does it, and what the exit code is.
+//! The command line: parses it, calls the layer that does the work, and sets the exit code.
 
 mod arguments;
 mod clock;
@@ -36,10 +36,10 @@ const DONE: u8 = 0;
 const FAILED: u8 = 1;
 /// Replication has ended with commits that are not on every replica.
 const NOT_REPLICATED: u8 = 75;
-/// A second signal ended it before everything was replicated.
+/// A second signal ended replication before everything was replicated.
 const INTERRUPTED: u8 = 130;
 
-/// Does what the arguments of the process ask for, the name of the program being the first.
+/// Does what the arguments of the process ask for. The first one is the name of the program.
 pub async fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let arguments: Vec<OsString> = arguments.into_iter().collect();
     let command = match arguments::parse(arguments.clone()) {
@@ -53,7 +53,7 @@ pub async fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     }))
 }
 
-/// Each command is boxed: nested as deep as they are, their futures would be too much for the
+/// Runs a command. Each is boxed, because such deeply nested futures are too much for the
 /// compiler.
 async fn dispatch(command: Command) -> anyhow::Result<u8> {
     match command {
@@ -63,7 +63,7 @@ async fn dispatch(command: Command) -> anyhow::Result<u8> {
         Command::Generations(arguments) => {
             until_interrupted(Box::pin(generations::run(&arguments))).await
         }
-        // It ends in an orderly way when it is told to, by itself.
+        // It handles signals itself, to end in an orderly way.
         Command::Replicate(arguments) => Box::pin(replicate::run(arguments)).await,
         Command::Restore(arguments) => until_interrupted(Box::pin(restore::run(&arguments))).await,
         Command::Snapshots(arguments) => {

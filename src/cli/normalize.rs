@@ -1,10 +1,10 @@
-//! Options as Go's programs take them: one dash or two, `-flag=false`.
+//! Options as Go programs take them: one dash or two, `-flag=false`.
 
 use std::ffi::{OsStr, OsString};
 
 use clap::{Arg, Command};
 
-/// Rewrites arguments to what clap takes, by clap's own definitions.
+/// Rewrites arguments to what clap accepts, according to clap's own definitions.
 pub(super) fn normalize(
     command: &Command,
     arguments: impl IntoIterator<Item = OsString>,
@@ -24,7 +24,7 @@ pub(super) fn normalize(
             continue;
         };
         let Some(option) = command.get_arguments().find(|option| is_called(option, name)) else {
-            // Clap then says what may have been meant.
+            // Clap reports what may have been meant.
             normal
                 .push(format!("--{}", &argument.to_string_lossy().trim_start_matches('-')).into());
             continue;

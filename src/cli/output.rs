@@ -13,7 +13,7 @@ pub(super) trait Row {
     fn json(&self) -> Value;
 }
 
-/// Prints a table, or the same as a JSON array.
+/// Prints a table, or its rows as a JSON array.
 pub(super) fn print_rows<R: Row>(rows: &[R], json: bool) -> io::Result<()> {
     if json {
         let rows = Value::Array(rows.iter().map(Row::json).collect());
@@ -25,7 +25,7 @@ pub(super) fn print_rows<R: Row>(rows: &[R], json: bool) -> io::Result<()> {
     }
 }
 
-/// Columns with two spaces between them.
+/// Formats columns with two spaces between them.
 fn table(lines: &[Vec<String>]) -> String {
     let columns = lines.iter().map(Vec::len).max().unwrap_or_default();
     let width = |column: usize| {
@@ -47,7 +47,7 @@ fn table(lines: &[Vec<String>]) -> String {
     text
 }
 
-/// Writes to standard output. That nobody reads any more is not an error.
+/// Writes to standard output. It is not an error if nobody reads it any more.
 pub(super) fn print(text: &str) -> io::Result<()> {
     let mut output = io::stdout().lock();
     match output.write_all(text.as_bytes()).and_then(|()| output.flush()) {
@@ -64,7 +64,7 @@ pub(super) fn print_error(message: &str) {
 
 /// Writes a line to standard error.
 pub(super) fn print_note(line: &str) {
-    // There is nowhere left to say that this failed.
+    // There is nowhere left to report that this failed.
     let _ = writeln!(io::stderr().lock(), "{line}");
 }
 

@@ -1,4 +1,4 @@
-//! How far a restore got, or a verification, in one line of a terminal that is drawn over and over.
+//! The progress of a restore or a verification, in one line of a terminal that is redrawn.
 
 use std::io::{self, IsTerminal, Write};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::restore::{Progress, Reporting};
 
-/// Goes to the start of the line, and makes it empty.
+/// Goes to the start of the line, and clears it.
 const CLEAR: &str = "\r\x1b[2K";
 
 const INTERVAL: Duration = Duration::from_millis(200);
@@ -14,11 +14,11 @@ const INTERVAL: Duration = Duration::from_millis(200);
 /// Characters of the bar itself. The whole line fits into a terminal of 80 columns.
 const WIDTH: u64 = 20;
 
-/// Whether the last line of the terminal is a bar. Whoever writes there holds it meanwhile, so that
-/// a line of the log is never written behind a bar.
+/// Whether the last line of the terminal is a bar. Locked while anything is written there, so that
+/// a log line never follows a bar on the same line.
 static DRAWN: Mutex<bool> = Mutex::new(false);
 
-/// A bar on the terminal of standard error. Its line is empty again when this is dropped.
+/// A bar on the terminal of standard error. Its line is cleared on drop.
 #[derive(Debug)]
 pub(super) struct ProgressBar;
 
@@ -35,7 +35,7 @@ impl ProgressBar {
         announced: false,
     };
 
-    /// `None` where standard error is no terminal.
+    /// Starts a bar. `None` if standard error is not a terminal.
     pub(super) fn start() -> Option<Self> {
         io::stderr().is_terminal().then_some(Self)
     }
@@ -49,7 +49,7 @@ impl Drop for ProgressBar {
 
 fn draw(doing: &str, progress: &Progress) {
     let mut drawn = lock();
-    // There is nobody else to be told that the terminal is gone.
+    // Nobody can be told that the terminal is gone.
     *drawn = write!(io::stderr(), "{CLEAR}{}", line(doing, progress)).is_ok();
     let _ = io::stderr().flush();
 }
@@ -74,7 +74,7 @@ fn line(doing: &str, progress: &Progress) -> String {
     format!("{doing} [{bar}] {percent:3} % of {total} MB, {rate:.1} MB/s, {rest} left")
 }
 
-/// Minutes and seconds, and hours if there are any.
+/// Formats minutes and seconds, and hours if there are any.
 fn clock(duration: Duration) -> String {
     let seconds = duration.as_secs();
     let (hours, minutes, seconds) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
@@ -84,7 +84,7 @@ fn clock(duration: Duration) -> String {
     }
 }
 
-/// A stream that a log is written to, where no bar is in the way as long as this is there.
+/// A stream for the log. No bar is drawn while the returned value exists.
 pub(super) fn cleared<W: Write>(stream: W) -> Cleared<W> {
     let mut drawn = lock();
     clear(&mut drawn);

@@ -13,7 +13,7 @@ use crate::replicate::{DatabaseOptions, Mender, Metrics, Signals, Sources, repli
 use crate::validate::validate;
 
 pub(super) async fn run(arguments: ReplicateArguments) -> anyhow::Result<u8> {
-    // First of all: as process 1 of a container it would lose a signal that comes before.
+    // This comes first: as process 1 of a container, we would lose an earlier signal.
     let signals = Signals::listen()?;
     let mut config = config(&arguments)?;
     if let Some(policy) = arguments.on_divergence {
@@ -59,7 +59,8 @@ pub(super) async fn run(arguments: ReplicateArguments) -> anyhow::Result<u8> {
     Ok(status(outcome.child, outcome.interrupted, behind.is_empty()))
 }
 
-/// Starts to validate the replicas of a database that ask for it. Ends when the value is dropped.
+/// Starts to validate the replicas of a database that are configured for it. Validation ends when
+/// the value is dropped.
 fn validators(database: &DatabaseOptions, metrics: &Metrics, mender: &Mender) -> JoinSet<()> {
     let mut validators = JoinSet::new();
     let metrics = metrics.database(&database.path);
@@ -76,7 +77,7 @@ fn validators(database: &DatabaseOptions, metrics: &Metrics, mender: &Mender) ->
     validators
 }
 
-/// The configuration: that of the file, or what the arguments say.
+/// The configuration from the file, or from the arguments.
 fn config(arguments: &ReplicateArguments) -> anyhow::Result<Config> {
     let Some(database) = &arguments.database else {
         let config = load(&arguments.config)?;
@@ -121,7 +122,7 @@ fn status(child: Option<i32>, interrupted: bool, complete: bool) -> u8 {
     match child {
         _ if interrupted && !complete => INTERRUPTED,
         _ if !complete => NOT_REPLICATED,
-        // A status that does not fit is still no success.
+        // A status that does not fit is still not success.
         Some(status) => u8::try_from(status).unwrap_or(u8::MAX),
         None => DONE,
     }

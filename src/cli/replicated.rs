@@ -1,4 +1,4 @@
-//! Databases of directories that are not on the disk any more: only their replicas know them.
+//! Databases of directories that are no longer on the disk: only their replicas know them.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -15,7 +15,7 @@ use crate::replicate::{DatabaseOptions, DirectoryOptions, ReplicaOptions};
 const PARALLELISM: usize = 16;
 
 /// All databases of the configuration: those that are named, and those that are in its directories
-/// or in a replica of them. `replica`: only in the one of that name.
+/// or in replicas of them. `replica` restricts the latter to the replica of that name.
 pub(super) async fn databases(
     config: &Config,
     replica: Option<&str>,

@@ -59,7 +59,7 @@ pub(super) async fn restore_source(
     let outcome = restore_reporting(stores, &options, reporting).await;
     source.mention_forks().await;
     if matches!(outcome, Err(RestoreError::NoBackup)) {
-        // A start script would go on with an empty database.
+        // Otherwise a start script would go on with an empty database.
         source.expect_no_later_format().await?;
     }
     match outcome {
@@ -69,7 +69,7 @@ pub(super) async fn restore_source(
             Ok(DONE)
         }
         Err(RestoreError::NoBackup) => bail!("no matching backups found in {}", source.places()),
-        // It has come into being in the meantime.
+        // It was created in the meantime.
         Err(RestoreError::OutputExists(path)) if arguments.if_db_not_exists => {
             info!(path = %path.display(), "database already exists, skipping");
             Ok(DONE)
@@ -78,11 +78,11 @@ pub(super) async fn restore_source(
     }
 }
 
-/// A name and a store.
+/// The name and the store of a replica.
 type Replica = (String, Retrying<Store>);
 
-/// The replica of which something was proven last, and what that was. One that does not say so, or
-/// cannot be reached, is in the way of no other.
+/// The replica with the most recent proof, and that proof. A replica that has none or cannot be
+/// read does not prevent using another.
 async fn newest_proof(replicas: Vec<Replica>) -> anyhow::Result<(Replica, Proof)> {
     let mut newest: Option<(Replica, Proof)> = None;
     let (mut damaged, mut failures) = (None, Vec::new());
@@ -153,7 +153,7 @@ fn output(arguments: &RestoreArguments, source: &Source) -> anyhow::Result<PathB
     }
 }
 
-/// Whether there is anything under that name, be it a link to nowhere.
+/// Whether there is anything under that name, even a dangling link.
 pub(super) fn exists(path: &Path) -> anyhow::Result<bool> {
     match path.symlink_metadata() {
         Ok(_) => Ok(true),

@@ -11,12 +11,12 @@ use super::{DONE, logging, replicated};
 use crate::config::Config;
 use crate::restore::{Reporting, Target};
 
-/// Databases that are restored at the same time, for the sake of small ones in a store that answers
-/// slowly.
+/// How many databases are restored at the same time. This helps with small ones in a store that
+/// answers slowly.
 const AT_A_TIME: usize = 4;
 
-/// Restores what is not there of all that the configuration names and its replicas hold, and goes
-/// on when one database cannot be restored.
+/// Restores all missing databases that the configuration names or its replicas hold, and goes on
+/// when one cannot be restored.
 pub(super) async fn run(target: Target, arguments: &RestoreArguments) -> anyhow::Result<u8> {
     let replica = arguments.source.replica.as_deref();
     let config = source::load(&arguments.source.config)?;
@@ -45,8 +45,8 @@ pub(super) async fn run(target: Target, arguments: &RestoreArguments) -> anyhow:
     }
 }
 
-/// Whether a database was deleted from a directory that has lost nothing else: then its state is
-/// still beside it. It is not to come back with the next start of a container.
+/// Whether a database was deleted from a directory that has lost nothing else: then its state
+/// directory is still there. It must not come back with the next start of a container.
 fn was_deleted(source: &Source, config: &Config) -> bool {
     let (Some(path), Some(state)) = (&source.database, &source.state_directory) else {
         return false;

@@ -1,4 +1,4 @@
-//! Metrics over HTTP.
+//! Serves metrics over HTTP.
 
 use std::sync::Arc;
 
@@ -48,8 +48,8 @@ pub(super) async fn serve(listener: TcpListener, metrics: Arc<Metrics>) -> anyho
     Ok(())
 }
 
-/// A line of JSON for each replica, with the reason and the last error if it is not good. 503 while
-/// one of them is failing.
+/// A line of JSON for each replica, with the reason and the last error if it is not good. The
+/// status is 503 while one of them is failing.
 fn health(metrics: &Metrics) -> Response {
     let found = metrics.health();
     let failing = found.iter().any(|found| found.health == Health::Failing);

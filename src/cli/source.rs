@@ -1,4 +1,4 @@
-//! The replicas that a command is about.
+//! Finds the replicas that a command is about.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -17,9 +17,9 @@ use crate::store::{Location, Retrying, Store};
 pub(super) struct Source {
     /// The database, unless a replica was named by its URL.
     pub(super) database: Option<PathBuf>,
-    /// The directory with what is known beside it.
+    /// The state directory of the database.
     pub(super) state_directory: Option<PathBuf>,
-    /// Names and places.
+    /// The names and locations of the replicas.
     pub(super) replicas: Vec<(String, Location)>,
     pub(super) logging: LoggingOptions,
 }
@@ -38,7 +38,7 @@ impl Source {
         }
     }
 
-    /// What `text` names. `replica` leaves only the one with that name.
+    /// Finds what `text` names. `replica` restricts it to the replica of that name.
     fn at(text: &str, config: &ConfigArguments, replica: Option<&str>) -> anyhow::Result<Self> {
         if is_url(text) {
             if config.config.is_some() {
@@ -67,7 +67,7 @@ impl Source {
         Ok(source)
     }
 
-    /// Those of the databases of a configuration that have such a replica. None at all is an error.
+    /// The databases that have the replica of that name. It is an error if there are none.
     pub(super) fn all(
         databases: &[DatabaseOptions],
         replica: Option<&str>,
@@ -110,7 +110,8 @@ impl Source {
         })
     }
 
-    /// Goes on to a fork of each replica that has it. One that cannot be asked may.
+    /// Replaces each replica by its fork. Leaves out replicas without that fork, but not those
+    /// that cannot be listed, since they may have it.
     async fn fork(mut self, fork: Generation) -> anyhow::Result<Self> {
         let (mut replicas, mut others) = (Vec::new(), BTreeSet::new());
         for (name, location) in self.replicas {
@@ -132,7 +133,7 @@ impl Source {
         Ok(self)
     }
 
-    /// Says which forks there are.
+    /// Warns of the forks that there are.
     pub(super) async fn mention_forks(&self) {
         for (name, location) in &self.replicas {
             if let Ok(store) = Store::open(location).await {
@@ -141,8 +142,8 @@ impl Source {
         }
     }
 
-    /// Fails if a replica that seems empty holds what Litestream 0.5 keeps there, in a format that
-    /// is not read here.
+    /// Fails if a replica that seems empty holds a backup of Litestream 0.5, whose format this
+    /// program does not read.
     pub(super) async fn expect_no_later_format(&self) -> anyhow::Result<()> {
         for (name, store) in self.stores().await? {
             if catalog::has_later_format(&store).await? {
@@ -161,7 +162,7 @@ impl Source {
         places.collect::<Vec<_>>().join(", ")
     }
 
-    /// Opens all replicas, to be read with patience.
+    /// Opens all replicas, with retries for reads.
     pub(super) async fn stores(&self) -> anyhow::Result<Vec<(String, Retrying<Store>)>> {
         let mut stores = Vec::new();
         for (name, location) in &self.replicas {
@@ -171,19 +172,19 @@ impl Source {
     }
 }
 
-/// Opens one replica.
+/// Opens one replica, with retries for reads.
 pub(super) async fn open(name: &str, location: &Location) -> anyhow::Result<Retrying<Store>> {
     let store = Store::open(location).await;
     let context = || format!("replica {name:?} at {location}");
     Ok(Retrying::new(name, store.map_err(anyhow::Error::new).with_context(context)?))
 }
 
-/// Reads the configuration that the arguments name, or the environment, or nobody.
+/// Reads the configuration that the arguments or the environment name, or else the default one.
 pub(super) fn load(arguments: &ConfigArguments) -> anyhow::Result<Config> {
     Ok(Config::load(&config_path(arguments)?, !arguments.no_expand_env)?)
 }
 
-/// Where the configuration is.
+/// The path of the configuration.
 pub(super) fn config_path(arguments: &ConfigArguments) -> anyhow::Result<PathBuf> {
     let from_environment =
         || std::env::var_os("LITESTREAM_CONFIG").filter(|path| !path.is_empty()).map(PathBuf::from);
@@ -208,7 +209,7 @@ fn known(config: &Config) -> String {
     }
 }
 
-/// Whether that is a URL and not a path.
+/// Whether `text` is a URL and not a path.
 pub(super) fn is_url(text: &str) -> bool {
     text.split_once("://").is_some_and(|(scheme, _)| {
         !scheme.is_empty()

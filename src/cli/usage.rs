@@ -1,4 +1,4 @@
-//! Command lines that cannot be understood, and help that was asked for.
+//! Reports invalid command lines, and prints help.
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -10,8 +10,8 @@ use super::arguments::Arguments;
 use super::output;
 use super::{DONE, FAILED};
 
-/// Prints help, or on one line what is wrong with these arguments, of which the first is the name
-/// of the program.
+/// Prints help, or, on one line, what is wrong with these arguments. The first one is the name of
+/// the program.
 pub(super) fn report(error: &clap::Error, arguments: &[OsString]) -> ExitCode {
     let text = single_dashes(&error.render().to_string());
     let status = match error.kind() {
@@ -22,7 +22,7 @@ pub(super) fn report(error: &clap::Error, arguments: &[OsString]) -> ExitCode {
         ErrorKind::DisplayHelp
         | ErrorKind::DisplayVersion
         | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
-            // Nothing is left to be done if nobody reads it.
+            // Nothing can be done if nobody reads it.
             let _ = output::print(&text);
         }
         ErrorKind::InvalidSubcommand => output::print_error(&unknown_command(error, &text)),
@@ -40,7 +40,7 @@ fn unknown_command(error: &clap::Error, text: &str) -> String {
     }
 }
 
-/// The paragraphs of clap's message that say something.
+/// The useful parts of clap's message.
 fn one_line(text: &str, arguments: &[OsString]) -> String {
     let first = text.split("\n\n").next().unwrap_or_default();
     let first = first.strip_prefix("error: ").unwrap_or(first);
@@ -49,13 +49,13 @@ fn one_line(text: &str, arguments: &[OsString]) -> String {
 
 fn tips(text: &str, arguments: &[OsString]) -> String {
     let tips = text.lines().filter_map(|line| line.trim().strip_prefix("tip: "));
-    // Nobody wants to pass an option as a value.
+    // Nobody means to pass an option as a value.
     let tips = tips.filter(|tip| !tip.contains(" as a value, use "));
     let command = command(text).or_else(|| command_of(arguments));
     let help = command.map_or("see `litestream help`".to_owned(), |command| {
         format!("see `litestream {command} -h`")
     });
-    // As `replicate` takes them.
+    // The database and the URL were given as `replicate` takes them.
     let order = (command == Some("restore")
         && text.contains("unexpected argument")
         && text.contains("://"))
@@ -64,20 +64,20 @@ fn tips(text: &str, arguments: &[OsString]) -> String {
     format!("; {}", parts.join("; "))
 }
 
-/// The command that a message of clap is about, as its usage says.
+/// The command that a message of clap is about, taken from its usage line.
 fn command(text: &str) -> Option<&str> {
     let usage = text.lines().find_map(|line| line.strip_prefix("Usage: litestream "))?;
     usage.split(' ').next().filter(|word| word.bytes().all(|letter| letter.is_ascii_lowercase()))
 }
 
-/// The command that was given, if it is one.
+/// The given command, if it exists.
 fn command_of(arguments: &[OsString]) -> Option<&str> {
     let name = arguments.get(1)?.to_str()?;
     Arguments::command().find_subcommand(name).is_some().then_some(name)
 }
 
-/// Options as Litestream writes them, and as we are called: `-config`, and not `--config`. What is
-/// said of each stays in its column.
+/// Writes options as Litestream does, and as users type them: `-config`, not `--config`.
+/// Descriptions stay in their column.
 fn single_dashes(text: &str) -> String {
     let lines = text.split_inclusive('\n').map(|line| {
         let single = single_dashed(line);

@@ -20,19 +20,19 @@ use crate::verify::{Defect, Verified, VerifyOptions, verify};
 /// Requests at a time.
 const PARALLELISM: usize = 16;
 
-/// How far it got, where there is no terminal to draw a bar on.
+/// Reports progress in lines, if there is no terminal to draw a bar on.
 const LINES: Reporting =
     Reporting { interval: Duration::from_secs(2), report: print_progress, announced: false };
 
 struct VerifiedRow {
-    /// Unless the replica was named by its URL.
+    /// The database, unless the replica was named by its URL.
     database: Option<String>,
     replica: String,
     verified: Verified,
 }
 
 pub(super) async fn run(arguments: &VerifyArguments) -> anyhow::Result<u8> {
-    // Standard output is for what was asked for.
+    // Standard output is for the requested table.
     logging::start_for_listing();
     let bar = ProgressBar::start();
     let reporting = bar.as_ref().map_or(LINES, |_| ProgressBar::VERIFYING);
@@ -84,7 +84,7 @@ async fn verify_replica(
         full: arguments.full.then_some(reporting),
         parallelism: PARALLELISM,
     };
-    // Before it is looked: more may be there by then, and never less.
+    // Read before listing: the replica may hold more by then, but never less.
     let acknowledged = match &source.state_directory {
         Some(directory) => acknowledged(directory, name, arguments.source.fork)?,
         None => None,
@@ -107,11 +107,11 @@ async fn verify_replica(
         check_end(&mut verified, generation, end, &known);
     }
     if let Some(Proof { generation, position, proven }) = proof {
-        // A generation that is not there has expired since.
+        // A generation that is missing has expired since.
         let known = format!("{position} was proven to be restorable at {}", utc::seconds(proven));
         check_end(&mut verified, generation, position, &known);
     }
-    // A generation that was asked for may be in another replica.
+    // A requested generation may be in another replica.
     if verified.is_empty() && arguments.generation.is_none() {
         bail!("no matching backups found in replica {name:?} at {location}");
     }
@@ -127,8 +127,8 @@ fn print_progress(progress: Progress) {
     output::print_note(&format!("verifying: {percent} % of {total} MB, {rate:.1} MB/s"));
 }
 
-/// Adds the defect that the newest objects of a generation are missing, which no other object
-/// shows: that it had come to `end` is `known` otherwise.
+/// Adds a defect if the newest objects of a generation are missing, which no other object shows.
+/// `known` says how we know that it reached `end`.
 fn check_end(verified: &mut [Verified], generation: Generation, end: WalPos, known: &str) {
     let of = verified.iter_mut().find(|verified| verified.generation == generation);
     let Some((of, found)) = of.and_then(|of| Some((&mut of.defects, of.end?))) else { return };
@@ -138,7 +138,7 @@ fn check_end(verified: &mut [Verified], generation: Generation, end: WalPos, kno
     }
 }
 
-/// A generation of which nothing is there.
+/// The result for a generation of which nothing is left.
 fn missing(generation: Generation, end: WalPos) -> Verified {
     let defect = Defect {
         object: Key::Segment { generation, pos: WalPos::start_of(end.index) },
@@ -159,7 +159,7 @@ fn missing(generation: Generation, end: WalPos) -> Verified {
     }
 }
 
-/// A line for each defect.
+/// A line of text for each defect.
 fn defects(rows: &[VerifiedRow]) -> String {
     let lines = rows.iter().flat_map(|row| {
         let defects = row.verified.defects.iter();

@@ -113,7 +113,7 @@ impl raw::Database {
     }
 }
 
-/// Reads a pattern of names, as a shell has them.
+/// Reads a pattern of file names, such as shells use.
 fn parse_pattern(text: &str) -> Result<glob::Pattern, String> {
     glob::Pattern::new(text).map_err(|error| format!("{text:?} is no pattern: {error}"))
 }

@@ -1,7 +1,7 @@
 use std::time::Duration;
 
-/// What nobody means who writes a number without a unit, but who takes it for seconds, or for
-/// milliseconds: less than a second.
+/// The nanoseconds of one second. A smaller number without a unit was surely meant as seconds or
+/// milliseconds.
 const NANOSECONDS_MIN: u64 = 1_000_000_000;
 
 /// Reads a duration as Go writes it, `1h30m`, or as a number of nanoseconds. Days are ours: `7d`.

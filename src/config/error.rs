@@ -43,15 +43,15 @@ impl fmt::Display for ConfigError {
 
 impl std::error::Error for ConfigError {}
 
-/// A value that was understood and cannot work, and the way to it from the section that says so.
+/// A value that was parsed but cannot work, and the path to it from the section that reports it.
 #[derive(Debug)]
 pub(super) struct Invalid {
-    /// From the inside to the outside.
+    /// The steps from the value outwards.
     way: Vec<Step>,
     pub(super) message: String,
 }
 
-/// One step on the way to a value.
+/// One step on the path to a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Step {
     Key(&'static str),
@@ -74,7 +74,7 @@ impl Invalid {
         self
     }
 
-    /// From the top of the document to the value.
+    /// The steps from the top of the document to the value.
     pub(super) fn steps(&self) -> Vec<Step> {
         self.way.iter().rev().copied().collect()
     }

@@ -1,12 +1,13 @@
-//! Variables of the environment in the values of a configuration.
+//! Environment variables in the values of a configuration.
 //!
 //! They are filled in after the YAML has been read, so that a comment may contain a `$`, and no
-//! value can change the structure of the document. But `${NAME:-default}` is not safe in every
-//! place of a YAML document as it stands: until then its punctuation is put out of YAML's sight.
+//! value can change the structure of the document. But `${NAME:-default}` as it stands is not
+//! valid everywhere in a YAML document, so its punctuation is hidden from the YAML parser until
+//! then.
 
 use super::reader::Variables;
 
-/// Where the punctuation of ASCII goes: a range of code points that Unicode leaves to its users.
+/// Where hidden ASCII punctuation is moved to: the start of a Unicode private use area.
 const HIDDEN: u32 = 0xe000;
 
 fn hide(letter: char) -> char {
@@ -23,7 +24,8 @@ fn show(letter: char) -> char {
     shown.filter(u8::is_ascii).map_or(letter, char::from)
 }
 
-/// Hides the punctuation of every `${NAME}` and `${NAME:-default}`. No position changes.
+/// Hides the punctuation of every `${NAME}` and `${NAME:-default}`. Lines and columns stay the
+/// same.
 pub(super) fn protect(text: &str) -> String {
     let mut protected = String::with_capacity(text.len());
     let mut rest = text;
@@ -101,7 +103,7 @@ fn value(text: &str, variables: &Variables) -> Result<(String, usize), String> {
     if 0 < name {
         return Ok((variable(&text[1..=name], None, variables)?, 1 + name));
     }
-    // Litestream drops these characters without a word, which turns a password into another one.
+    // Litestream silently drops these characters, which turns a password into another one.
     if text[1..].starts_with(|next: char| next.is_ascii_digit() || "{*#@!?-".contains(next)) {
         return Err("a `$` without the name of a variable; write `$$` for a dollar sign, or \
                     `$NAME`, `${NAME}` or `${NAME:-default}`"

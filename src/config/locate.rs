@@ -1,4 +1,4 @@
-//! Where in a document a value is.
+//! Finds where in a document a value is.
 //!
 //! The YAML library keeps positions to itself, but adds them to errors. So this walks to the
 //! value and fails there.
@@ -10,7 +10,8 @@ use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, Seq
 use super::error::{Position, Step};
 use super::section;
 
-/// The position of the value at the end of `steps`, or of the last thing before it that exists.
+/// The position of the value at the end of `steps`, or of the last existing value on the way to
+/// it.
 pub(super) fn locate(text: &str, steps: &[Step]) -> Option<Position> {
     let error = Walk(steps).deserialize(serde_yaml::Deserializer::from_str(text)).err()?;
     error.location().map(|at| Position { line: at.line(), column: at.column() })

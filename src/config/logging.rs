@@ -7,7 +7,7 @@ use super::reader::Reader;
 pub struct LoggingOptions {
     pub level: Level,
     pub format: LogFormat,
-    /// To standard error instead of standard output.
+    /// Whether to log to standard error instead of standard output.
     pub stderr: bool,
 }
 

@@ -1,8 +1,8 @@
 //! The configuration file: YAML in, options out, every mistake with its line and column.
 //!
-//! It is read in two steps. `section` and `raw` take the document apart: which keys there are,
-//! and that each holds the kind of value it should. Then `validate` of each raw section fills in
-//! variables and defaults and refuses what cannot work. What leaves this module is valid.
+//! It is read in two steps. `section` and `raw` parse the document: they check which keys there
+//! are, and that each holds the right kind of value. Then `validate` of each raw section fills in
+//! variables and defaults, and refuses what cannot work. What leaves this module is valid.
 
 mod database;
 mod duration;
@@ -31,10 +31,10 @@ use error::{Invalid, Step};
 use reader::Reader;
 pub use reader::Variables;
 
-/// Where the configuration is when nothing else is said.
+/// Where the configuration is by default.
 pub const DEFAULT_PATH: &str = "/etc/litestream.yml";
 
-/// How long a stop may take to send what is left.
+/// How long a shutdown may take to send what is left.
 pub const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Everything a configuration says. Every value is valid.
@@ -50,8 +50,7 @@ pub struct Config {
 }
 
 impl Config {
-    /// Reads the file at `path`, in which variables of the environment are filled in if
-    /// `expand_env` says so.
+    /// Reads the file at `path`, and fills in environment variables if `expand_env` is set.
     pub fn load(path: &Path, expand_env: bool) -> Result<Self, ConfigError> {
         let text = std::fs::read_to_string(path).map_err(|error| match error.kind() {
             std::io::ErrorKind::NotFound => ConfigError::new(
@@ -80,7 +79,8 @@ impl Config {
         })
     }
 
-    /// What `replicate DB_PATH REPLICA_URL…` means: that database, and the defaults.
+    /// The configuration that `replicate DB_PATH REPLICA_URL…` stands for: that database, and the
+    /// defaults.
     pub fn of_database(path: &str, urls: &[String]) -> Result<Self, ConfigError> {
         let mut replicas: Vec<raw::Replica> = Vec::new();
         for url in urls {
@@ -100,14 +100,14 @@ impl Config {
         self
     }
 
-    /// The database at `path`, which is absolute. One of a directory need not exist.
+    /// The database at `path`, which is absolute. A database of a directory need not exist.
     pub fn database(&self, path: &Path) -> Option<DatabaseOptions> {
         let Sources { databases, directories } = &self.sources;
         let named = databases.iter().find(|database| database.path == path).cloned();
         named.or_else(|| directories.iter().find_map(|directory| directory.database(path)))
     }
 
-    /// All databases: those that are named, and those that there are now in directories.
+    /// All databases: those that are named, and those that are now in directories.
     pub fn databases(&self) -> std::io::Result<Vec<DatabaseOptions>> {
         let Sources { databases, directories } = &self.sources;
         let mut named = Followed::default();

@@ -1,7 +1,7 @@
 use std::path::{Component, Path, PathBuf};
 
-/// The absolute form of a path as users write it: from the home directory after `~`, else from the
-/// working directory, and without `.` and `..`.
+/// The absolute form of a path as users write it, without `.` and `..`. It is relative to the home
+/// directory after `~`, else to the working directory.
 pub fn absolute(text: &str) -> Result<PathBuf, String> {
     let home = || {
         std::env::var_os("HOME")
@@ -20,7 +20,7 @@ pub fn absolute(text: &str) -> Result<PathBuf, String> {
     Ok(cleaned(&path))
 }
 
-/// Without `..`, by name and not by following links, as Litestream does it.
+/// Removes `..` by name, without following links, as Litestream does.
 fn cleaned(path: &Path) -> PathBuf {
     let mut cleaned = PathBuf::new();
     for component in path.components() {

@@ -89,7 +89,7 @@ impl Replica {
     }
 }
 
-/// What may have been meant by an unknown key, where `keys` are the known ones.
+/// A guess at what an unknown key was meant to be. `keys` are the known ones.
 pub(super) fn hint(key: &str, keys: &[&str]) -> String {
     let places = [
         (Config::PLACE, Config::KEYS),

@@ -6,10 +6,10 @@ use super::error::Invalid;
 use super::section::Scalar;
 use super::{duration, expand, path};
 
-/// What a variable of the environment holds.
+/// Looks up the value of an environment variable.
 pub type Variables = dyn Fn(&str) -> Option<String>;
 
-/// Turns the texts of a section into values. Without a text, or with an empty one: the default.
+/// Turns the texts of a section into values. A missing or empty text gives the default.
 pub(super) struct Reader<'v> {
     variables: Option<&'v Variables>,
 }
@@ -33,7 +33,7 @@ impl<'v> Reader<'v> {
         Ok(Some(text).filter(|text| !text.is_empty()))
     }
 
-    /// The same for a text of which no part may be in an error.
+    /// Reads a text of which no part may appear in an error.
     pub(super) fn secret(
         &self,
         key: &'static str,

@@ -11,7 +11,7 @@ const SYNC_INTERVAL: Duration = Duration::from_secs(1);
 const RETENTION: Duration = Duration::from_hours(24);
 const RETENTION_CHECK_INTERVAL: Duration = Duration::from_hours(1);
 
-/// The keys to S3 that a section names.
+/// The S3 credentials that a section names.
 #[derive(Clone)]
 pub(super) struct Keys {
     id: Option<String>,
@@ -33,7 +33,7 @@ impl Keys {
         self.id.is_some() || self.secret.is_some()
     }
 
-    /// These, and what is missing from `others`.
+    /// These keys, with missing ones taken from `others`.
     fn or(self, others: &Self) -> Result<Self, Invalid> {
         let id = self.id.or_else(|| others.id.clone());
         let secret = self.secret.or_else(|| others.secret.clone());
@@ -96,7 +96,7 @@ impl raw::Replica {
         })
     }
 
-    /// Silence would mean plaintext where encryption was asked for.
+    /// Ignoring `age` would store plaintext where encryption was asked for.
     fn refuse_what_is_not_supported(&self) -> Result<(), Invalid> {
         if self.age.is_some() {
             let message = "encryption with `age` is not supported, and nothing is written \
@@ -160,7 +160,7 @@ impl Place {
         path::absolute(&path).map(Location::File).map_err(|message| Invalid::new("path", message))
     }
 
-    /// A forgotten `type: s3` would otherwise make a directory with the name of the prefix.
+    /// A forgotten `type: s3` would otherwise create a directory named like the prefix.
     fn refuse_keys_of_s3(&self) -> Result<(), Invalid> {
         let present = [
             ("bucket", self.bucket.is_some()),
@@ -179,7 +179,7 @@ impl Place {
         }
     }
 
-    /// The place that the keys name, and what they leave open as in `place`.
+    /// The location that the keys of the section name. What they leave out is taken from `place`.
     fn s3(self, place: S3Location, keys: &Keys) -> Result<Location, Invalid> {
         let prefix = match self.path {
             Some(path) => prefix(&path)?,
@@ -210,7 +210,7 @@ impl Place {
     }
 }
 
-/// Says what a URL looks like.
+/// An error message that shows what a URL looks like.
 pub fn scheme_required(text: &str) -> String {
     let example = if text.starts_with('/') {
         format!("file://{text}")
@@ -239,7 +239,7 @@ fn refuse_url(path: &str) -> Result<(), Invalid> {
     }
 }
 
-/// What keys begin with. Litestream keeps a leading slash that the configuration has.
+/// The prefix of the object keys. Litestream keeps a leading slash from the configuration.
 fn prefix(path: &str) -> Result<String, Invalid> {
     refuse_url(path)?;
     let prefix = S3Location::clean_prefix(path);

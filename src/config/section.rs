@@ -1,7 +1,7 @@
 //! Takes a YAML document apart into sections with fixed keys.
 //!
 //! The YAML library adds the position of the value at hand to an error that a visitor raises. So
-//! what can be wrong with a key is found while that key is being read, and nowhere later.
+//! everything that can be wrong with a key must be found while that key is being read.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -11,12 +11,12 @@ use serde::de::{Deserialize, DeserializeSeed, Deserializer, Error, MapAccess, Vi
 use super::error::{ConfigError, Position};
 use super::expand;
 
-/// Begins the messages of this module, which the YAML library would otherwise mix with its own.
+/// Marks where a message of this module begins, since the YAML library adds text of its own.
 const OURS: char = '\u{2}';
 
 /// A part of the configuration with keys and values.
 pub(super) trait Section: Default {
-    /// Where it is, as in "in a replica".
+    /// Where the section is, such as "in a replica".
     const PLACE: &'static str;
     const KEYS: &'static [&'static str];
 
@@ -24,7 +24,7 @@ pub(super) trait Section: Default {
     fn read<'de, A: MapAccess<'de>>(&mut self, key: &str, map: &mut A) -> Result<(), A::Error>;
 }
 
-/// Declares a struct whose fields are what a section of the configuration may hold.
+/// Declares a struct with a field for each key that a section of the configuration may hold.
 macro_rules! section {
     (
         $(#[$doc:meta])*
@@ -62,7 +62,7 @@ macro_rules! section {
 }
 pub(super) use section;
 
-/// Reads a whole document. One without any content is a section without any keys.
+/// Reads a whole document. An empty document is a section without any keys.
 pub(super) fn read<S: Section + for<'de> Deserialize<'de>>(text: &str) -> Result<S, ConfigError> {
     let read: Result<Option<S>, _> = serde_yaml::from_str(text);
     read.map(Option::unwrap_or_default).map_err(|error| {
@@ -172,7 +172,7 @@ fn kebab(text: &str) -> Option<String> {
     Some(kebab)
 }
 
-/// A single value: its text, whatever YAML takes it for.
+/// A single value: its text, whatever type YAML takes it for.
 ///
 /// So an access key such as `1e10` stays what it is, and a variable can stand for a number.
 pub(super) struct Scalar(pub(super) String);

@@ -17,7 +17,7 @@ fn parse(text: &str) -> Result<Config, String> {
     Config::parse(text, Some(&variables)).map_err(|error| error.to_string())
 }
 
-/// A configuration with those lines in its only replica.
+/// A configuration with `lines` in its only replica.
 fn with_replica(lines: &[&str]) -> String {
     format!("dbs:\n- path: /db\n  replicas:\n  - {}\n", lines.join("\n    "))
 }
@@ -79,7 +79,7 @@ fn the_defaults_in_the_sample_are_the_defaults() {
 
 #[test]
 fn the_sample_has_every_key() {
-    // Those of replicas that are not supported, which are known only to be refused.
+    // Keys of unsupported kinds of replica, which are known only to be refused.
     let refused = ["account-key", "account-name", "age", "host", "key-path", "password", "user"];
     for key in all_keys() {
         let camel = if key == "force-path-style" { "forcePathStyle" } else { key };
@@ -145,7 +145,8 @@ fn variables_stand_for_values_of_every_type() {
     assert_eq!(unexpanded.sources.databases[0].replicas[0].location, expected);
 }
 
-/// A part of a password was taken for the name of a variable, and shown.
+/// A `$` in a password makes what follows look like the name of a variable, which must not be
+/// shown.
 #[test]
 fn no_part_of_a_secret_is_in_an_error() {
     for (secret, shown) in [("pa$word", false), ("${SECRET}", true)] {

@@ -12,13 +12,13 @@ use super::{Failpoint, SCRIPT};
 /// What happens at a place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Action {
-    /// The process ends, as if by the power switch.
+    /// The process is killed.
     Kill,
     Fail(Errno),
     Wait(Duration),
 }
 
-/// The script as it was found last, and how often each place was passed since then.
+/// The script as last read, and how often each place was passed since it changed.
 #[derive(Debug)]
 struct Script {
     text: String,
@@ -30,7 +30,7 @@ static PATH: LazyLock<Option<PathBuf>> =
 static LAST: Mutex<Script> =
     Mutex::new(Script { text: String::new(), passed: [0; Failpoint::ALL.len()] });
 
-/// Does what the script says. Without a script, nothing.
+/// Does what the script says at `failpoint`. Does nothing without a script.
 pub(super) fn pass(failpoint: Failpoint) -> io::Result<()> {
     let Some(path) = PATH.as_ref() else { return Ok(()) };
     let Ok(text) = std::fs::read_to_string(path) else { return Ok(()) };
@@ -48,7 +48,7 @@ pub(super) fn pass(failpoint: Failpoint) -> io::Result<()> {
     }
 }
 
-/// Counts, and looks up what is to be done this time.
+/// Counts this pass, and looks up what to do at it.
 fn action(text: String, failpoint: Failpoint) -> Option<Action> {
     let mut last = LAST.lock().unwrap_or_else(PoisonError::into_inner);
     if last.text != text {

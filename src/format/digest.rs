@@ -8,9 +8,9 @@ use super::Generation;
 
 /// The digest of one page of a database, together with its number.
 ///
-/// 128 bits of XXH3, keyed by generation and page number, so that equal pages at other places, or
-/// two pages that changed places, are told apart. Proof against accidents, not against somebody
-/// who can write to the replica.
+/// 128 bits of XXH3, keyed by generation and page number, so that equal pages at different places
+/// have different digests, and pages that change places are noticed. This guards against
+/// accidents, not against somebody who can write to the replica.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PageDigest(pub u128);
 
@@ -25,8 +25,8 @@ impl PageDigest {
 
 /// The digest of a whole database: the sum of the digests of its pages.
 ///
-/// It can be kept up to date from the pages that change alone, and does not depend on the order in
-/// which they did.
+/// It is kept up to date from the changed pages alone, and does not depend on the order of the
+/// changes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Digest(pub u128);
 

@@ -70,7 +70,7 @@ impl History {
         snapshots.chain(segments)
     }
 
-    /// Leaves out all objects but those of these keys.
+    /// Keeps only the objects whose keys satisfy `is_kept`.
     pub fn retain(&mut self, is_kept: impl Fn(Key) -> bool) {
         let generation = self.generation;
         let key = |snapshot: &Snapshot| Key::Snapshot { generation, index: snapshot.index };
@@ -80,7 +80,7 @@ impl History {
     }
 
     /// The object that the history ends with, and its size: the last segment, unless a snapshot is
-    /// newer. `None` without a snapshot, for then nothing can be restored.
+    /// newer. `None` without a snapshot, because then nothing can be restored.
     pub fn newest(&self) -> Option<(Key, u64)> {
         let generation = self.generation;
         let snapshot = self.snapshots.last()?;
@@ -94,10 +94,10 @@ impl History {
 
     /// Among the histories of one replica, the one that was written to last.
     ///
-    /// By the clock of the store, which may count in seconds: of two that end in the same instant
-    /// it is the one that began later. Of two that also began in it, or after the clock of a
-    /// directory was set back, it may be the older one, until that clock has caught up: the times
-    /// are all that a listing says. `restore -generation` takes either.
+    /// This goes by the clock of the store, which may count in seconds: of two histories that end
+    /// in the same instant, it is the one that began later. It may be the older one if both also
+    /// began in that instant, or if the clock of a directory was set back, until that clock has
+    /// caught up: a listing has nothing but times to go by. `restore -generation` takes either.
     pub fn latest(histories: &[Self]) -> Option<&Self> {
         let written = |history: &&Self| {
             history.created().map(|(first, last)| (last, first, history.generation))
@@ -115,7 +115,8 @@ impl History {
 
 #[cfg(test)]
 impl History {
-    /// A generation of objects `name@created`, in seconds since some days after time began.
+    /// A generation of objects, each given as `name@created`, with `created` in seconds since an
+    /// arbitrary moment.
     pub(crate) fn of_names(generation: u64, objects: &[&str]) -> Self {
         let generation = Generation::from_bits(generation);
         let listed = objects.iter().map(|object| {

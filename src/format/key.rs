@@ -7,7 +7,7 @@ use super::{Generation, ParseError, WalIndex, WalPos};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Key {
     /// The database as it was when WAL `index` began, or at some later moment of that WAL: it is
-    /// whole once the WAL has been replayed on it from its start.
+    /// consistent once that WAL has been replayed on it from its start.
     Snapshot { generation: Generation, index: WalIndex },
     /// A run of committed WAL frames that begins at `pos`. At offset 0, the WAL header comes first.
     Segment { generation: Generation, pos: WalPos },
@@ -17,11 +17,12 @@ impl Key {
     /// The prefix of all generations.
     pub const GENERATIONS: &'static str = "generations/";
 
-    /// The prefix of the replicas that are kept below a replica, for databases that did not descend
-    /// from what it holds. Litestream does not look there.
+    /// The prefix of the forks: replicas that are kept below a replica, for databases that do not
+    /// descend from what it holds. Litestream does not look there.
     pub const FORKS: &'static str = "forks/";
 
-    /// Where the fork begins whose first generation that is: the root of a replica of its own.
+    /// The root of the fork whose first generation is `generation`. A fork is a replica of its
+    /// own.
     pub fn fork_root(generation: Generation) -> String {
         format!("forks/{generation}/")
     }
@@ -46,7 +47,7 @@ impl Key {
         format!("generations/{generation}/wal/{index}_")
     }
 
-    /// Where its content begins.
+    /// The position at which the object's content begins.
     pub fn start(self) -> WalPos {
         match self {
             Self::Snapshot { index, .. } => WalPos::start_of(index),

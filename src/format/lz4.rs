@@ -1,8 +1,9 @@
 //! The container of every object: one LZ4 frame, then perhaps skippable frames.
 //!
 //! Litestream's reader takes only the first of several data frames and fails on block checksums,
-//! so there is exactly one data frame, of independent blocks with a checksum of the content, as its
-//! writer makes it. Skippable frames, where the [`Seal`](super::Seal) is, it ignores.
+//! so there is exactly one data frame, of independent blocks with a checksum of the content, as
+//! Litestream itself writes it. It ignores skippable frames, and the [`Seal`](super::Seal) is in
+//! one.
 //!
 //! Source: <https://github.com/lz4/lz4/blob/dev/doc/lz4_Frame_format.md>
 
@@ -20,18 +21,18 @@ const SKIPPABLE: u32 = 0x184d_2a50;
 const SKIPPABLE_MASK: u32 = 0xffff_fff0;
 const DATA: u32 = 0x184d_2204;
 
-/// The longest skippable frame that is kept, in bytes of content. Longer ones are skipped.
+/// The longest skippable frame that is kept, in bytes of content. Longer ones are discarded.
 const SKIPPABLE_KEPT: u32 = 4096;
 
-/// How many skippable frames an object may have: all that are kept are in memory.
+/// How many skippable frames of an object may be kept: all of them are in memory.
 const SKIPPABLE_MAX: usize = 64;
 
 /// Compresses what is written to it.
 pub struct Encoder<W: Write>(FrameEncoder<W>);
 
 impl<W: Write> Encoder<W> {
-    /// `size` is about how much there will be: both sides need buffers of the size of a block, so
-    /// small objects are made of smaller ones.
+    /// `size` is roughly how much will be written. Writer and reader need buffers of the size of a
+    /// block, so small objects are made of smaller blocks.
     pub fn new(target: W, size: u64) -> Self {
         let info = FrameInfo::new()
             .block_size(block_size(size))
@@ -72,7 +73,7 @@ impl<W: Write> std::fmt::Debug for Encoder<W> {
 fn block_size(size: u64) -> BlockSize {
     match size {
         0..=0x1_0000 => BlockSize::Max64KB,
-        // Larger ones are not smaller together, for a match reaches back 64 KiB at most.
+        // Larger blocks do not compress better, because a match reaches back 64 KiB at most.
         _ => BlockSize::Max256KB,
     }
 }
@@ -84,22 +85,22 @@ pub fn write_skippable(target: &mut impl Write, content: &[u8]) -> io::Result<()
     target.write_all(content)
 }
 
-/// What a skippable frame with that many bytes of content begins with.
+/// The header of a skippable frame with `length` bytes of content.
 pub(super) const fn skippable_header(length: u32) -> [u8; 8] {
     ((length as u64) << 32 | SKIPPABLE as u64).to_le_bytes()
 }
 
-/// Where the content of an object is read from, and what else is in the object once that is read.
+/// The content of an object, and the skippable frames that are known once it has been read.
 pub(crate) trait Content: BufRead {
-    /// The contents of the skippable frames, without the very long ones. All of them are known when
-    /// the end was reached.
+    /// The contents of the skippable frames, without the very long ones. They are complete once
+    /// the end has been reached.
     fn skipped(&self) -> &[Vec<u8>];
 }
 
 /// Reads the content of an object, and checks that the object is whole.
 ///
 /// Yields an error, never just an end, when the object is cut short, altered, or followed by
-/// anything but skippable frames. What was read is only to be trusted once the end was reached.
+/// anything but skippable frames. Trust what was read only once the end has been reached.
 #[derive(Debug)]
 pub struct Decoder<R> {
     source: R,
@@ -107,9 +108,9 @@ pub struct Decoder<R> {
     block: Block,
     check: ContentCheck,
     content: Buffer,
-    /// What of `content` was read.
+    /// How many bytes of `content` were read.
     consumed: usize,
-    /// Its skippable frames, once the end was reached.
+    /// The kept skippable frames, once the end has been reached.
     skipped: Option<Vec<Vec<u8>>>,
 }
 
@@ -126,14 +127,15 @@ impl<R: Read> Decoder<R> {
         }
     }
 
-    /// The contents of the skippable frames, without the very long ones, once the end was reached.
+    /// The contents of the skippable frames, without the very long ones, once the end has been
+    /// reached.
     pub fn skipped(&self) -> &[Vec<u8>] {
         self.skipped.as_deref().unwrap_or_default()
     }
 }
 
 impl<R: Read> Decoder<R> {
-    /// Goes on to the next block, if there is nothing left of the last one.
+    /// Decodes the next block, if nothing is left of the last one.
     fn advance(&mut self) -> io::Result<()> {
         while self.consumed == self.content.as_slice().len() && self.skipped.is_none() {
             match self.blocks.next(&mut self.source, &mut self.block)? {
@@ -155,7 +157,7 @@ impl<R: Read> Decoder<R> {
 impl<R: Read> BufRead for Decoder<R> {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
         if let Err(error) = self.advance() {
-            // Whoever asks once more gets an error again.
+            // The next read must fail again.
             self.blocks = Blocks::ended();
             return Err(error);
         }
@@ -216,7 +218,8 @@ mod tests {
 
     #[test]
     fn begins_as_litestream_can_read_it() {
-        // As its own, with independent blocks and a checksum of the content; 256 KiB, not 4 MiB.
+        // Like Litestream's own, with independent blocks and a checksum of the content, but blocks
+        // of 256 KiB, not 4 MiB.
         assert_eq!(encode(b"x")[..6], [0x04, 0x22, 0x4d, 0x18, 0x64, 0x50]);
     }
 
@@ -264,8 +267,8 @@ mod tests {
         );
     }
 
-    /// All skippable frames were kept, so that an object of nothing else took several times its
-    /// size in memory: gigabytes, if it had that many.
+    /// If all skippable frames were kept, an object of nothing else would take several times its
+    /// size in memory, which may be gigabytes.
     #[test]
     fn keeps_few_skippable_frames() {
         let mut object = encode(b"content");
@@ -288,7 +291,8 @@ mod tests {
         }
     }
 
-    /// All that LZ4 has and neither we nor Litestream write: somebody may have compressed anew.
+    /// The options of LZ4 that neither we nor Litestream use: somebody may have recompressed an
+    /// object.
     fn frames() -> Vec<FrameInfo> {
         let mut frames = vec![FrameInfo::new().block_size(BlockSize::Max64KB)];
         for change in [
@@ -347,7 +351,7 @@ mod tests {
         assert_eq!(decode(&wrong).unwrap_err(), "the length of its content is wrong");
     }
 
-    /// Whoever goes on after an error must not take what follows for the content.
+    /// A caller that goes on after an error must not take what follows for the content.
     #[test]
     fn gives_an_error_again_and_again() {
         let mut object = encode(&noise());

@@ -6,7 +6,7 @@
 //! ```
 //!
 //! This is the layout of Litestream 0.3, to the byte. Each object is one LZ4 frame; ours carry a
-//! [`Seal`] behind it, which Litestream skips.
+//! [`Seal`] after it, which Litestream skips.
 
 mod digest;
 mod generation;

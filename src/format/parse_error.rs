@@ -1,6 +1,6 @@
 use std::fmt;
 
-/// A text that is not what it was taken for.
+/// A text that does not parse as what was expected.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ParseError {
     expected: &'static str,

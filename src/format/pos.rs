@@ -4,7 +4,8 @@ use std::str::FromStr;
 use super::ParseError;
 use super::parse_error::parse_hex;
 
-/// Which WAL of a generation: 0 for the first, one more each time that SQLite restarts its log.
+/// The number of a WAL in its generation: 0 for the first, and one more each time that SQLite
+/// restarts its log.
 ///
 /// At most `7fffffff`, the largest that Litestream 0.3 takes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -13,7 +14,7 @@ pub struct WalIndex(u32);
 impl WalIndex {
     pub const MAX: Self = Self(0x7fff_ffff);
 
-    /// The index of that number, unless it is beyond [`WalIndex::MAX`].
+    /// The index `number`, or `None` if it is beyond [`WalIndex::MAX`].
     pub fn new(number: u32) -> Option<Self> {
         (number <= Self::MAX.0).then_some(Self(number))
     }
@@ -22,7 +23,8 @@ impl WalIndex {
         self.0
     }
 
-    /// The index after this one. `None` when the numbers are used up: then a generation begins.
+    /// The index after this one. `None` when the numbers are used up: then a new generation
+    /// begins.
     pub fn next(self) -> Option<Self> {
         Self::new(self.0 + 1)
     }
@@ -76,8 +78,8 @@ impl fmt::Display for WalPos {
 impl FromStr for WalPos {
     type Err = ParseError;
 
-    /// Litestream 0.3 writes nine and more digits for an offset beyond 4 GiB, and then cannot see
-    /// the object any more. We can.
+    /// Parses offsets of more than eight digits, too. Litestream 0.3 writes them for offsets
+    /// beyond 4 GiB, and then no longer sees the object.
     fn from_str(text: &str) -> Result<Self, ParseError> {
         let error = || ParseError::new("a WAL position (index_offset)", text);
         let (index, offset) = text.split_once('_').ok_or_else(error)?;

@@ -5,13 +5,14 @@ use twox_hash::XxHash3_64;
 
 use super::{Generation, WalPos};
 
-/// What was proven last about a replica.
+/// What was last proven about a replica.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Proof {
     pub generation: Generation,
-    /// Everything before it was restored and was right, and the database well-formed.
+    /// Everything before this position was restored and found right, and the database was
+    /// well-formed.
     pub position: WalPos,
-    /// When that was proven, by the primary's clock.
+    /// When this was proven, by the primary's clock.
     pub proven: SystemTime,
 }
 
@@ -26,13 +27,13 @@ pub struct Proof {
 /// signature 0123456789abcdef      the digest of all before it
 /// ```
 ///
-/// The three lines of the proof are missing while there is none: the database was damaged before
-/// anything was proven, and that must be known as well.
+/// The three lines of the proof are missing while there is none: if the database was damaged
+/// before anything was proven, that must be recorded too.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ProofRecord {
     pub last: Option<Proof>,
-    /// Since when the database itself, and so what is restored from behind the last proof, is known
-    /// to be damaged. Nothing may expire then.
+    /// Since when the database itself, and so whatever is restored from after the last proof, is
+    /// known to be damaged. Nothing may expire while this is set.
     pub damaged: Option<SystemTime>,
 }
 
@@ -40,7 +41,7 @@ impl ProofRecord {
     /// The name of its object in a replica.
     pub const KEY: &'static str = "verified";
 
-    /// More bytes than it ever has.
+    /// An upper bound for the size of the record in bytes.
     pub const BYTES_MAX: u64 = 1024;
 
     pub fn to_text(&self) -> String {
@@ -57,8 +58,8 @@ impl ProofRecord {
         text
     }
 
-    /// `None` if anything is altered or missing, or if it is of a later version of this program. It
-    /// may say then that the database is damaged: whoever wants to delete something must not.
+    /// Returns `None` if anything is altered or missing, or if the record is of a later version of
+    /// this program. It may say then that the database is damaged, so nothing may be deleted.
     pub fn parse(bytes: &[u8]) -> Option<Self> {
         let text = std::str::from_utf8(bytes).ok()?.strip_suffix('\n')?;
         let (signed, signature) = text.rsplit_once('\n')?;
@@ -90,7 +91,7 @@ impl ProofRecord {
 struct Fields<'a>(std::iter::Peekable<std::str::Lines<'a>>);
 
 impl<'a> Fields<'a> {
-    /// The value of the next line, if that has this name.
+    /// The value of the next line, if that line has this name.
     fn take(&mut self, name: &str) -> Option<&'a str> {
         let value = self.0.peek()?.strip_prefix(name)?.strip_prefix(' ')?;
         self.0.next();
@@ -131,8 +132,8 @@ mod tests {
         }
     }
 
-    /// A digit that was flipped moved what `-last-verified` gives, and one in the name of `damaged`
-    /// let history expire again.
+    /// Otherwise a flipped digit would move what `-last-verified` gives, and a flipped letter in
+    /// the name `damaged` would let history expire again.
     #[test]
     fn is_not_believed_when_anything_is_altered_or_missing() {
         for record in records() {

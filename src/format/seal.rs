@@ -10,9 +10,9 @@ use super::{Digest, Generation, Key, WalIndex, WalPos, lz4};
 
 const MAGIC: &[u8; 6] = b"LSSEAL";
 const VERSION: u8 = 1;
-/// What the skippable frame begins with.
+/// The header of the skippable frame.
 const HEADER: [u8; 8] = lz4::skippable_header(136);
-/// Bytes in it.
+/// Bytes of content in the skippable frame.
 const CONTENT: usize = 136;
 
 /// What kind of object a seal is on.
@@ -31,7 +31,7 @@ impl fmt::Display for Content {
     }
 }
 
-/// The digest of a seal, and through [`Seal::previous`] of all those before it in a generation.
+/// The digest of a seal, and through [`Seal::previous`] of all seals before it in a generation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Link(pub u128);
 
@@ -52,8 +52,8 @@ impl FromStr for Link {
 /// What an object says about itself, so that a reader can prove that nothing is missing, swapped,
 /// old or altered.
 ///
-/// The last 144 bytes of an object: a skippable LZ4 frame, which Litestream ignores. Its own
-/// objects have none.
+/// The last 144 bytes of an object: a skippable LZ4 frame, which Litestream ignores. Litestream's
+/// own objects have none.
 ///
 /// ```text
 ///   0  50 2a 4d 18   88 00 00 00          header of the skippable frame: 136 bytes follow
@@ -76,25 +76,26 @@ pub struct Seal {
     pub generation: Generation,
     /// The position in the object's name; a snapshot is named by the start of a WAL.
     pub start: WalPos,
-    /// Everything before this position is in the object, or in those before it: the next segment
+    /// Everything before this position is in this object or in earlier ones: the next segment
     /// begins here. A snapshot of the very beginning of a WAL has `end == start`.
     pub end: WalPos,
     /// Bytes.
     pub page_size: u32,
     /// The size of the database after this object.
     pub pages: u32,
-    /// When the last transaction in it was first seen to be committed, by the primary's clock.
+    /// When the last transaction in this object was first seen committed, by the primary's clock.
     pub committed: SystemTime,
     /// The salt of the WAL at `end`.
     pub salt: [u8; 8],
     /// The checksum of the WAL at `end`. Zero in the seal of a snapshot.
     pub checksum: [u8; 8],
-    /// The snapshot before this one that the replica had, with all segments from there to here.
+    /// The previous snapshot of the replica, which also had all segments from there to here.
     ///
-    /// `None` in the seal of a segment, and where a replica begins with a generation, or begins
-    /// anew behind a hole: what it has of it from before does not lead to this snapshot.
+    /// `None` in the seal of a segment, and where a replica begins a generation, or begins anew
+    /// after a hole: what it holds of the generation from before the hole does not lead to this
+    /// snapshot.
     pub predecessor: Option<WalIndex>,
-    /// Where in the log of the database that is: a longer WAL with the same salt.
+    /// Where `end` is in the log of the database: a longer WAL with the same salt.
     pub log: LogPlace,
     /// The digest of the whole database after this object.
     pub digest: Digest,
@@ -102,7 +103,7 @@ pub struct Seal {
     pub previous: Link,
 }
 
-/// A frame of SQLite's log. A log that has it went through the state that the seal is about.
+/// A frame of SQLite's log. A log that contains it went through the state that the seal describes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LogPlace {
     /// Bytes from the start of the log to the end of the frame.
@@ -117,7 +118,7 @@ impl Seal {
 
     /// What the next segment names as its `previous`.
     ///
-    /// A snapshot stands beside the chain: the segment that follows it names the one before it.
+    /// A snapshot is not part of the chain: the segment after it names the segment before it.
     pub fn link(&self) -> Link {
         match self.content {
             Content::Snapshot => self.previous,
@@ -125,7 +126,7 @@ impl Seal {
         }
     }
 
-    /// The name of the object that it was made for.
+    /// The name of the object that this seal was made for.
     pub fn key(&self) -> Key {
         let Self { content, generation, start, .. } = *self;
         match content {
@@ -134,7 +135,7 @@ impl Seal {
         }
     }
 
-    /// Whether it was made for the object of that name.
+    /// Whether this seal was made for the object `key`.
     pub fn is_of(&self, key: Key) -> bool {
         let content = match key {
             Key::Snapshot { .. } => Content::Snapshot,
@@ -143,7 +144,7 @@ impl Seal {
         (self.content, self.generation, self.start) == (content, key.generation(), key.start())
     }
 
-    /// Writes the seal behind the data of its object.
+    /// Writes the seal, to be the end of its object.
     pub fn write(&self, target: &mut impl Write) -> io::Result<()> {
         let mut bytes = self.unsigned();
         let signature = XxHash3_128::oneshot(&bytes);
@@ -186,10 +187,10 @@ impl Seal {
 
     /// Finds the seal among the contents of the skippable frames of an object.
     ///
-    /// `Ok(None)` if none of them is a seal; an error if one is, but is altered or of a later
-    /// version of this program.
+    /// `Ok(None)` if none of them is a seal; an error if one is a seal that is altered, or of a
+    /// later version of this program.
     pub fn find(skipped: &[Vec<u8>]) -> Result<Option<Self>, &'static str> {
-        // By its length too: a flipped bit in the magic must not make it vanish.
+        // Matched by length too: a flipped bit in the magic must not make the seal vanish.
         let ours = |content: &&Vec<u8>| content.starts_with(MAGIC) || content.len() == CONTENT;
         match skipped.iter().find(ours) {
             Some(content) => Self::parse(content).map(Some),
@@ -253,8 +254,8 @@ impl Seal {
 
 #[cfg(test)]
 impl Seal {
-    /// A segment in the middle of a log, in which everything says something. A test names what
-    /// matters to it.
+    /// The seal of a segment in the middle of a log, with no field left at its default. A test
+    /// overrides what matters to it.
     pub(crate) fn example() -> Self {
         Self {
             content: Content::Segment,
@@ -274,7 +275,6 @@ impl Seal {
     }
 }
 
-/// The index that is one less than a number, if that is not zero.
 /// Whether an LZ4 frame may end here: with a mark of four zero bytes, and with four bytes of a
 /// content checksum after that, which not every writer adds.
 fn ends_frame(tail: &[u8]) -> bool {
@@ -282,6 +282,7 @@ fn ends_frame(tail: &[u8]) -> bool {
     has_mark(tail) || tail.len().checked_sub(4).is_some_and(|at| has_mark(&tail[..at]))
 }
 
+/// The index that is one less than `number`, or `None` if that is zero.
 fn index_before(number: [u8; 8]) -> Result<Option<WalIndex>, &'static str> {
     match u64::from_le_bytes(number).checked_sub(1) {
         Some(index) => {

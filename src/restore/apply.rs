@@ -1,8 +1,8 @@
-//! Objects to a database: every byte is checked before it counts.
+//! Makes a database of objects. Every byte is checked before it counts.
 //!
 //! The result is what SQLite makes of the same WALs with one checkpoint after each: the newest
-//! committed version of every page, and the file cut or extended to the size that the last commit
-//! of the WAL says.
+//! committed version of every page, and the file cut or extended to the size in the last commit of
+//! the WAL.
 
 use std::fmt;
 use std::fs::File;
@@ -20,13 +20,13 @@ use crate::wal::{Checksum, FrameHeader, FrameReader, PageSize, WalHeader};
 
 /// The longest single write of a snapshot.
 const COPY_BYTES: usize = 1 << 20;
-/// Of the header of a database.
+/// Bytes of the header of a database.
 const HEADER_BYTES: usize = 100;
 
-/// Why objects cannot be made a database.
+/// Why objects cannot be made into a database.
 #[derive(Debug)]
 pub enum ApplyError {
-    /// An object is damaged, does not belong there, or cannot be had.
+    /// An object is damaged, does not belong there, or cannot be fetched.
     Object { key: Key, cause: Box<dyn std::error::Error + Send + Sync> },
     /// The image cannot be written.
     Image(io::Error),
@@ -60,7 +60,7 @@ pub struct Applier<I> {
     generation: Generation,
     snapshot: WalIndex,
     chain: Chain,
-    /// `None` until there is a page or a WAL.
+    /// The page size. `None` until there is a page or a WAL.
     page_size: Option<PageSize>,
     /// The size of the database, as of the last commit.
     bytes: u64,
@@ -71,13 +71,13 @@ pub struct Applier<I> {
 #[derive(Debug)]
 struct Wal {
     header: WalHeader,
-    /// Behind the last frame.
+    /// The position after the last frame.
     end: WalPos,
-    /// Behind the last commit.
+    /// The position after the last commit.
     committed: WalPos,
     checksum: Checksum,
-    /// Each of its objects ends with a commit, or is refused: what is within a transaction need not
-    /// wait for the end of it.
+    /// Whether each object of the WAL ends with a commit, or else is refused: then frames need not
+    /// wait for the commit of their transaction.
     ends_with_commits: bool,
     transaction: Transaction,
     dirty: DirtyPages,
@@ -86,7 +86,7 @@ struct Wal {
 /// A finished image.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Applied {
-    /// Behind the last transaction.
+    /// The position after the last transaction.
     pub position: WalPos,
     /// `None` for an empty database.
     pub page_size: Option<PageSize>,
@@ -96,20 +96,20 @@ pub struct Applied {
 }
 
 impl<I: Image> Applier<I> {
-    /// Builds in `image`, which is empty. `spill` is an empty file for transactions that are too
-    /// large for the memory.
+    /// Builds the database in `image`, which is empty. `spill` is an empty file for transactions
+    /// that are too large for memory.
     pub fn new(image: I, spill: File, generation: Generation, snapshot: WalIndex) -> Self {
         let chain = Chain::new(generation);
         let (page_size, bytes, wal) = (None, 0, None);
         Self { image, spill, generation, snapshot, chain, page_size, bytes, wal }
     }
 
-    /// Takes the object of the snapshot, which comes first.
+    /// Applies the object of the snapshot, which comes first.
     pub fn snapshot(&mut self, object: impl Read) -> Result<(), ApplyError> {
         self.snapshot_content(lz4::Decoder::new(object))
     }
 
-    /// Takes the content of the object of the snapshot.
+    /// Applies the content of the object of the snapshot.
     pub(super) fn snapshot_content(&mut self, mut content: impl Content) -> Result<(), ApplyError> {
         let key = self.snapshot_key();
         let fail = |cause: String| ApplyError::object(key, cause);
@@ -133,12 +133,12 @@ impl<I: Image> Applier<I> {
         self.chain.snapshot(self.snapshot, seal, self.bytes).map_err(fail)
     }
 
-    /// Takes the object of the segment that begins at `pos`.
+    /// Applies the object of the segment that begins at `pos`.
     pub fn segment(&mut self, pos: WalPos, object: impl Read) -> Result<(), ApplyError> {
         self.segment_content(pos, lz4::Decoder::new(object))
     }
 
-    /// Takes the content of the object of the segment that begins at `pos`.
+    /// Applies the content of the object of the segment that begins at `pos`.
     pub(super) fn segment_content(
         &mut self,
         pos: WalPos,
@@ -173,11 +173,12 @@ impl<I: Image> Applier<I> {
         Ok(())
     }
 
-    /// Ends with the last transaction that was committed.
+    /// Ends the image with the last committed transaction.
     pub fn finish(mut self) -> Result<Applied, ApplyError> {
         self.end_wal()?;
         let position = self.position();
-        // An image that was taken in the middle of a WAL is whole, until that WAL is begun on it.
+        // A snapshot that was taken in the middle of a WAL is consistent before that WAL is
+        // applied, and again once the WAL has been applied up to there.
         let needed = self.wal.as_ref().and_then(|wal| self.chain.whole_from(wal.header.salt));
         if let Some(needed) = needed.filter(|needed| position < *needed) {
             let cause = format!(
@@ -193,7 +194,7 @@ impl<I: Image> Applier<I> {
         Key::Snapshot { generation: self.generation, index: self.snapshot }
     }
 
-    /// Behind the last commit.
+    /// The position after the last commit.
     fn position(&self) -> WalPos {
         self.wal.as_ref().map_or(WalPos::start_of(self.snapshot), |wal| wal.committed)
     }
@@ -239,7 +240,7 @@ impl<I: Image> Applier<I> {
         Ok(())
     }
 
-    /// Takes frames to the end of the object, every byte of which has to belong to a valid one.
+    /// Applies the frames up to the end of the object. Every byte must belong to a valid frame.
     fn apply_frames(
         &mut self,
         key: Key,
@@ -278,7 +279,7 @@ impl<I: Image> Applier<I> {
         Ok(Reached { end, salt, checksum, page_size, pages })
     }
 
-    /// Does what a checkpoint does to the database file.
+    /// Does to the image what a checkpoint does to the database file.
     fn end_wal(&mut self) -> Result<(), ApplyError> {
         if let Some(wal) = &mut self.wal {
             wal.transaction.forget().map_err(ApplyError::Image)?;
@@ -290,7 +291,7 @@ impl<I: Image> Applier<I> {
 }
 
 impl Wal {
-    /// Takes one frame. Gives the size of the database in pages if it commits.
+    /// Applies one frame. Returns the size of the database in pages if the frame commits.
     fn take(
         &mut self,
         frame: FrameHeader,
@@ -312,7 +313,7 @@ impl Wal {
     }
 }
 
-/// The page size in the header of a database, if it is one.
+/// The page size in the header of `database`, or `None` if it is not a database.
 fn page_size(database: &[u8]) -> Option<PageSize> {
     let header =
         database.first_chunk::<HEADER_BYTES>().filter(|header| header.starts_with(b"SQLite f"))?;
@@ -326,7 +327,7 @@ fn find_seal(content: &impl Content) -> Result<Option<Seal>, String> {
     Seal::find(content.skipped()).map_err(str::to_owned)
 }
 
-/// Counts what is read.
+/// Counts the bytes read from `source`.
 struct Counted<R> {
     source: R,
     bytes: u64,

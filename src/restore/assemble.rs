@@ -1,4 +1,4 @@
-//! From a plan to a file, in a thread that may block.
+//! Makes a file from a plan, in a thread that may block.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -21,14 +21,14 @@ use crate::format::{Key, WalIndex, WalPos};
 use crate::provenance::Provenance;
 use crate::sqlite::quick_check;
 
-/// Why a plan did not work, by what else may.
+/// Why a plan failed, by what may work instead.
 #[derive(Debug)]
 pub(super) enum Failure {
     /// Another snapshot.
     Snapshot(anyhow::Error),
     /// Another replica.
     Replica(anyhow::Error),
-    /// Nothing: it is not about the replica.
+    /// Nothing: the cause is not in the replica.
     Here(RestoreError),
 }
 
@@ -37,7 +37,7 @@ impl Failure {
         Self::Here(RestoreError::Other(error.into()))
     }
 
-    /// The log whose first segment does not continue what is before it.
+    /// The log whose first segment does not continue what comes before it.
     pub(super) fn begun_log(&self) -> Option<WalIndex> {
         let (Self::Snapshot(error) | Self::Replica(error)) = self else { return None };
         match error.downcast_ref()? {
@@ -54,15 +54,16 @@ impl Failure {
 /// Where the database is to appear.
 pub(super) struct Destination {
     pub(super) path: PathBuf,
-    /// A database that is there is replaced.
+    /// Whether an existing database is replaced.
     pub(super) replace: bool,
-    /// What is to be noted on it.
+    /// What to note on the database file.
     pub(super) provenance: Option<Provenance>,
-    /// The position that it must be of, if that is known.
+    /// The position that the database must be at, if it is known.
     pub(super) position: Option<WalPos>,
 }
 
-/// Makes the database of `plan` at a path, and there in the place of another one if that is said.
+/// Makes the database of `plan` at the path of `destination`, replacing another one there if asked
+/// to.
 pub(super) fn assemble(
     plan: &Plan,
     wholeness: Wholeness,
@@ -77,7 +78,7 @@ pub(super) fn assemble(
         let fail = |error| explain(error, plan, path);
         let applied = apply(plan, contents, &output, &mut file).map_err(fail)?;
         expect_position(plan, applied.position, destination.position)?;
-        // What is left is written while all of it is compared.
+        // The rest is written to the disk while the whole file is compared.
         file.request();
         let verdict = judge(plan, &applied, &output, fetched)?;
         file.finish().map_err(|error| fail(ApplyError::Image(error)))?;
@@ -123,8 +124,8 @@ fn apply(
     applier.finish()
 }
 
-/// That the objects lead to another position than to the one that is asked for shows in nothing
-/// else, if they are whole: the last ones may be missing.
+/// Refuses another position than the one that was asked for. Nothing else shows that the last
+/// objects are missing, if all the others are intact.
 fn expect_position(plan: &Plan, found: WalPos, asked: Option<WalPos>) -> Result<(), Failure> {
     let Some(asked) = asked.filter(|asked| *asked != found) else { return Ok(()) };
     let generation = plan.generation;
@@ -134,7 +135,7 @@ fn expect_position(plan: &Plan, found: WalPos, asked: Option<WalPos>) -> Result<
     )))
 }
 
-/// Compares the file with what was sealed of it.
+/// Compares the file with the digest in the last seal.
 fn judge(
     plan: &Plan,
     applied: &Applied,
@@ -165,7 +166,7 @@ fn judge(
 fn explain(error: ApplyError, plan: &Plan, path: &Path) -> Failure {
     let first = plan.segments.first().map(|segment| segment.pos);
     match error {
-        // It may be the snapshot that does not belong there.
+        // The fault may be the snapshot's.
         ApplyError::Object { key: Key::Segment { pos, .. }, .. } if Some(pos) == first => {
             Failure::Snapshot(error.into())
         }

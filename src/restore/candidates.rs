@@ -15,9 +15,9 @@ use crate::store::ObjectStore;
 
 /// All there is to choose from.
 pub(super) struct Candidates<'a, S> {
-    /// By their numbers here, a [`Ranking`] says which is best.
+    /// The histories. A [`Ranking`] refers to them by their numbers here.
     histories: Vec<History>,
-    /// The replica that each of them is in.
+    /// The replica of each history.
     replicas: Vec<&'a Replica<S>>,
 }
 
@@ -31,7 +31,7 @@ struct Candidate<'a, S> {
 /// What an attempt to restore came to.
 pub(super) enum Attempt {
     Restored(Restored),
-    /// It is to be begun anew, without these segments of the history of that number.
+    /// The restore must begin again, without these segments of the history with that number.
     Without(usize, Vec<Stray>),
 }
 
@@ -47,7 +47,7 @@ impl<'a, S> Candidates<'a, S> {
         rank(&self.histories, options.target, options.generation)
     }
 
-    /// What is best then may be another one.
+    /// Leaves out strays of a history. It may not be the best one afterwards.
     pub(super) fn leave_out(&mut self, number: usize, strays: &[Stray]) {
         for stray in strays {
             let replica = &self.replicas[number].name;
@@ -67,7 +67,7 @@ impl<'a, S> Candidates<'a, S> {
 }
 
 impl<S: ObjectStore + 'static> Candidates<'_, S> {
-    /// Leaves out what was committed after the moment that is asked for.
+    /// Leaves out what was committed after the requested moment.
     pub(super) async fn leave_out_later(&mut self, target: Target) {
         let Target::Timestamp(time) = target else { return };
         for (history, replica) in self.histories.iter_mut().zip(&self.replicas) {
@@ -76,8 +76,8 @@ impl<S: ObjectStore + 'static> Candidates<'_, S> {
         }
     }
 
-    /// Restores from the best one with which that is possible. From a replica in which something is
-    /// missing or damaged no other one is taken: that would be an older state without a word.
+    /// Restores from the best candidate that works. If something in a replica is missing or
+    /// damaged, its other histories are not used: that would silently give an older state.
     pub(super) async fn restore(
         &self,
         ranking: &Ranking,
@@ -109,7 +109,7 @@ impl<S: ObjectStore + 'static> Candidates<'_, S> {
     }
 }
 
-/// The replicas that cannot be restored from, and why, in the order in which that was found out.
+/// The replicas that cannot be restored from, and why, in the order of discovery.
 struct Failures<'a, S>(Vec<(&'a Replica<S>, anyhow::Error)>);
 
 impl<'a, S> Failures<'a, S> {
@@ -121,7 +121,7 @@ impl<'a, S> Failures<'a, S> {
         self.0.iter().any(|(failed, _)| ptr::eq(*failed, replica))
     }
 
-    /// Says that something failed, if it did, before another replica is taken.
+    /// Warns about the last failure, if any, before another replica is used.
     fn mention(&self, replica: &Replica<S>) {
         if let Some((_, error)) = self.0.last() {
             let (error, replica) = (format!("{error:#}"), &replica.name);
@@ -129,7 +129,7 @@ impl<'a, S> Failures<'a, S> {
         }
     }
 
-    /// What was wrong with the best one.
+    /// What was wrong with the best candidate.
     fn into_first(self) -> anyhow::Error {
         let first = self.0.into_iter().next();
         first.map_or_else(|| anyhow!("no usable generation"), |(_, error)| error)
@@ -137,7 +137,7 @@ impl<'a, S> Failures<'a, S> {
 }
 
 impl<S: ObjectStore + 'static> Candidate<'_, S> {
-    /// Goes on to an older one, unless this one must have had a snapshot.
+    /// Passes over this candidate for an older one, unless it must have had a snapshot.
     async fn pass_over(&self, older: Option<&History>) -> anyhow::Result<()> {
         let generation = self.history.generation;
         if self.replica.has_lost_its_snapshot(self.history).await? {
@@ -149,7 +149,7 @@ impl<S: ObjectStore + 'static> Candidate<'_, S> {
         Ok(())
     }
 
-    /// Restores from it, unless there are strays where that ends, or where it fails.
+    /// Restores from this candidate, unless there are strays where the restore ends or fails.
     async fn restore(
         &self,
         options: &RestoreOptions,
@@ -157,7 +157,7 @@ impl<S: ObjectStore + 'static> Candidate<'_, S> {
     ) -> Result<Attempt, Failure> {
         let plans =
             plans(self.history, options.target).map_err(|error| Failure::Replica(error.into()))?;
-        // Nothing that is read would show those.
+        // Nothing that a restore reads would show these strays.
         for begin in plans.first().into_iter().flat_map(|plan| plan.ends_beside(self.history)) {
             if let Some(attempt) = self.without_strays(begin, options).await {
                 return Ok(attempt);
@@ -181,7 +181,7 @@ impl<S: ObjectStore + 'static> Candidate<'_, S> {
         (!strays.is_empty()).then_some(Attempt::Without(self.number, strays))
     }
 
-    /// Restores with whichever of its snapshots is usable.
+    /// Restores with the first snapshot that is usable.
     async fn restore_any(
         &self,
         plans: Vec<Plan>,

@@ -8,21 +8,21 @@ use super::stray::Unlinked;
 use crate::format::{Content, Generation, Link, Seal, WalIndex, WalPos};
 use crate::wal::{Checksum, PageSize, Salt};
 
-/// What the seals of the objects prove together: that each is the one that belongs there.
+/// What the seals of the objects prove together: that each object is the one that belongs there.
 ///
-/// Objects without a seal, as Litestream writes them, are let through: of those, only the WAL's
-/// own salts and checksums can be checked.
+/// Objects without a seal, as Litestream writes them, are accepted: only the WAL's own salts and
+/// checksums can be checked for them.
 #[derive(Debug)]
 pub(super) struct Chain {
     generation: Generation,
     snapshot: Option<Seal>,
-    /// Of the last segment, if it had a seal.
+    /// The link of the last segment, if it had a seal.
     link: Option<Link>,
-    /// Of the last object, if it had one.
+    /// The seal of the last object, if it had one.
     last: Option<Seal>,
 }
 
-/// Where a segment has brought the database.
+/// The state that a segment has brought the database to.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Reached {
     pub(super) end: WalPos,
@@ -47,8 +47,9 @@ impl Chain {
         self.snapshot.is_some()
     }
 
-    /// The position that has to be reached in the log of that salt before the snapshot is whole. If
-    /// it was copied at the end of an earlier log, then all of that is in it.
+    /// The position up to which the log with that salt must be applied to make the snapshot
+    /// consistent. `None` if the snapshot was copied at the end of another log, all of which is in
+    /// it.
     pub(super) fn whole_from(&self, salt: Salt) -> Option<WalPos> {
         self.snapshot.as_ref().filter(|seal| seal.salt == salt.0).map(|seal| seal.end)
     }
@@ -68,7 +69,7 @@ impl Chain {
         Ok(())
     }
 
-    /// Says whether the seal proves that nothing is missing before the segment.
+    /// Checks a segment. Returns whether its seal proves that nothing is missing before it.
     pub(super) fn segment(
         &mut self,
         start: WalPos,
@@ -101,7 +102,8 @@ impl Chain {
         check("start", seal.start, start)
     }
 
-    /// Compares with the segment that was applied before, or with the one that the snapshot names.
+    /// Compares the link with that of the segment applied before, and with the one in the
+    /// snapshot.
     fn check_previous(&self, seal: &Seal) -> Result<bool, Unlinked> {
         let snapshot = self.snapshot.filter(|snapshot| snapshot.start == seal.start);
         let snapshot = snapshot.map(|snapshot| snapshot.previous);
@@ -113,7 +115,7 @@ impl Chain {
     }
 }
 
-/// Compares what an object is with what its seal says of it.
+/// Compares a property of an object with what its seal says.
 pub fn check<T: Copy + PartialEq + Display>(what: &str, sealed: T, found: T) -> Result<(), String> {
     if sealed == found {
         return Ok(());

@@ -1,9 +1,9 @@
 //! The contents of the objects of a plan, decoded ahead.
 //!
-//! Blocks of LZ4 are independent of each other, so several threads decode them. One after the other
-//! takes the next block from the object, in their order, and notes where its content will be; then
-//! it decodes while another one reads. So there is never more in memory than a block for each
-//! thread, and what they decode to, whatever the objects hold.
+//! Blocks of LZ4 are independent of each other, so several threads decode them. The threads take
+//! turns reading the next block, in order, and promise its content; then each decodes its block
+//! while another reads. So memory never holds more than one block for each thread and its decoded
+//! content, whatever the objects hold.
 
 use std::io::{self, BufRead, Read};
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
@@ -13,19 +13,19 @@ use std::thread;
 use super::fetch::Fetch;
 use crate::format::lz4::{Block, Blocks, Buffer, Content, ContentCheck, End, Part};
 
-/// More of them gain nothing: what they decode has to be written, in order.
+/// More threads gain nothing: what they decode has to be written in order.
 const THREADS_MAX: usize = 4;
 
-/// How far ahead may be noted what comes. Only the ends of objects take no buffer.
+/// How many promises may wait. Only ends of objects can use this up, since they take no buffer.
 const NOTED_MAX: usize = 16;
 
-/// What a thread makes of a part of an object.
+/// A decoded part of an object.
 enum Decoded {
     Content(Buffer),
     End(End),
 }
 
-/// Comes when the part is decoded.
+/// Receives a part once it is decoded.
 type Promise = Receiver<io::Result<Decoded>>;
 
 /// The contents of objects, in order.
@@ -36,13 +36,13 @@ pub(super) struct Contents {
 }
 
 impl Contents {
-    /// Begins to decode that many `objects`, with so many threads, which is not 0.
+    /// Begins to decode `objects` objects with `threads` threads, which must not be 0.
     ///
     /// The threads end when this value is dropped and the objects are no longer fetched.
     pub(super) fn decode(fetch: Fetch, objects: usize, threads: usize) -> io::Result<Self> {
         let (promising, promises) = sync_channel(NOTED_MAX);
         let (free, buffers) = channel();
-        // One of them is being read from.
+        // One buffer more than threads, which is being read from.
         for _ in 0..=threads {
             let _ = free.send(Buffer::default());
         }
@@ -55,7 +55,7 @@ impl Contents {
         Ok(Self { promises, free })
     }
 
-    /// The next object. The one before it has to be read to its end.
+    /// The next object. The one before it must have been read to its end.
     pub(super) fn next_object(&mut self) -> ContentReader<'_> {
         ContentReader {
             contents: self,
@@ -68,8 +68,8 @@ impl Contents {
     }
 }
 
-/// How many threads decode, where so many requests are sent at a time. One core is for the thread
-/// that takes what they decode.
+/// How many threads decode when up to `parallelism` requests are sent at a time. One core is left
+/// to the thread that takes what they decode.
 pub(super) fn threads(parallelism: usize) -> usize {
     let cores = thread::available_parallelism().map_or(1, usize::from);
     (cores - 1).min(parallelism).clamp(1, THREADS_MAX)
@@ -78,19 +78,19 @@ pub(super) fn threads(parallelism: usize) -> usize {
 /// Where blocks are taken from, by one thread at a time.
 struct Source {
     fetch: Fetch,
-    /// How many are not at their end yet.
+    /// How many objects have not been read to their end.
     objects: usize,
-    /// Of the first of them.
+    /// The blocks of the first of these objects.
     blocks: Blocks,
     buffers: Receiver<Buffer>,
     promising: SyncSender<Promise>,
 }
 
-/// Decodes what is its turn, until there is nothing left or nobody waits for it.
+/// Decodes one block after another, until none is left or nobody reads them any more.
 fn decode(source: &Mutex<Source>) {
     let mut block = Block::default();
     loop {
-        // After a panic of another thread, whoever waits for that one's promise is told.
+        // After a panic in another thread, its broken promise tells the reader.
         let Ok(Some((mut buffer, promised))) =
             source.lock().map(|mut source| source.take(&mut block))
         else {
@@ -102,7 +102,7 @@ fn decode(source: &Mutex<Source>) {
 }
 
 impl Source {
-    /// Reads the next block, and promises its content. `None`: no more of them.
+    /// Reads the next block, and promises its content. Returns `None` if there are no more.
     fn take(&mut self, block: &mut Block) -> Option<(Buffer, Sender<io::Result<Decoded>>)> {
         let buffer = self.buffers.recv().ok()?;
         while self.objects > 0 {
@@ -132,24 +132,24 @@ impl Source {
 pub(super) struct ContentReader<'a> {
     contents: &'a mut Contents,
     content: Option<Buffer>,
-    /// What of `content` was read.
+    /// How many bytes of `content` were read.
     consumed: usize,
     check: ContentCheck,
-    /// Its skippable frames, once the end was reached.
+    /// The kept skippable frames, once the end has been reached.
     skipped: Option<Vec<Vec<u8>>>,
-    /// What comes then is not what follows.
+    /// Whether there was an error. What the threads decode after it is not the next part.
     failed: bool,
 }
 
 impl ContentReader<'_> {
-    /// Goes on to the next block, if there is nothing left of the last one.
+    /// Receives the next block, if nothing is left of the last one.
     fn advance(&mut self) -> io::Result<()> {
         if self.failed {
             return Err(io::Error::other("it could not be read to its end"));
         }
         while self.rest().is_empty() && self.skipped.is_none() {
             if let Some(buffer) = self.content.take() {
-                // It fails where the threads have ended, and need none.
+                // This fails if the threads have ended, which then need no buffers.
                 let _ = self.contents.free.send(buffer);
             }
             let ended = |_| io::Error::other("a thread that decodes has ended too early");
@@ -210,7 +210,7 @@ mod tests {
     use crate::format::lz4::{Encoder, write_skippable};
     use crate::store::FileStore;
 
-    /// An object of several blocks with this number of numbers, and that number behind it.
+    /// An object of several blocks with `count` numbers, followed by `count` in a skippable frame.
     fn object(count: u32) -> Vec<u8> {
         // Blocks of 64 KiB.
         let mut encoder = Encoder::new(Vec::new(), 0);

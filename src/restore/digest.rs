@@ -11,7 +11,7 @@ const THREADS_MAX: usize = 8;
 
 /// The digest of the database in `file`, which has `pages` pages.
 ///
-/// `check` is asked now and then whether to go on.
+/// `check` is called now and then: an error from it ends the computation.
 pub(super) fn digest_file(
     file: &File,
     generation: Generation,
@@ -35,7 +35,7 @@ pub(super) fn digest_file(
     })
 }
 
-/// The sum over some of the pages, which count from 0 here.
+/// The sum of the digests of `pages`, which are counted from 0 here.
 fn digest_pages(
     file: &File,
     generation: Generation,
@@ -51,7 +51,7 @@ fn digest_pages(
         let count = pages.len().min(READ_BYTES / size);
         let content = &mut buffer[..count * size];
         file.read_exact_at(content, u64::from(pages.start) * size as u64)?;
-        // In this order: the other way round, one page more than there are contents is taken.
+        // In this order: the other way round, `zip` would consume one page number too many.
         for (content, page) in content.chunks_exact(size).zip(pages.by_ref()) {
             digest = digest.with(PageDigest::of(generation, page + 1, content));
         }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 /// The first two begin with Litestream's texts, which scripts know.
 #[derive(Debug)]
 pub enum RestoreError {
-    /// Every replica was read, and there is no object in any of them.
+    /// Every replica was listed, and there is no object in any of them.
     NoBackup,
     OutputExists(PathBuf),
     Other(anyhow::Error),

@@ -1,4 +1,4 @@
-//! The objects of a plan, in order, read ahead in pieces.
+//! Reads the objects of a plan ahead, in order and in pieces.
 
 use std::io::{self, Read};
 use std::ops::Range;
@@ -10,16 +10,16 @@ use tokio::task::{AbortHandle, JoinSet};
 
 use crate::store::{ObjectStore, StoreError};
 
-/// What one request asks for at most, and so what may be in memory for each: less costs a server
-/// more requests, more costs us memory. A request that fails is sent again for just that.
+/// The most bytes that one request asks for, and so the memory for each: less costs a server more
+/// requests, more costs us memory. A failed request is sent again for its own piece only.
 const PIECE_BYTES: u64 = 2 << 20;
 
-/// What the task that waits for a restore and the thread that does it tell each other.
+/// What the task that waits for a restore and the thread that does it share.
 #[derive(Debug, Default)]
 pub(super) struct Fetched {
     /// Bytes of objects that have arrived and been taken.
     bytes: AtomicU64,
-    /// Nobody waits any more.
+    /// Whether the restore was cancelled: nobody waits for it any more.
     stopped: AtomicBool,
 }
 
@@ -44,9 +44,9 @@ impl Fetched {
 #[derive(Debug)]
 struct Piece {
     content: oneshot::Receiver<Result<Vec<u8>, StoreError>>,
-    /// Of its object.
+    /// Whether this is the last piece of its object.
     last: bool,
-    /// It is one of those that may be in memory.
+    /// The permit to be in memory.
     _permit: OwnedSemaphorePermit,
 }
 
@@ -57,15 +57,15 @@ pub(super) struct Fetch {
     fetched: Arc<Fetched>,
     /// What is left of the current piece.
     content: io::Cursor<Vec<u8>>,
-    /// It is the last one of its object.
+    /// Whether the current piece is the last one of its object.
     last: bool,
 }
 
 impl Fetch {
     /// Begins to read `objects`, which are keys and sizes, with up to `parallelism` requests at a
-    /// time, and as many pieces in memory beside the one that is being read.
+    /// time, and as many pieces in memory besides the one that is being read.
     ///
-    /// Dropping the second value ends all requests.
+    /// Dropping the second value cancels all requests.
     pub(super) fn start<S: ObjectStore + 'static>(
         store: Arc<S>,
         objects: Vec<(String, u64)>,
@@ -78,13 +78,14 @@ impl Fetch {
         (fetch, AbortOnDrop(task.abort_handle()))
     }
 
-    /// Goes on to the next object. The one before it has to be read to its end.
+    /// Goes on to the next object. The one before it must have been read to its end.
     pub(super) fn begin_object(&mut self) {
         self.last = false;
     }
 }
 
-/// The ranges of an object, each with whether it is the last. An empty object has one, too.
+/// The ranges of the pieces of an object, each with whether it is the last. An empty object has
+/// one piece, too.
 fn pieces_of(size: u64) -> impl Iterator<Item = (Range<u64>, bool)> {
     let count = size.div_ceil(PIECE_BYTES).max(1);
     (0..count).map(move |piece| {
@@ -93,7 +94,7 @@ fn pieces_of(size: u64) -> impl Iterator<Item = (Range<u64>, bool)> {
     })
 }
 
-/// Asks for all pieces in order, as soon as there may be one more.
+/// Requests all pieces in order, each as soon as one more may be in memory.
 async fn request<S: ObjectStore + 'static>(
     store: Arc<S>,
     objects: Vec<(String, u64)>,
@@ -101,7 +102,7 @@ async fn request<S: ObjectStore + 'static>(
     pieces: mpsc::Sender<Piece>,
 ) {
     let memory = Arc::new(Semaphore::new(parallelism));
-    // Tasks of their own, because a store gives up a request that nobody reads from. They end with
+    // Separate tasks, because a store gives up a request that nobody reads from. They end with
     // this one.
     let mut requests = JoinSet::new();
     for (key, size) in objects {
@@ -121,7 +122,7 @@ async fn request<S: ObjectStore + 'static>(
     while requests.join_next().await.is_some() {}
 }
 
-/// Ends a task when nobody waits for it any more.
+/// Cancels a task when nobody waits for it any more.
 #[derive(Debug)]
 pub(super) struct AbortOnDrop(AbortHandle);
 
@@ -168,7 +169,7 @@ mod tests {
         }
     }
 
-    /// Has every object, of whatever size, and counts what it gave of them.
+    /// A store that has every object, of any size, and counts the bytes that were read.
     #[derive(Default)]
     struct Zeros {
         bytes: AtomicU64,
@@ -202,8 +203,8 @@ mod tests {
         }
     }
 
-    /// For each request, 8 MiB were in memory, and twice that while the first of them was awaited:
-    /// 150 MB where the objects were near.
+    /// Holding 8 MiB for each request, and twice that while the first is awaited, would take 150
+    /// MB if the store is fast.
     #[test]
     fn reads_ahead_only_so_many_bytes_of_large_objects_and_of_small_ones() {
         let runtime = tokio::runtime::Runtime::new().unwrap();

@@ -3,15 +3,15 @@ use std::io;
 
 use crate::wal::PageSize;
 
-/// Where a database is put together.
+/// A database file that is being assembled.
 pub trait Image {
     fn write_at(&mut self, bytes: &[u8], offset: u64) -> io::Result<()>;
 
-    /// Cuts off what is beyond, or extends with zeros.
+    /// Cuts off everything beyond `bytes`, or extends with zeros.
     fn set_len(&mut self, bytes: u64) -> io::Result<()>;
 }
 
-/// What is gathered before it is written.
+/// The most bytes that are gathered before they are written.
 const DIRTY_BYTES_MAX: usize = 8 << 20;
 /// The longest single write.
 const RUN_BYTES_MAX: usize = 1 << 20;

@@ -1,8 +1,8 @@
-//! From a replica to a database file: list, plan, download, apply, rename.
+//! Restores a database file from a replica: list, plan, download, apply, rename.
 //!
-//! Each object is checked before its content counts, and the finished file against the last seal.
-//! Whatever goes wrong, there is no output then: never a shorter or an older database than what
-//! was asked for, without a word.
+//! Each object is checked before its content counts, and the finished file is checked against the
+//! last seal. If anything goes wrong, there is no output: never silently a shorter or older
+//! database than was asked for.
 
 mod apply;
 mod assemble;
@@ -57,7 +57,7 @@ use plan::Plan;
 use relisted::has_changed;
 use replica::{Replica, Wholeness};
 
-/// How often it is begun anew because another listing shows something else.
+/// How often a restore is tried while repeated listings show changes.
 const TRIES_MAX: u32 = 5;
 
 /// A database that was restored.
@@ -66,9 +66,9 @@ pub struct Restored {
     /// The name of the replica it is from.
     pub replica: String,
     pub generation: Generation,
-    /// Behind the last transaction.
+    /// The position after the last transaction.
     pub position: WalPos,
-    /// Of the database file.
+    /// The size of the database file.
     pub bytes: u64,
     /// When the last of its objects was stored.
     pub created: SystemTime,
@@ -86,9 +86,8 @@ pub enum Verdict {
 
 /// Restores the database that `options` ask for from the best of `replicas`.
 ///
-/// A request that fails is not sent again here: that is for a
-/// [`Retrying`](crate::store::Retrying) store. Stops, and leaves no file, when the returned future
-/// is dropped.
+/// A failed request is not sent again here: that is left to a [`Retrying`](crate::store::Retrying)
+/// store. Stops, and leaves no file, when the returned future is dropped.
 pub async fn restore<S: ObjectStore + 'static>(
     replicas: Vec<(String, S)>,
     options: &RestoreOptions,
@@ -96,7 +95,7 @@ pub async fn restore<S: ObjectStore + 'static>(
     restore_reporting(replicas, options, Reporting::LOG).await
 }
 
-/// Restores as [`restore`] does, and tells how far it got.
+/// Restores as [`restore`] does, and reports progress.
 pub async fn restore_reporting<S: ObjectStore + 'static>(
     replicas: Vec<(String, S)>,
     options: &RestoreOptions,
@@ -107,8 +106,8 @@ pub async fn restore_reporting<S: ObjectStore + 'static>(
         output::exists(path).with_context(|| format!("cannot look at {}", path.display()))?;
     if exists && options.replace {
         output::check_replaceable(path)?;
-        // That it can be claimed is what counts, once it is to be replaced. To learn this only
-        // after a restore of hours would be late.
+        // Claiming the database just before it is replaced is what counts. But that may come after
+        // hours, and a database in use should be reported at once.
         if is_open(path).unwrap_or(false) {
             return Err(output::in_use(path).into());
         }
@@ -133,8 +132,8 @@ pub async fn restore_reporting<S: ObjectStore + 'static>(
     }
 }
 
-/// Makes the database of one plan, and of no other if that fails: the error says which object of it
-/// is damaged, as an [`ApplyError`].
+/// Makes the database of one plan, and tries no other if that fails: the error is an
+/// [`ApplyError`] if an object is damaged, and names it.
 pub async fn restore_exactly<S: ObjectStore + 'static>(
     name: &str,
     store: Arc<S>,
@@ -164,7 +163,8 @@ async fn restore_listed<S: ObjectStore + 'static>(
     loop {
         let ranking = candidates.rank(options).map_err(|error| {
             match (error, unlisted.take()) {
-                // What could not be listed may hold everything: that is no "there is no backup".
+                // A replica that could not be listed may hold everything, so this is not "there is
+                // no backup".
                 (_, Some(unlisted)) => RestoreError::Other(unlisted),
                 (PlanError::NoBackup, None) => RestoreError::NoBackup,
                 (error, None) => RestoreError::Other(error.into()),
@@ -186,7 +186,7 @@ async fn restore_listed<S: ObjectStore + 'static>(
     }
 }
 
-/// Lists all replicas at once. An error is returned beside those that could be listed.
+/// Lists all replicas concurrently. Returns those that could be listed, and the first error.
 async fn list<S: ObjectStore>(
     replicas: &[(String, Arc<S>)],
     parallelism: usize,
@@ -208,7 +208,7 @@ async fn list<S: ObjectStore>(
         let context = format!("cannot list replica {name}");
         anyhow::Error::new(error).context(context)
     });
-    // The first one is said by those who cannot go on without it.
+    // The first error is left to the caller to report.
     for (replica, error) in unlisted {
         warn!(replica, %error, "cannot list replica");
     }
@@ -267,7 +267,7 @@ async fn restore_plan<S: ObjectStore + 'static>(
     Ok(restored)
 }
 
-/// Tells the thread that does the work when nobody waits for it any more.
+/// Asks the thread that does the work to stop when nobody waits for it any more.
 struct StopOnDrop(Arc<Fetched>);
 
 impl Drop for StopOnDrop {

@@ -11,22 +11,23 @@ use crate::store::ObjectStore;
 const SECOND: Duration = Duration::from_secs(1);
 
 impl<S: ObjectStore> Replica<S> {
-    /// What was committed after `time`, though it was stored at or before it by the clock of the
-    /// store: S3 counts in whole seconds. Seals say it to the millisecond.
+    /// What was committed after `time`, although it was stored at or before it by the clock of the
+    /// store: S3 counts in whole seconds. Seals give the time of the commit to the millisecond.
     ///
-    /// What cannot be read, or has no seal, stays: it is for the restore to find out.
+    /// An object that cannot be read, or has no seal, is not returned: the restore will deal with
+    /// it.
     pub(super) async fn later_than(&self, history: &History, time: SystemTime) -> HashSet<Key> {
         let generation = history.generation;
         let mut later = HashSet::new();
         let is_unsure = |created: SystemTime| created <= time && is_rounded(created, time);
-        // Without the first one there would be nothing.
+        // Never the first one: without it nothing could be restored.
         for snapshot in history.snapshots.iter().skip(1).filter(|found| is_unsure(found.created)) {
             let key = Key::Snapshot { generation, index: snapshot.index };
             if self.is_later(key, snapshot.size, time).await {
                 later.insert(key);
             }
         }
-        // Each was committed before the next one.
+        // Backwards, since each was committed before the next one.
         for segment in history.segments.iter().rev().filter(|segment| is_unsure(segment.created)) {
             let key = Key::Segment { generation, pos: segment.pos };
             if !self.is_later(key, segment.size, time).await {
@@ -45,7 +46,7 @@ impl<S: ObjectStore> Replica<S> {
     }
 }
 
-/// Whether the time of an object may be that of one that was stored after `time`, rounded down.
+/// Whether `created` may be rounded down from a moment after `time`.
 fn is_rounded(created: SystemTime, time: SystemTime) -> bool {
     let since = created.duration_since(UNIX_EPOCH).unwrap_or_default();
     since.subsec_nanos() == 0 && time < created + SECOND

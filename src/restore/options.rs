@@ -7,11 +7,11 @@ use crate::format::{Generation, Segment, Snapshot, WalIndex, WalPos};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Target {
     Latest,
-    /// The end of that WAL, or the latest before it.
+    /// The end of the WAL with this index, or the latest state before it.
     Index(WalIndex),
-    /// The last object created at or before then. Later than all of them means latest.
+    /// The last object created at or before this time. A time after all objects means the latest.
     Timestamp(SystemTime),
-    /// Exactly what is before that position of the one generation that is asked for.
+    /// Exactly what is before this position of the requested generation.
     Position(WalPos),
 }
 
@@ -24,7 +24,7 @@ impl Target {
         }
     }
 
-    /// Whether a snapshot is not beyond the target.
+    /// Whether a snapshot is not beyond this target.
     pub(super) fn includes_snapshot(self, snapshot: &Snapshot) -> bool {
         match self {
             Self::Latest => true,
@@ -34,7 +34,7 @@ impl Target {
         }
     }
 
-    /// Whether a segment is not beyond the target.
+    /// Whether a segment is not beyond this target.
     pub(super) fn includes_segment(self, segment: &Segment) -> bool {
         match self {
             Self::Latest => true,
@@ -48,12 +48,12 @@ impl Target {
 /// What to restore, and where to.
 #[derive(Clone, Debug)]
 pub struct RestoreOptions {
-    /// The database file to be made. Absolute.
+    /// The database file to be made, as an absolute path.
     pub output: PathBuf,
-    /// Take the place of a database that is there already, once the new one is complete.
+    /// Whether to replace an existing database, once the new one is complete.
     pub replace: bool,
     pub target: Target,
-    /// `None`: the newest.
+    /// The generation to restore, or `None` for the newest.
     pub generation: Option<Generation>,
     /// Requests at a time. Not 0.
     pub parallelism: usize,

@@ -1,4 +1,4 @@
-//! The file that is made: whole and in its place, or not there at all.
+//! The restored file: complete and in its place, or not there at all.
 
 use std::fs::{self, DirBuilder, File, Metadata};
 use std::io;
@@ -13,20 +13,20 @@ use crate::exclusive::{create_locked, rename_to_new};
 use crate::failpoint::Failpoint;
 use crate::sqlite::{ClaimError, Claimed};
 
-/// What a finished database may be read and written by, less the process's umask.
+/// The permission bits of a finished database, less the process's umask.
 ///
-/// Litestream leaves its 0600, which shuts out those who share the data by their group; SQLite
-/// itself would let everybody read.
+/// Litestream leaves 0600, which shuts out users who share the data through a group; SQLite itself
+/// would let everybody read.
 const MODE: u32 = 0o640;
 const MODE_PARTIAL: u32 = 0o600;
 
-/// What SQLite keeps beside a database, and would apply to whatever file has its name.
+/// The files that SQLite keeps beside a database, and would apply to whatever file has its name.
 const SIDE_FILES: [&str; 3] = ["-wal", INDEX, "-journal"];
 
-/// Of the log. It has nothing in it that SQLite does not make anew.
+/// The suffix of the index of the log. SQLite can rebuild everything in it.
 const INDEX: &str = "-shm";
 
-/// Whether there is anything under that name, even a link to nothing.
+/// Whether there is anything under that name, even a dangling link.
 pub(super) fn exists(path: &Path) -> io::Result<bool> {
     match path.symlink_metadata() {
         Ok(_) => Ok(true),
@@ -35,10 +35,10 @@ pub(super) fn exists(path: &Path) -> io::Result<bool> {
     }
 }
 
-/// Refuses what cannot be replaced as a database is.
+/// Refuses anything that is not a regular file.
 pub(super) fn check_replaceable(path: &Path) -> anyhow::Result<()> {
     let kind = path.symlink_metadata()?.file_type();
-    // SQLite keeps the side files where a link leads to.
+    // SQLite keeps the side files beside the target of a link.
     ensure!(!kind.is_symlink(), "{} is a link: name the file that it leads to", path.display());
     ensure!(kind.is_file(), "{} is not a file", path.display());
     Ok(())
@@ -48,9 +48,10 @@ pub(super) fn in_use(path: &Path) -> anyhow::Error {
     anyhow!("cannot replace {}: it is in use, end what uses it first", path.display())
 }
 
-/// A database that is not complete yet, under a hidden name beside the one that it will get.
+/// An incomplete database, under a hidden name beside its final one.
 ///
-/// Removes itself when it is dropped. What a killed process left is removed by the next one.
+/// The file is removed on drop unless it was published. A leftover of a killed process is removed
+/// by the next restore to the same path.
 #[derive(Debug)]
 pub(super) struct Output {
     file: File,
@@ -79,7 +80,7 @@ impl Output {
                 let directory = directory.display();
                 format!("restore into {directory}, where this user must be allowed to make files")
             })?;
-        // Created with the final mode to learn the umask, which cannot be asked for safely.
+        // Created with the final mode to learn the umask, which cannot be queried safely.
         let mode = file.metadata()?.permissions().mode() & MODE;
         let path = path.to_owned();
         let output = Self { file, partial, path, mode, published: false };
@@ -103,8 +104,8 @@ impl Output {
             .with_context(|| format!("cannot create a temporary file in {}", directory.display()))
     }
 
-    /// Makes the file durable and gives it its name. Something that has that name by now is
-    /// replaced if `replace` says so, else it is an error.
+    /// Makes the file durable and gives it its name. Anything that already has the name is
+    /// replaced if `replace` is set, and otherwise an error.
     pub(super) fn publish(mut self, replace: bool) -> Result<(), PublishError> {
         self.finish().map_err(PublishError::Other)?;
         let old = exists(&self.path).unwrap_or(true);
@@ -130,7 +131,8 @@ impl Output {
             }
         }
         let directory = directory(&self.path);
-        // The database is there, so this is no reason to fail; some file systems cannot do it.
+        // The database is in place, so this is no reason to fail; some file systems do not support
+        // it.
         let renamed = Failpoint::OutputRenamed.pass().and_then(|()| File::open(directory));
         if let Err(error) = renamed.and_then(|directory| directory.sync_all()) {
             warn!(path = %directory.display(), %error, "cannot write the directory to the disk");
@@ -138,13 +140,13 @@ impl Output {
         Ok(())
     }
 
-    /// Takes the place of another database.
+    /// Replaces another database.
     ///
-    /// No two files can be exchanged at once, so its log must not matter any more before one of
-    /// them is: SQLite brings it into the old database, and keeps everybody out until the new one
-    /// has its name. Whenever we are killed, there is the old database with all of its commits, or
-    /// the new one with nothing beside it that would be applied to it. Only of one that SQLite
-    /// cannot read is the log set aside unread.
+    /// A database and its log cannot be replaced in one step, so the log must be empty before the
+    /// database is replaced: SQLite copies it into the old database, and keeps everybody out until
+    /// the new one has its name. If we are killed at any moment, there is the old database with
+    /// all of its commits, or the new one with nothing beside it that would be applied to it. The
+    /// log is set aside unread only if SQLite cannot read the old database.
     fn replace(&self) -> anyhow::Result<()> {
         let path = self.path.display();
         check_replaceable(&self.path)?;
@@ -163,7 +165,7 @@ impl Output {
         };
         Failpoint::OutputClaimed.pass()?;
         if claimed.is_some() {
-            // SQLite has emptied the log that it was the index of.
+            // SQLite has emptied the log that this index belongs to.
             remove_index(&self.path)?;
         }
         set_aside_side_files(&self.path)?;
@@ -172,8 +174,8 @@ impl Output {
         renamed.context("cannot rename the restored file")
     }
 
-    /// Gives the file to the owner of the old one or else of its directory, as far as we may, and
-    /// its final mode, and makes it durable.
+    /// Gives the file its final owner and mode, and makes it durable. The owner is that of the old
+    /// file or else of the directory, if we are allowed to set it.
     fn finish(&self) -> anyhow::Result<()> {
         let old = self.path.symlink_metadata().ok().filter(Metadata::is_file);
         let mode = old.as_ref().map_or(self.mode, |old| old.permissions().mode() & 0o777);
@@ -209,9 +211,9 @@ fn directory(path: &Path) -> &Path {
     }
 }
 
-/// Makes a directory, and those that it is in, each with the mode of the one that it is in, less
-/// the umask, and as far as we may with its owner: who owns that owns the database as well, and has
-/// to get to it.
+/// Creates a directory and its missing parents, each with the mode of its parent, less the umask,
+/// and with its parent's owner if we are allowed to set it: that user will own the database as
+/// well, and must be able to reach it.
 fn make_directory(path: &Path) -> io::Result<()> {
     let Some(parent) = path.parent().filter(|_| !path.exists()) else { return Ok(()) };
     let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
@@ -221,7 +223,7 @@ fn make_directory(path: &Path) -> io::Result<()> {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(()),
         outcome => outcome?,
     }
-    // Only root may give directories away, and not every file system knows owners.
+    // Only root may give directories away, and not every file system has owners.
     let _ = chown(path, Some(example.uid()), Some(example.gid()));
     Ok(())
 }
@@ -246,8 +248,9 @@ fn remove_index(path: &Path) -> anyhow::Result<()> {
     }
 }
 
-/// Renames what was left beside a database that is gone. SQLite would take it for the log of the
-/// restored one and write old pages into that. It may be all that is left, so it is kept.
+/// Renames the side files of a database that is gone. SQLite would take them for those of the
+/// restored one and write old pages into it. They are kept, since they may be all that is left of
+/// the database.
 fn set_aside_side_files(path: &Path) -> anyhow::Result<()> {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     for suffix in SIDE_FILES {

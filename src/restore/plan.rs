@@ -1,4 +1,4 @@
-//! What to download. Pure: the lists come in, the plan goes out.
+//! Plans what to download. Pure: listings come in, a plan goes out.
 
 use std::cmp::Reverse;
 use std::collections::HashMap;
@@ -57,18 +57,18 @@ impl fmt::Debug for Segments {
 /// Which histories to restore from, the best first.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Ranking {
-    /// Numbers of histories.
+    /// The numbers of the histories that have a snapshot.
     pub usable: Vec<usize>,
-    /// Those that would come before the best, had they a snapshot.
+    /// The numbers of those that would come before the best if they had a snapshot.
     pub passed_over: Vec<usize>,
 }
 
-/// Ranks `histories`, which may be of several replicas, so that a generation occurs twice.
+/// Ranks `histories`, which may be of several replicas, so that a generation may occur twice.
 ///
 /// The generation with the newest object comes first, and of its copies the one that reaches
-/// furthest: the clocks of two stores cannot be compared, but positions can. When a generation ends
-/// and another begins within a tick of the store's clock, which may be a second, the one that began
-/// later comes first.
+/// furthest: the clocks of two stores cannot be compared, but positions can. If one generation
+/// ends and another begins within a tick of the store's clock, which may be a second, the one that
+/// began later comes first.
 pub fn rank(
     histories: &[History],
     target: Target,
@@ -116,8 +116,8 @@ pub fn plans(history: &History, target: Target) -> Result<Vec<Plan>, PlanError> 
     let Some(newest) = snapshots().next() else {
         return Err(no_snapshot(&[history], target));
     };
-    // What is restored from an older snapshot must reach up to the newest one, and there is no
-    // "latest before that index" when there is something after it.
+    // A restore from an older snapshot must reach up to the newest one. And "the latest before
+    // that index" is not allowed if there is something after the index.
     let needed = match target {
         Target::Index(index) if end(history).is_some_and(|end| index < end.index) => index.next(),
         _ => Some(newest.index),
@@ -131,13 +131,13 @@ pub fn plans(history: &History, target: Target) -> Result<Vec<Plan>, PlanError> 
     }
 }
 
-/// All segments of a history, and where a way along them ends.
+/// All segments of a history, and where a run of them must end.
 struct Line {
     generation: Generation,
     all: Arc<[Segment]>,
     /// Numbers of segments that are beyond the target.
     beyond: Vec<usize>,
-    /// Numbers of segments that do not follow the one before.
+    /// Numbers of segments that do not follow the one before them.
     gaps: Vec<usize>,
 }
 
@@ -155,11 +155,11 @@ impl Line {
         Self { generation: history.generation, all, beyond, gaps }
     }
 
-    /// What to apply to `snapshot`. Refuses gaps that the names alone show, and to end before
-    /// `needed` begins.
+    /// Plans what to apply to `snapshot`. Refuses gaps that the names alone show, and plans that
+    /// end before `needed` begins.
     ///
-    /// In the order of their positions they end before the first that is beyond the target: what
-    /// follows it may be older by the clock of the store, but cannot be applied without it.
+    /// The segments, ordered by position, end before the first that is beyond the target: later
+    /// ones may be older by the clock of the store, but cannot be applied without it.
     fn plan(&self, snapshot: Snapshot, needed: Option<WalIndex>) -> Result<Plan, PlanError> {
         let generation = self.generation;
         let start = self.all.partition_point(|segment| segment.pos.index < snapshot.index);
@@ -192,7 +192,7 @@ impl Line {
     }
 }
 
-/// The first of some numbers in order that is not below `least`.
+/// The first of `numbers`, which are sorted, that is not below `least`.
 fn first_from(numbers: &[usize], least: usize) -> Option<usize> {
     numbers.get(numbers.partition_point(|number| *number < least)).copied()
 }
@@ -217,8 +217,8 @@ impl Plan {
         }
     }
 
-    /// The logs of `history` whose first segments may be strays, or may follow one, without that
-    /// this shows in what is restored: it ends there.
+    /// The logs of `history` whose first segments may be strays, or may follow one, which the
+    /// restore would not notice because it ends there.
     pub fn ends_beside(&self, history: &History) -> impl Iterator<Item = WalIndex> {
         let last = self.segments.last().map(|last| last.pos);
         let own = last.filter(|last| last.offset == 0).map(|last| last.index);
@@ -231,8 +231,8 @@ impl Plan {
 
     /// Whether there are segments that were stored after the snapshot.
     ///
-    /// Litestream copies a database that may be ahead of the WAL it has sent. Such a copy is whole
-    /// only once the WAL caught up, for which this is the sign.
+    /// Litestream copies a database that may be ahead of the WAL it has sent. Such a copy is
+    /// consistent only once the WAL has caught up, and this is the sign of it.
     pub fn caught_up(&self) -> bool {
         self.segments.iter().any(|segment| segment.created > self.snapshot.created)
     }
@@ -243,7 +243,7 @@ impl Plan {
     }
 }
 
-/// `history` without what was stored after the time that is asked for.
+/// `history` without what was stored after the requested time.
 fn visible(history: &History, target: Target) -> History {
     let mut history = history.clone();
     let Target::Timestamp(time) = target else { return history };

@@ -12,18 +12,18 @@ pub enum PlanError {
     GenerationMissing(Generation),
     /// There are segments, but nothing to apply them to.
     NoSnapshot(Generation),
-    /// The same, of the newest generation, which is one of ours and so had a snapshot. An older one
-    /// is not taken instead without a word.
+    /// There is no snapshot in the newest generation, which is one of ours and so had one. An
+    /// older generation is not silently used instead.
     SnapshotLost {
         generation: Generation,
         older: Option<Generation>,
     },
-    /// The oldest snapshot is later than what is asked for.
+    /// The oldest snapshot is later than what was asked for.
     NoSnapshotAtOrBefore {
         target: Target,
         oldest: Snapshot,
     },
-    /// What comes before that segment in its WAL is not there.
+    /// The segment that comes before this one in its WAL is missing.
     SegmentMissing {
         before: Key,
     },

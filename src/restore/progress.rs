@@ -5,15 +5,15 @@ use tracing::info;
 /// How far a restore got.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Progress {
-    /// Of objects, that were read.
+    /// Bytes of objects read.
     pub bytes: u64,
-    /// Bytes of all of its objects.
+    /// Bytes of all objects of the plan.
     pub total: u64,
     pub elapsed: Duration,
 }
 
 impl Progress {
-    /// From 0 to 100.
+    /// The share that was read, from 0 to 100.
     pub fn percent(&self) -> u64 {
         100 * self.bytes / self.total.max(1)
     }
@@ -24,7 +24,7 @@ impl Progress {
         self.bytes as f64 / 1e6 / self.elapsed.as_secs_f64().max(1e-3)
     }
 
-    /// How long it takes yet, if it goes on like that. `None`: nobody can say.
+    /// The time left at the rate so far. `None` if it cannot be estimated.
     pub fn remaining(&self) -> Option<Duration> {
         let rest = u128::from(self.total.saturating_sub(self.bytes));
         let millis = self.elapsed.as_millis().checked_mul(rest)?.checked_div(self.bytes.into())?;
@@ -32,20 +32,20 @@ impl Progress {
     }
 }
 
-/// Who is told how far a restore got, and how often.
+/// How and how often the progress of a restore is reported.
 #[derive(Clone, Copy, Debug)]
 pub struct Reporting {
     pub interval: Duration,
     pub report: fn(Progress),
-    /// Whether the log says where it begins and what comes of it.
+    /// Whether the plan and the result are logged.
     pub announced: bool,
 }
 
 impl Reporting {
-    /// Lines in the log.
+    /// Reports progress in the log.
     pub const LOG: Self = Self { interval: Duration::from_secs(2), report: log, announced: true };
 
-    /// For a restore that only serves to look at what comes of it.
+    /// Reports nothing, for a restore whose result is only examined.
     pub const NONE: Self = Self { interval: Duration::MAX, report: |_| (), announced: false };
 }
 

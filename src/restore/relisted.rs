@@ -3,10 +3,10 @@ use std::collections::HashSet;
 use super::replica::Replica;
 use crate::format::Key;
 
-/// Whether a second listing shows that the first was no picture of the replica: something has
-/// expired since, or something is there that was stored before what the first has.
+/// Whether a second listing shows that the first was not a true picture of the replica: something
+/// has expired since, or an object has appeared that precedes one in the first.
 ///
-/// Then nothing that was found wrong with the first says anything about the replica.
+/// Then faults found with the first listing say nothing about the replica.
 pub(super) fn has_changed<S>(before: &[Replica<S>], now: &[Replica<S>]) -> bool {
     let [before, now] = [before, now]
         .map(|replicas| replicas.iter().flat_map(Replica::keys).collect::<HashSet<_>>());
@@ -36,15 +36,15 @@ mod tests {
         [Replica { name: "r".to_owned(), store: Arc::new(()), histories: vec![history] }]
     }
 
-    /// The store listed in no order, and two segments were stored while the pages were read: the
-    /// second was on the next page, and the place of the first had passed. The restore failed,
-    /// though nothing was missing.
+    /// A store may list in no order. If two segments are stored while the pages of a listing are
+    /// read, the second may be on the next page, while the place of the first has been passed.
+    /// Then a restore fails, though nothing is missing.
     #[test]
     fn a_segment_that_was_listed_late_is_a_reason_to_try_again() {
         for (before, now, expected) in [
             (&[0, 1, 3][..], &[0, 1, 2, 3][..], true),
             (&[0, 1, 3], &[0, 1, 3], false),
-            // That is what a replica that is written to looks like.
+            // A replica that is being written to looks like this.
             (&[0, 1, 3], &[0, 1, 3, 4, 5], false),
             (&[0, 1, 3], &[1, 3], true),
             (&[], &[0], false),

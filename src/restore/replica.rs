@@ -9,15 +9,16 @@ use crate::catalog;
 use crate::format::{History, Key, Seal, Segment, WalIndex};
 use crate::store::{self, ObjectStore, StoreError};
 
-/// How far it is looked back in a log, in as many requests at a time as a restore has. Beyond that,
-/// what another daemon has stored there is nothing of an instant.
+/// How many batches to search backwards in a log for the rival of a segment, each with as many
+/// requests as a restore sends at a time. If the rival is further back, the two daemons ran side
+/// by side for longer than a moment.
 const BATCHES_MAX: usize = 100;
 
-/// Whether the snapshot of a plan is whole once its WAL was applied.
+/// Whether the snapshot of a plan is consistent once its WAL has been applied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Wholeness {
     Sure,
-    /// It may be ahead of all WAL that there is: SQLite has to be asked.
+    /// The snapshot may be ahead of all WAL that there is: SQLite has to check it.
     Unsure,
 }
 
@@ -30,7 +31,7 @@ pub(super) struct Replica<S> {
 }
 
 impl<S> Replica<S> {
-    /// All objects that were listed, and whose they are.
+    /// All objects that were listed, each with the name of the replica.
     pub(super) fn keys(&self) -> impl Iterator<Item = (&str, Key)> {
         let objects = self.histories.iter().flat_map(History::objects);
         objects.map(|(key, _)| (self.name.as_str(), key))
@@ -48,8 +49,8 @@ impl<S: ObjectStore> Replica<S> {
         Ok(Self { name, store, histories })
     }
 
-    /// Puts the plans first that are sure to give a whole database: their snapshot was made by us,
-    /// or the WAL went on after it.
+    /// Puts those plans first that are sure to give a consistent database: their snapshot was made
+    /// by us, or the WAL went on after it.
     pub(super) async fn prefer_sure(
         &self,
         plans: Vec<Plan>,
@@ -66,8 +67,8 @@ impl<S: ObjectStore> Replica<S> {
         Ok(sure)
     }
 
-    /// Finds the strays around the beginning of a log: two requests, if there are none and all is
-    /// right. What cannot be read is none.
+    /// Finds the strays around the beginning of a log. Sends two requests if all is well. Returns
+    /// none if something cannot be read.
     pub(super) async fn strays(
         &self,
         history: &History,
@@ -101,7 +102,7 @@ impl<S: ObjectStore> Replica<S> {
             return Ok(Vec::new());
         }
         let mut seals = vec![last, next];
-        // That one of them was gone on with is seen in what is behind it.
+        // The segment after `next` shows whether `next` was continued.
         let behind: Vec<&Segment> = rest.iter().skip(1).take(1).collect();
         let batches = std::iter::once(behind).chain(std::iter::from_fn(|| {
             let batch: Vec<&Segment> = before.by_ref().take(parallelism).collect();
@@ -125,9 +126,9 @@ impl<S: ObjectStore> Replica<S> {
         Ok(strays(&seals))
     }
 
-    /// Whether a generation without a snapshot is one of ours: then it had one, because that is
-    /// stored before any segment. Retention takes the snapshots away first, but only when another
-    /// generation is newer.
+    /// Whether a generation without a snapshot is one of ours: then it had one, because the
+    /// snapshot is stored before any segment. Retention deletes the snapshots first, but only when
+    /// another generation is newer.
     pub(super) async fn has_lost_its_snapshot(&self, history: &History) -> store::Result<bool> {
         let newest = history.segments.last().filter(|_| history.snapshots.is_empty());
         let Some(newest) = newest else { return Ok(false) };
@@ -143,7 +144,7 @@ impl<S: ObjectStore> Replica<S> {
         self.seal_in_place(key, segment.size).await
     }
 
-    /// The seal of an object, if that is there and it is its own.
+    /// The seal of an object, if the object exists and the seal was made for it.
     async fn seal_in_place(&self, key: Key, size: u64) -> store::Result<Option<Seal>> {
         match self.seal(key, size).await {
             Err(StoreError::NotFound { .. }) => Ok(None),
@@ -156,7 +157,7 @@ impl<S: ObjectStore> Replica<S> {
         Ok(self.seal(key, size).await?.is_some())
     }
 
-    /// The seal of an object of that size, if it has one that is unaltered.
+    /// The seal of an object of `size` bytes, if it has an unaltered one.
     async fn seal(&self, key: Key, size: u64) -> store::Result<Option<Seal>> {
         Ok(catalog::seal(&*self.store, key, size).await?.ok().flatten())
     }

@@ -1,23 +1,24 @@
-//! Segments that another daemon stored at the same time, and did not live to take back.
+//! Segments that another daemon stored at the same time, and did not live to delete again.
 //!
-//! Of two daemons that go on from the same state, one behind the log and one with the next log,
-//! each stores its segment and then looks for the other's, before it tells anybody or goes on
-//! behind it. Whoever sees one takes its own back. If it dies before that, two segments follow the
-//! same one. The one that was gone on with is the one whose daemon saw no other: so the other one
-//! came later, and nobody was told of it. When neither was gone on with, nothing tells which it is:
-//! the clock of a store may say when an upload began, and not when it ended.
+//! Two daemons may go on from the same state, one in the same log and one with the next log. Each
+//! stores its segment and then looks for the other's, before it acknowledges the segment or stores
+//! another after it. A daemon that sees the other's segment deletes its own. If it dies before
+//! that, two segments follow the same one. The one that was continued is the one whose daemon saw
+//! no other: so the other one came later, and was never acknowledged. If neither was continued,
+//! nothing shows which is the stray: the clock of a store may give the time when an upload began,
+//! not when it ended.
 
 use std::collections::HashMap;
 use std::fmt;
 
 use crate::format::{Content, Generation, Key, Seal, WalPos};
 
-/// The segment does not continue what is before it.
+/// The error that a segment does not continue what comes before it.
 #[derive(Debug)]
 pub struct Unlinked(String);
 
 impl Unlinked {
-    /// `ours` comes behind the object of the seal `last`, if that has one.
+    /// `last` is the seal of the object before `ours`, if that object has one.
     pub fn new(ours: &Seal, last: Option<&Seal>) -> Self {
         match last.filter(|last| are_rivals(last, ours)) {
             Some(last) => Self::undecided(last),
@@ -29,7 +30,8 @@ impl Unlinked {
         }
     }
 
-    /// It follows the same segment as `last`, and which of the two is a stray cannot be told.
+    /// The segment follows the same one as `last`, and nothing shows which of the two is the
+    /// stray.
     pub fn undecided(last: &Seal) -> Self {
         let last = Key::Segment { generation: last.generation, pos: last.start };
         Self(format!(
@@ -48,7 +50,7 @@ impl fmt::Display for Unlinked {
 
 impl std::error::Error for Unlinked {}
 
-/// Whether one goes on with the log, and the other with the next one, behind the same segment.
+/// Whether both segments follow the same one, `one` in the same log and `next` in the next log.
 pub fn are_rivals(one: &Seal, next: &Seal) -> bool {
     [one, next].into_iter().all(|seal| seal.content == Content::Segment)
         && one.previous == next.previous
@@ -61,7 +63,7 @@ pub fn are_rivals(one: &Seal, next: &Seal) -> bool {
 pub struct Stray {
     pub generation: Generation,
     pub pos: WalPos,
-    /// The segment that does, and follows the same one.
+    /// The segment that does belong there, and follows the same one.
     pub beside: WalPos,
 }
 
@@ -80,15 +82,15 @@ impl fmt::Display for Stray {
              was told of it, and a restore leaves it out"
         )?;
         if self.beside < self.pos {
-            // It has the name of the next log.
+            // The stray is named as the start of the next log.
             write!(f, ". What that daemon wrote since it has met it is in a fork")?;
         }
         Ok(())
     }
 }
 
-/// Finds strays by the seals of a generation, or of what is around the beginning of a log. Each has
-/// to be that of the object it was read from.
+/// Finds strays by the seals of a generation, or of the objects around the beginning of a log.
+/// Each seal must belong to the object that it was read from.
 pub fn strays(seals: &[Seal]) -> Vec<Stray> {
     let mut behind: HashMap<u128, Vec<&Seal>> = HashMap::new();
     for seal in seals {
@@ -107,7 +109,7 @@ pub fn strays(seals: &[Seal]) -> Vec<Stray> {
     strays
 }
 
-/// Those that were stored at the same time.
+/// The pairs of segments that were stored at the same time.
 fn pairs<'a>(seals: &'a [&'a Seal]) -> impl Iterator<Item = [&'a Seal; 2]> {
     let with = |one: &'a Seal| seals.iter().map(move |next| [one, *next]);
     seals.iter().flat_map(move |one| with(one)).filter(|[one, next]| are_rivals(one, next))
@@ -127,7 +129,8 @@ mod tests {
         }
     }
 
-    /// What was acknowledged, and behind it a segment of the same log and one of the next.
+    /// An acknowledged segment, then one of the same log and one of the next, which both follow
+    /// it.
     fn two() -> [Seal; 3] {
         let first = seal("00000000_00000000", "00000000_00000238", Link(5));
         let same = seal("00000000_00000238", "00000000_00000450", first.link());
@@ -154,7 +157,7 @@ mod tests {
         assert_eq!(found(&[first, same, next, snapshot]), expected, "a snapshot is as good");
     }
 
-    /// Whatever would be left out might be what was acknowledged.
+    /// Anything that is left out might have been acknowledged.
     #[test]
     fn nothing_is_left_out_without_proof() {
         let [first, same, next] = two();

@@ -9,20 +9,20 @@ use rustix::process::geteuid;
 use tempfile::TempDir;
 use tracing::{info, warn};
 
-/// A directory for a database that is only looked at. Ends with the value.
+/// A directory for a database that is only examined. It is removed on drop.
 ///
-/// It is where the system keeps temporary files, and nobody else can look into it. One that a
-/// process left which was killed is removed when the next one is made: it may be as large as a
+/// It is where the system keeps temporary files, and no other user can look into it. A directory
+/// left by a killed process is removed when the next one is created: it may be as large as a
 /// database.
 #[derive(Debug)]
 pub struct TemporaryDirectory {
     directory: TempDir,
-    /// Held for as long as it is in use.
+    /// Held while the directory is in use.
     _lock: File,
 }
 
 impl TemporaryDirectory {
-    /// `purpose` becomes part of its name.
+    /// Creates a directory with `purpose` as part of its name.
     pub fn create(purpose: &str) -> anyhow::Result<Self> {
         let root = std::env::temp_dir();
         Self::create_in(&root, purpose).with_context(|| {
@@ -46,7 +46,7 @@ impl TemporaryDirectory {
             .permissions(Permissions::from_mode(0o700))
             .tempdir_in(root)?;
         let lock = File::create_new(directory.path().join(LOCK))?;
-        // A file system without locks is no reason to do nothing.
+        // Go on without a lock if the file system has none.
         let _ = lock.try_lock();
         Ok(Self { directory, _lock: lock })
     }
@@ -56,14 +56,15 @@ impl TemporaryDirectory {
     }
 }
 
-/// The name of the file in it that is locked while it is in use.
+/// The name of the file in the directory that is locked while it is in use.
 const LOCK: &str = "lock";
 
-/// Removes a directory that nobody uses any more. One without a lock may just be being made.
+/// Removes a directory that nobody uses any more. One without a lock file may just be being
+/// created.
 fn remove_leftover(entry: &DirEntry) {
     let path = entry.path();
     let is_ours = entry.metadata().is_ok_and(|found| found.uid() == geteuid().as_raw());
-    // Not through a link: what that leads to is not ours.
+    // Do not follow a symbolic link: its target is not ours.
     let no_follow = OFlags::NOFOLLOW.bits().cast_signed();
     let lock = OpenOptions::new().write(true).custom_flags(no_follow).open(path.join(LOCK));
     if !is_ours || !lock.is_ok_and(|lock| lock.try_lock().is_ok()) {

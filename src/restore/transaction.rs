@@ -5,28 +5,28 @@ use std::os::unix::fs::FileExt;
 use super::image::{DirtyPages, Image};
 use crate::wal::PageSize;
 
-/// What is kept of a transaction in memory.
+/// The most bytes of a transaction that are kept in memory.
 const MEMORY_BYTES_MAX: usize = 4 << 20;
-/// What is read back at once.
+/// How many bytes are read back at once.
 const READ_BYTES: usize = 1 << 20;
 
 /// The frames since the last commit, which count only once another commit comes.
 ///
-/// A large transaction goes to a file without a name: the segment that ends it may be the next
-/// one, and may not exist.
+/// A large transaction goes to a file without a name: the segment with its commit may be the next
+/// one, or may not exist.
 #[derive(Debug)]
 pub(super) struct Transaction {
     page_size: PageSize,
     pages: Vec<u32>,
-    /// The contents of the last of the pages.
+    /// The contents of the last pages.
     memory: Vec<u8>,
-    /// The contents of those before.
+    /// How many bytes of the pages before those are in `spill`.
     spilled: u64,
     spill: File,
 }
 
 impl Transaction {
-    /// `spill` is an empty file to be used where memory does not suffice.
+    /// `spill` is an empty file for what does not fit into memory.
     pub(super) fn new(page_size: PageSize, spill: File) -> Self {
         Self { page_size, pages: Vec::new(), memory: Vec::new(), spilled: 0, spill }
     }
@@ -70,7 +70,7 @@ impl Transaction {
         self.forget()
     }
 
-    /// Rolls back.
+    /// Discards the transaction.
     pub(super) fn forget(&mut self) -> io::Result<()> {
         self.pages.clear();
         self.memory.clear();

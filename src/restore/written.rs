@@ -7,16 +7,16 @@ use std::thread::{self, ScopedJoinHandle};
 use super::image::Image;
 use crate::failpoint::Failpoint;
 
-/// The longest single write. Larger ones cost no less, but make Linux keep the file in pieces of
-/// that size, each with a list that every later write of one page walks along: tens of microseconds
-/// instead of four, for each page that a segment changes.
+/// The longest single write. Larger writes are not cheaper, but make Linux keep the file in pieces
+/// of that size, each with a list that every later write of one page walks along: tens of
+/// microseconds instead of four, for each page that a segment changes.
 const WRITE_BYTES: usize = 64 << 10;
 
-/// What is written between two requests to bring it to the disk.
+/// How many bytes are written between two requests to sync them.
 const SYNC_BYTES: u64 = 64 << 20;
 
-/// A file that is brought to the disk while it is still being written, so that there is little left
-/// to wait for in the end.
+/// A file that is synced while it is still being written, so that little is left to wait for in
+/// the end.
 #[derive(Debug)]
 pub(super) struct Written<'scope> {
     file: &'scope File,
@@ -39,14 +39,14 @@ impl<'scope> Written<'scope> {
         Ok(Self { file, requests, syncing, since: 0 })
     }
 
-    /// Begins to bring to the disk what was written. One request that waits is enough.
+    /// Begins to sync what was written. One waiting request is enough.
     pub(super) fn request(&mut self) {
         self.since = 0;
         let _ = self.requests.try_send(());
     }
 
-    /// Waits for what was requested. An error of the disk is told only once, and so it has to be
-    /// asked for here, or a later sync of the same file would know nothing of it.
+    /// Waits for the requested syncs. The system reports a disk error only once, so it must be
+    /// checked here: a later sync of the same file would not report it.
     pub(super) fn finish(self) -> io::Result<()> {
         drop(self.requests);
         let ended = |_| io::Error::other("the thread that writes to the disk ended in a panic");
@@ -54,7 +54,8 @@ impl<'scope> Written<'scope> {
     }
 }
 
-/// After an error it only takes requests: nothing makes up for what is lost.
+/// Syncs the file at each request. After an error it ignores them: nothing makes up for what is
+/// lost.
 fn sync(file: &File, requested: &Receiver<()>) -> io::Result<()> {
     let mut outcome = Ok(());
     for () in requested {

@@ -2,12 +2,12 @@ use std::io::Cursor;
 
 use super::{ObjectStore, Result, StoreError};
 
-/// Why it is there, for whoever finds one that could not be deleted.
+/// The content of the probe. It explains why the object is there, in case it could not be deleted.
 const TEXT: &str = "litestream has stored this to find out whether the store keeps to \
                     If-None-Match. It is not needed any more.\n";
 
-/// Finds out whether a store keeps to the condition of [`ObjectStore::create`], with an object that
-/// is there for that time only. If this process dies meanwhile, it is left, and harms nobody.
+/// Finds out whether a store keeps to the condition of [`ObjectStore::create`], by means of a
+/// temporary object. If this process dies meanwhile, the object stays, and does no harm.
 pub async fn honours_conditions(store: &impl ObjectStore) -> Result<bool> {
     let key = format!("conditional-writes-{:016x}", fastrand::u64(..));
     let create = || store.create(&key, Box::new(Cursor::new(TEXT)), TEXT.len() as u64);
@@ -17,9 +17,11 @@ pub async fn honours_conditions(store: &impl ObjectStore) -> Result<bool> {
             match create().await {
                 Ok(()) if created == 0 => created += 1,
                 Ok(()) => return Ok(false),
-                // The first time, it is our own, of which nobody told us.
+                // On the first attempt, this is our own object, from a request whose answer was
+                // lost.
                 Err(StoreError::Exists { .. }) => return Ok(true),
-                // A server that says that it knows no conditions is not asked to keep one again.
+                // The server may have said that it knows no conditions: then it gets plain puts
+                // from now on.
                 Err(StoreError::Unavailable(_)) if attempt == 0 => (),
                 Err(error) => return Err(error),
             }
@@ -27,7 +29,7 @@ pub async fn honours_conditions(store: &impl ObjectStore) -> Result<bool> {
         Ok(false)
     };
     let honours = honours.await;
-    // Where nothing may be deleted, it stays.
+    // The probe stays if we may not delete.
     let _ = store.delete(std::slice::from_ref(&key)).await;
     honours
 }

@@ -4,20 +4,21 @@ use tokio::sync::OnceCell;
 
 use super::{FileStore, Location, Result, S3Location, S3Store, Store};
 
-/// The buckets that are in use: replicas in the same one share its connections and credentials.
+/// The buckets that are in use: replicas in the same bucket share its connections and credentials.
 #[derive(Clone, Debug, Default)]
 pub struct Connections(Arc<Mutex<Vec<Bucket>>>);
 
 #[derive(Clone, Debug)]
 struct Bucket {
-    /// Without a prefix.
+    /// The location, without a prefix.
     location: S3Location,
     store: Arc<OnceCell<S3Store>>,
     honours_conditions: Arc<OnceCell<bool>>,
 }
 
 impl Connections {
-    /// Prepares access to `location`, as [`Store::open`] does. What failed is tried anew.
+    /// Prepares access to `location`, as [`Store::open`] does. If that fails, the next call tries
+    /// again.
     pub async fn open(&self, location: &Location) -> Result<Store> {
         Ok(match location {
             Location::File(root) => Store::File(FileStore::new(root.clone())),
@@ -30,7 +31,7 @@ impl Connections {
     }
 
     /// Whether the bucket of `location` keeps to the condition of [`super::ObjectStore::create`],
-    /// as all directories do. Found out by `probe`, once for all replicas in a bucket.
+    /// as all directories do. `probe` finds it out, once for all replicas in a bucket.
     pub async fn honours_conditions<F: Future<Output = Result<bool>>>(
         &self,
         location: &Location,

@@ -2,12 +2,12 @@ use std::{fmt, io};
 
 pub type Result<T, E = StoreError> = std::result::Result<T, E>;
 
-/// Why a store did not do what it was asked, by what the caller can do about it.
+/// Why a request to a store failed, by what the caller can do about it.
 #[derive(Debug)]
 pub enum StoreError {
     /// There is no object under that key.
     NotFound { key: String },
-    /// There is an object under that key already, and there was to be none.
+    /// There already is an object under that key, though there must be none.
     Exists { key: String },
     /// Trying again will not help until somebody changes something: no such bucket, no permission.
     Rejected(anyhow::Error),

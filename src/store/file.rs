@@ -29,8 +29,8 @@ pub struct FileStore {
 }
 
 impl FileStore {
-    /// Keeps objects below `root`, which is made when the first one is stored. What is made can be
-    /// read by nobody else.
+    /// Keeps objects below `root`, which is created with the first object. No other user can read
+    /// what is created.
     pub fn new(root: PathBuf) -> Self {
         Self {
             root: Root::new(root),
@@ -39,8 +39,8 @@ impl FileStore {
         }
     }
 
-    /// Makes files and directories with these modes and owners, as far as the umask and the rights
-    /// of this process allow.
+    /// Creates files and directories with these modes and owners, as far as the umask and the
+    /// rights of this process allow.
     #[must_use]
     pub fn with_access(self, files: Access, directories: Access) -> Self {
         Self { files, directories, ..self }
@@ -111,8 +111,8 @@ impl FileStore {
         Ok(())
     }
 
-    /// Leaves no empty generations behind. A directory that is in use again is not empty, or is
-    /// made once more by [`Partial::create`].
+    /// Removes directories that a deletion has emptied. One that is in use again is not empty, or
+    /// is created again by [`Partial::create`].
     fn remove_empty_parents(&self, path: &Path) {
         for directory in
             path.ancestors().skip(1).take_while(|directory| *directory != self.root.path())

@@ -4,32 +4,34 @@ use std::path::PathBuf;
 /// Where a replica is kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Location {
-    /// A directory, absolute.
+    /// A directory, as an absolute path.
     File(PathBuf),
     S3(S3Location),
 }
 
-/// A prefix in a bucket, and how to get there.
+/// A prefix in a bucket, and how to access it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct S3Location {
     pub bucket: String,
     /// What every key begins with, without a slash at its end. May be empty.
     pub prefix: String,
-    /// Without a scheme: https. `None`: AWS.
+    /// The server: `None` for AWS. Without a scheme, https is used.
     pub endpoint: Option<String>,
-    /// `None`: what the environment says; else `us-east-1` with an endpoint; else it is looked up.
+    /// The region. `None`: what the environment says; else `us-east-1` with an endpoint; else it
+    /// is looked up.
     pub region: Option<String>,
-    /// `None`: path style exactly when there is an endpoint.
+    /// Whether to use path style. `None`: exactly when there is an endpoint.
     pub force_path_style: Option<bool>,
-    /// Accept any TLS certificate.
+    /// Whether to accept any TLS certificate.
     pub skip_verify: bool,
-    /// Both or neither. Without them, the credentials that the AWS tools find in the environment.
+    /// Both keys are set, or neither. Without them, the credentials that the AWS tools find in the
+    /// environment are used.
     pub access_key_id: Option<String>,
     pub secret_access_key: Option<Secret>,
 }
 
 impl Location {
-    /// The server, if it is not that of AWS. Not if there may be a password in it.
+    /// The server, or `None` if it is AWS, or if there may be a password in its URL.
     pub fn endpoint(&self) -> Option<&str> {
         match self {
             Self::File(_) => None,
@@ -70,7 +72,7 @@ impl fmt::Display for Location {
                 write!(f, "s3://{bucket}")
             }
             Self::S3(S3Location { bucket, prefix, .. }) => {
-                // As it can be given to us again.
+                // Escaped so that the text can be parsed again.
                 let prefix = prefix.replace('%', "%25").replace('?', "%3F").replace('#', "%23");
                 write!(f, "s3://{bucket}/{prefix}")
             }

@@ -1,7 +1,7 @@
-//! Where replicas live: a flat set of named, immutable objects.
+//! The stores of replicas: flat sets of named, immutable objects.
 //!
-//! Keys are text relative to the root of a replica, with `/` between their parts. The contract of
-//! [`ObjectStore`] is held by one set of tests that every implementation runs
+//! Keys are text relative to the root of a replica, with `/` between their parts. One set of
+//! tests, which every implementation runs, checks the contract of [`ObjectStore`]
 //! (`tests/it/store.rs`).
 
 mod conditions;
@@ -34,7 +34,8 @@ pub struct Object {
     pub key: String,
     /// Bytes.
     pub size: u64,
-    /// By the clock of the store. S3 counts in seconds, and from the *start* of a multipart upload.
+    /// The time of creation, by the clock of the store. S3 counts in seconds, and from the *start*
+    /// of a multipart upload.
     pub created: SystemTime,
 }
 
@@ -43,9 +44,9 @@ pub trait ObjectStore: Send + Sync {
     /// Stores all that `source` yields under `key`, replacing what was there. Readers see all of
     /// it or none, and when this returns `Ok` the store has acknowledged that it is durable.
     ///
-    /// Memory is bounded whatever the length of `source`. Parts are tried again one by one, but
-    /// when this returns an error, nothing was stored, and the caller opens the source anew to try
-    /// again. `size_max` is an upper bound of the length, from which the size of parts is chosen.
+    /// Memory is bounded whatever the length of `source`. Failed parts are sent again one by one.
+    /// If this returns an error, nothing was stored, and the caller must open the source again to
+    /// retry. `size_max` is an upper bound of the length, from which the size of parts is chosen.
     /// An error of `source` itself ends the upload as [`StoreError::Source`].
     fn put(
         &self,
@@ -54,11 +55,13 @@ pub trait ObjectStore: Send + Sync {
         size_max: u64,
     ) -> impl Future<Output = Result<()>> + Send;
 
-    /// Stores as [`ObjectStore::put`] does, unless there is an object under `key`: then that stays
-    /// as it is, and the error is [`StoreError::Exists`]. It may be our own, from an attempt whose
-    /// answer was lost. Of two that create the same object at the same moment, one fails.
+    /// Stores as [`ObjectStore::put`] does, unless there is an object under `key`: then that
+    /// object stays as it is, and the error is [`StoreError::Exists`]. It may be our own, from an
+    /// attempt whose answer was lost. If two processes create the same object at the same moment,
+    /// one fails.
     ///
-    /// Not every server of S3 keeps to that. One that says so gets plain puts from then on.
+    /// Not every S3 server supports this. One that says that it does not gets plain puts from then
+    /// on.
     fn create(
         &self,
         key: &str,
@@ -76,8 +79,8 @@ pub trait ObjectStore: Send + Sync {
     /// Lists the names between `prefix` (which ends in `/`, or is empty) and the next `/`, sorted.
     fn list_directories(&self, prefix: &str) -> impl Future<Output = Result<Vec<String>>> + Send;
 
-    /// Deletes the objects under `keys`, in that order as far as the store can be made to keep one.
-    /// A key with no object is not an error.
+    /// Deletes the objects under `keys`, in that order as far as the store allows. A key with no
+    /// object is not an error.
     fn delete(&self, keys: &[String]) -> impl Future<Output = Result<()>> + Send;
 }
 

@@ -2,8 +2,8 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
-/// A request that takes longer than this, and than its bytes need, is worth a word: its time-outs
-/// come after half a minute and more.
+/// A request is logged as slow if it takes longer than this, plus what its bytes need: time-outs
+/// only come after half a minute or more.
 pub const QUIET: Duration = Duration::from_secs(5);
 
 /// Waits for a request, and calls `say` once if it takes longer than `quiet`.

@@ -12,20 +12,20 @@ const PATIENCE: Duration = Duration::from_mins(2);
 const PAUSE_MIN: Duration = Duration::from_millis(100);
 const PAUSE_MAX: Duration = Duration::from_secs(15);
 
-/// Bytes a second of a connection that is slow, and not silent.
+/// The speed, in bytes per second, of a connection that is slow but not silent.
 const BYTES_PER_SECOND: u64 = 1 << 18;
 
-/// The store of a replica, which is read until that succeeds, while trying again may help, but not
-/// for ever: whoever waits for a restore has to be told that the replica cannot be reached.
+/// The store of a replica, in which failed reads are retried while that may help, but not for
+/// ever: the user who waits for a restore must learn that the replica cannot be reached.
 ///
-/// Writing is tried once: a source can be read only once, and it is not known whether an attempt
-/// that failed has left something.
+/// Writes are tried once: a source can be read only once, and a failed attempt may or may not have
+/// stored something.
 #[derive(Debug)]
 pub struct Retrying<S> {
     store: S,
-    /// As logs name it.
+    /// The name of the replica in logs.
     replica: String,
-    /// It was said that there is no answer, and none came since.
+    /// Whether it was logged that there is no answer, and none has come since.
     waiting: AtomicBool,
 }
 
@@ -34,8 +34,8 @@ impl<S> Retrying<S> {
         Self { store, replica: replica.to_owned(), waiting: AtomicBool::new(false) }
     }
 
-    /// `what` names the object or the listing in logs and in the last error. The answer has so many
-    /// bytes.
+    /// Repeats `call` while its failure may be temporary. `what` names the object or the listing
+    /// in logs and in the last error. The answer has `bytes` bytes.
     async fn retry<T, F>(&self, what: &str, bytes: u64, call: impl Fn() -> F) -> Result<T>
     where
         F: Future<Output = Result<T>>,
@@ -61,7 +61,7 @@ impl<S> Retrying<S> {
         unreachable!("the last attempt returns")
     }
 
-    /// Waits for an answer, and says so when it takes long.
+    /// Waits for an answer, and logs it if that takes long.
     async fn wait<T>(&self, what: &str, bytes: u64, call: impl Future<Output = T>) -> T {
         let quiet = QUIET + Duration::from_secs(bytes / BYTES_PER_SECOND);
         let answer = wait(quiet, call, || {

@@ -27,8 +27,8 @@ use failure::Operation;
 use memory::Memory;
 use upload::Existing;
 
-/// Requests to a bucket at a time, for everybody who shares it: each has a connection. Nobody who
-/// waits for memory holds one back.
+/// The most requests to a bucket at a time, for all that share it: each has a connection. A task
+/// that waits for memory does not hold one.
 const REQUESTS_MAX: usize = 128;
 
 /// Objects in a bucket of Amazon S3, or of one of the many servers that speak its protocol.
@@ -36,23 +36,23 @@ const REQUESTS_MAX: usize = 128;
 pub struct S3Store {
     client: Client,
     bucket: String,
-    /// What every key begins with, the slash included. May be empty.
+    /// What every key begins with, including the slash at its end. May be empty.
     root: String,
-    /// As messages name it.
+    /// The name of the endpoint in messages.
     endpoint: String,
     patience: Patience,
     /// How many requests may still be sent.
     requests: Arc<Semaphore>,
     memory: Memory,
-    /// The server has once refused to delete several objects in one request.
+    /// Whether the server has ever refused to delete several objects in one request.
     deletes_singly: Arc<AtomicBool>,
-    /// The server has once refused a condition under which an object was to be stored.
+    /// Whether the server has ever refused a condition on storing an object.
     knows_no_conditions: Arc<AtomicBool>,
 }
 
 impl S3Store {
-    /// Prepares access to `location` as the environment says. Nothing is sent, except where the
-    /// region of the bucket has to be looked up.
+    /// Prepares access to `location` with options from the environment. Nothing is sent, except
+    /// where the region of the bucket has to be looked up.
     pub async fn connect(location: &S3Location) -> Result<Self> {
         Self::connect_with(location, S3Options::from_env()).await
     }
@@ -72,13 +72,13 @@ impl S3Store {
         })
     }
 
-    /// The same bucket with another prefix, over the same connections.
+    /// The store at another prefix of the same bucket, over the same connections.
     #[must_use]
     pub fn at(&self, prefix: &str) -> Self {
         Self { root: root_of(prefix), ..self.clone() }
     }
 
-    /// Where `key` is in the bucket.
+    /// The key in the bucket of the object `key`.
     fn full_key(&self, key: &str) -> String {
         format!("{}{key}", self.root)
     }
@@ -164,7 +164,8 @@ fn root_of(prefix: &str) -> String {
     }
 }
 
-/// Some servers ignore ranges, and an object may be shorter than it ought to be.
+/// Checks that the server sends the requested range. Some servers ignore ranges, and an object may
+/// be shorter than it ought to be.
 fn check_range(output: &GetObjectOutput, range: &Range<u64>) -> Result<(), String> {
     let sent = output.content_length().unwrap_or_default();
     if i128::from(sent) != i128::from(range.end) - i128::from(range.start) {

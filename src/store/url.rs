@@ -21,9 +21,10 @@ impl Location {
     /// Reads `file:///path` and `s3://bucket/prefix`, and the hosts of S3 providers that contain
     /// the bucket: `s3://bucket.s3.region.backblazeb2.com/prefix` and the like.
     ///
-    /// Of any other host with a port, as in `s3://bucket.minio.example.com:9000`, the first label
-    /// is the bucket and the rest the endpoint. Without a port the whole host is a bucket of AWS,
-    /// whose names may have dots. A relative file URL is taken from the working directory.
+    /// In any other host with a port, as in `s3://bucket.minio.example.com:9000`, the first label
+    /// is the bucket and the rest the endpoint. Without a port, the whole host is a bucket of AWS,
+    /// since bucket names may contain dots. A relative file URL is resolved against the working
+    /// directory.
     pub fn parse_url(url: &str) -> Result<Self, UrlError> {
         let Some((scheme, rest)) = url.split_once(':').filter(|(scheme, _)| is_scheme(scheme))
         else {
@@ -45,7 +46,7 @@ fn is_scheme(text: &str) -> bool {
 }
 
 fn file(url: &str, rest: &str) -> Result<Location, UrlError> {
-    // What looks like a host is the first directory, for Litestream.
+    // Litestream takes what looks like a host for the first directory.
     let text = match rest.strip_prefix("//") {
         Some(path) if path.starts_with('/') => path.to_owned(),
         Some(path) if !path.is_empty() => format!("/{path}"),
@@ -67,7 +68,7 @@ fn s3(url: &str, rest: &str) -> Result<Location, UrlError> {
         .strip_prefix("//")
         .ok_or_else(|| UrlError(format!("{url:?} has no host; write s3://bucket/path")))?;
     if rest.split('/').next().is_some_and(|authority| authority.contains('@')) {
-        // The text is not repeated: there may be a password in it.
+        // The URL is not repeated: there may be a password in it.
         return Err(UrlError(
             "a URL of a replica has keys in it, which are not taken from there: set access-key-id \
              and secret-access-key, or the variables of the environment"
@@ -88,8 +89,8 @@ fn s3(url: &str, rest: &str) -> Result<Location, UrlError> {
 }
 
 impl S3Location {
-    /// Normalizes a path as Go's `path.Clean` does, which is what decides over the keys that
-    /// Litestream writes. A slash at the start stays; the current directory becomes empty.
+    /// Normalizes a path as Go's `path.Clean` does, which determines the keys that Litestream
+    /// writes. A leading slash stays; the current directory becomes empty.
     pub fn clean_prefix(path: &str) -> String {
         let rooted = path.starts_with('/');
         let mut parts: Vec<&str> = Vec::new();
@@ -137,7 +138,7 @@ impl Provider {
     }
 }
 
-/// What stands before `.domain`; empty when `host` is the domain itself.
+/// What comes before `.domain` in `host`. Empty if `host` is the domain itself.
 fn subdomain_of<'a>(host: &'a str, domain: &str) -> Option<&'a str> {
     let rest = host.strip_suffix(domain)?;
     if rest.is_empty() { Some("") } else { rest.strip_suffix('.') }
@@ -187,14 +188,14 @@ fn bucket(url: &str, authority: &str) -> Result<S3Location, UrlError> {
     Ok(found)
 }
 
-/// A guess must not send data in the clear over a network, so it is https except where it cannot
+/// A guess must not send data over a network unencrypted, so it is https except where that cannot
 /// be meant.
 fn scheme_for(host: &str, port: &str) -> &'static str {
     let loopback = host.parse::<std::net::Ipv4Addr>().is_ok_and(|address| address.is_loopback());
     if loopback || port == "80" { "http" } else { "https" }
 }
 
-/// `None` where an escape is malformed, or the result is not UTF-8.
+/// Decodes percent escapes. `None` if one is malformed, or the result is not UTF-8.
 fn percent_decoded(text: &str) -> Option<String> {
     let mut decoded = Vec::with_capacity(text.len());
     let mut bytes = text.bytes();

@@ -1,20 +1,20 @@
-//! What a validation has to read. Decided on listings alone.
+//! Decides what a validation must read, by listings alone.
 
 use crate::format::{History, Segment, WalIndex, WalPos};
 
-/// What there is to be proven since the last time.
+/// What has to be proven since the last time.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Course {
-    /// Something that was proven is not there any more as it was, and has not expired; or what was
-    /// added does not follow it.
+    /// Whether a proven object is missing or changed and has not expired, or the added objects do
+    /// not follow the proven ones.
     pub(super) altered: bool,
-    /// What was added to the generation.
+    /// The segments that were added to the generation.
     pub(super) segments: Vec<Segment>,
-    /// Why everything that a restore needs is to be read besides.
+    /// Why everything must be restored besides, if it must.
     pub(super) restore: Option<&'static str>,
 }
 
-/// What to read after everything in `proven` was, which leads up to `end`.
+/// What to read once everything in `proven` is proven, which leads up to `end`.
 pub(super) fn course(proven: &History, end: WalPos, listed: &[History]) -> Course {
     let same = |history: &&History| history.generation == proven.generation;
     let Some(now) = listed.iter().find(same) else {
@@ -31,7 +31,7 @@ pub(super) fn course(proven: &History, end: WalPos, listed: &[History]) -> Cours
     };
     let begins = |pos| pos == end || Some(pos) == end.index.next().map(WalPos::start_of);
     if newest(proven) < newest(now) && segments.first().is_some_and(|first| !begins(first.pos)) {
-        // A snapshot may begin anew behind a hole, if its seal says so.
+        // A snapshot may begin anew after a hole, if its seal says so.
         altered = true;
         segments.clear();
     }
@@ -47,7 +47,7 @@ pub(super) fn course(proven: &History, end: WalPos, listed: &[History]) -> Cours
     Course { altered, segments, restore }
 }
 
-/// What there is of a history before a position.
+/// The part of a history before `end`, with all its snapshots.
 pub(super) fn until(history: &History, end: WalPos) -> History {
     let segments = history.segments.iter().filter(|segment| segment.pos < end);
     History { segments: segments.copied().collect(), ..history.clone() }

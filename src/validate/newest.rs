@@ -1,5 +1,6 @@
-//! That the newest object of a replica is what it was. All others are named by those behind them;
-//! this one may be gone, or an older one in its place, and what is left is whole.
+//! Checks that the newest object of a replica is still the same. All others are named by the
+//! objects after them; if this one is missing, or replaced by an older one, what is left seems
+//! intact.
 
 use anyhow::bail;
 
@@ -7,9 +8,9 @@ use crate::format::{Generation, Key, Proof, Seal, WalPos};
 use crate::restore::Restored;
 use crate::utc;
 
-/// Fails if a replica leads less far than it is known to have led: by what the store has
-/// `acknowledged` to the daemon, by what any daemon has `recorded`, and by the newest object that
-/// was `proven` by this one.
+/// Fails if a replica does not reach as far as it once did: to what the store has `acknowledged`
+/// to this daemon, to what any daemon has `recorded`, and to the newest object that this daemon
+/// has `proven`.
 pub(super) fn expect_all(
     restored: &Restored,
     acknowledged: Option<(Generation, WalPos)>,
@@ -33,7 +34,7 @@ pub(super) fn expect_all(
     Ok(())
 }
 
-/// Fails if the newest object is another one than that of the same name which was `proven`.
+/// Fails if the newest object differs from the `proven` one of the same name.
 pub(super) fn expect_same(found: &Seal, proven: Option<&Seal>) -> anyhow::Result<()> {
     let name = |seal: &Seal| (seal.content, seal.generation, seal.start);
     match proven.filter(|seal| name(seal) == name(found) && *seal != found) {
@@ -101,7 +102,7 @@ mod tests {
         assert!(error.contains("00000001_00001038.wal.lz4: another object"), "{error}");
         expect_same(&proven, Some(&proven)).unwrap();
         expect_same(&proven, None).unwrap();
-        // A snapshot may come before the segment that leads to the same state.
+        // A snapshot may have been proven before the segment that leads to the same state.
         let snapshot = Seal { content: Content::Snapshot, ..proven };
         expect_same(&proven, Some(&snapshot)).unwrap();
         let behind = Seal { start: proven.end, ..other };

@@ -14,31 +14,31 @@ use crate::restore::Restored;
 use crate::store::{self, ObjectStore};
 use crate::wal::{PageSize, WalHeader};
 
-/// The size of requests, and enough to find the header of a WAL in.
+/// The size of requests, large enough to contain the header of a WAL.
 const PIECE_BYTES: u64 = 8 << 20;
 
-/// A replica up to a position at which it was proven to lead to the database.
+/// A replica up to the position to which it was proven.
 ///
-/// Of that database there is only the digest of each page, in a file without a name. So a segment
-/// that follows can be proven without the database, by the digest that is sealed in it.
+/// Of the database at that position, only the digest of each page is kept, in a file without a
+/// name. With them, the next segment can be proven by the digest in its seal.
 #[derive(Debug)]
 pub(super) struct Proven {
-    /// Of the last object.
+    /// The seal of the last object.
     pub(super) seal: Seal,
-    /// Of the log that goes on there.
+    /// The header of the log that continues there.
     log: Option<WalHeader>,
     pages: PageTable,
     /// Where a segment is kept while it is read.
     scratch: File,
-    /// What was listed of it.
+    /// What was listed of the proven part.
     pub(super) history: History,
     /// When SQLite found the database well-formed.
     pub(super) restored: Instant,
 }
 
 impl Proven {
-    /// What was restored to `database`, and listed before that. `None` if it cannot be gone on from
-    /// there: its objects have no seals, or are gone already.
+    /// Starts from what was restored to `database`, and was `listed` before. Returns `None` if
+    /// that is impossible: the objects have no seals, or are already gone.
     pub(super) async fn new(
         store: &impl ObjectStore,
         restored: &Restored,
@@ -80,7 +80,8 @@ impl Proven {
 
     /// Reads a segment that was added, and checks it. An error names the object.
     ///
-    /// Nothing has changed if it cannot be fetched; if it is damaged, nothing is proven behind it.
+    /// `self` stays as it was if the segment cannot be fetched. If it is damaged, nothing after it
+    /// can be proven.
     pub(super) async fn fetch(
         &mut self,
         store: &impl ObjectStore,
@@ -103,10 +104,11 @@ impl Proven {
         outcome.context("there are no more indexes")?.with_context(|| key.to_string())
     }
 
-    /// Takes a segment that was read. `None` if the pages are not those that were sealed.
+    /// Applies a segment that was read. Returns `None` if the digest of the pages is not the
+    /// sealed one.
     ///
-    /// That is no proof against the replica: a restore from the middle of a log knows nothing of
-    /// pages beyond the end of the database, which may come back in that log.
+    /// This does not prove the replica wrong: a restore from the middle of a log does not know the
+    /// pages beyond the end of the database, which may come back within that log.
     pub(super) async fn follow(mut self, change: Change) -> anyhow::Result<Option<Self>> {
         let task = move || {
             let end = change.seal.end;
@@ -126,7 +128,7 @@ impl Proven {
     }
 }
 
-/// The seal of the object that leads to what was restored, if that has one and is still there.
+/// The seal of the newest restored object, if it has one and is still there.
 pub(super) async fn newest_seal(
     store: &impl ObjectStore,
     restored: &Restored,
@@ -135,7 +137,7 @@ pub(super) async fn newest_seal(
     last_seal(store, &listed, restored.position).await
 }
 
-/// The seal of the object that a history ends with at `end`.
+/// The seal of the last object of a history before `end`, if it ends there.
 async fn last_seal(
     store: &impl ObjectStore,
     listed: &History,

@@ -1,17 +1,17 @@
-//! When a replica is validated, and how. Decided on values alone.
+//! When a replica is validated, and how. Decided by pure functions.
 
 use std::time::Duration;
 
-/// How long it may be trusted that what was proven is still so, at most.
+/// The longest time for which a proof is trusted.
 const RESTORE_INTERVAL_MAX: Duration = Duration::from_hours(24);
 
-/// After the first failure.
+/// How long to wait after the first failure.
 const PAUSE_MIN: Duration = Duration::from_secs(10);
 
-/// How long to wait for the next validation, after so many in a row that failed.
+/// How long to wait for the next validation, after `failures` failures in a row.
 ///
-/// An outage of minutes must not leave the replica failing for a day. But what is wrong for long is
-/// not read again and again, so each pause is twice the one before.
+/// An outage of minutes must not leave the replica marked as failing for a day. But a lasting
+/// fault must not cause constant reading, so each pause is twice the one before.
 pub(super) fn pause(interval: Duration, failures: u32) -> Duration {
     match failures.checked_sub(1) {
         None => interval,
@@ -19,8 +19,8 @@ pub(super) fn pause(interval: Duration, failures: u32) -> Duration {
     }
 }
 
-/// How often a replica is restored as a whole at least. A part of the retention: when the database
-/// turns out to be damaged, what was well-formed last must still be there.
+/// The longest time between full restores of a replica. It is a part of the retention: when the
+/// database turns out to be damaged, the last well-formed state must still be there.
 pub(super) fn restore_interval(retention: Duration) -> Duration {
     if retention.is_zero() { RESTORE_INTERVAL_MAX } else { RESTORE_INTERVAL_MAX.min(retention / 3) }
 }
@@ -29,7 +29,7 @@ pub(super) fn restore_interval(retention: Duration) -> Duration {
 mod tests {
     use super::*;
 
-    /// A failure stayed until the next interval, long after the store was back.
+    /// A failure must not stay until the next interval, long after the store is back.
     #[test]
     fn looks_again_soon_after_a_failure() {
         let seconds = Duration::from_secs;

@@ -7,20 +7,20 @@ use crate::format::{Content, PageDigest, Seal, WalPos, lz4};
 use crate::restore::{Unlinked, check};
 use crate::wal::{Checksum, FrameReader, Salt, WalHeader};
 
-/// What a segment makes of a database.
+/// What a segment changes in a database.
 #[derive(Debug)]
 pub(super) struct Change {
     pub(super) seal: Seal,
-    /// The header of the log that it is a part of.
+    /// The header of the log that the segment is a part of.
     pub(super) log: WalHeader,
-    /// The digest of each page that is in it, as it is at its end.
+    /// The digest of each page in the segment, in its last version.
     pub(super) pages: BTreeMap<u32, PageDigest>,
 }
 
-/// Reads the segment that begins at `pos` and follows the object of the seal `before`, and checks
-/// all that a restore checks of it. `log` is the log that it is a part of, unless it begins one.
+/// Reads the segment that begins at `pos` and follows the object with the seal `before`, and makes
+/// all the checks of a restore. `log` is the log that it is a part of, unless it begins one.
 ///
-/// Whether the database has the sealed digest then can be told from [`Change::pages`].
+/// The caller must check the digest of the database, with [`Change::pages`].
 pub(super) fn read(
     pos: WalPos,
     before: &Seal,

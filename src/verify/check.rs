@@ -1,4 +1,4 @@
-//! What listings and seals prove. Pure: what was found comes in, the defects go out.
+//! Checks what listings and seals prove. Pure: what was found comes in, defects go out.
 
 #[cfg(test)]
 mod simulation;
@@ -15,7 +15,7 @@ use crate::restore::{Unlinked, are_rivals};
 /// Something that is wrong with a replica.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Defect {
-    /// The object that is wrong, or that is not there.
+    /// The object that is wrong or missing.
     pub object: Key,
     pub problem: String,
 }
@@ -28,8 +28,8 @@ impl fmt::Display for Defect {
 
 /// Everything that is wrong with a generation, as far as its names and seals show it.
 ///
-/// That nothing is missing behind its last object cannot be seen in it. Objects without a seal are
-/// taken for Litestream's if the whole generation has none: of those, only the names are checked.
+/// Objects missing after the last one cannot be noticed. Objects without a seal are taken for
+/// Litestream's if the whole generation has none: then only the names are checked.
 pub fn check(history: &History, seals: &BTreeMap<Key, Found>) -> Vec<Defect> {
     let mut check = Check {
         generation: history.generation,
@@ -65,7 +65,7 @@ pub fn check(history: &History, seals: &BTreeMap<Key, Found>) -> Vec<Defect> {
     check.defects
 }
 
-/// A snapshot, with its seal if that is right by itself.
+/// A snapshot, with its seal if that is valid by itself.
 struct Snapshot {
     index: WalIndex,
     seal: Option<Seal>,
@@ -76,13 +76,13 @@ impl Snapshot {
         self.seal?.predecessor
     }
 
-    /// Whether it owes nothing to what is before it.
+    /// Whether it does not depend on anything before it.
     fn begins_anew(&self) -> bool {
         self.seal.is_some_and(|seal| seal.predecessor.is_none())
     }
 }
 
-/// A segment, with its seal if that is right by itself.
+/// A segment, with its seal if that is valid by itself.
 struct Segment {
     pos: WalPos,
     seal: Option<Seal>,
@@ -94,7 +94,7 @@ struct Check {
     sealed: bool,
     page_size: Option<u32>,
     defects: Vec<Defect>,
-    /// Of these.
+    /// The objects in `defects`.
     defective: HashSet<Key>,
 }
 
@@ -110,7 +110,7 @@ impl Check {
         Key::Segment { generation: self.generation, pos }
     }
 
-    /// Checks an object alone, and gives its seal if it is to be believed.
+    /// Checks an object alone, and returns its seal if it can be trusted.
     fn own(&mut self, key: Key, seals: &BTreeMap<Key, Found>) -> Option<Seal> {
         let seal = match seals.get(&key) {
             Some(Ok(Some(seal))) => seal,
@@ -133,7 +133,8 @@ impl Check {
         }
     }
 
-    /// Checks that the oldest segments have something to be applied to, and the other way round.
+    /// Checks that the oldest segments have a snapshot to be applied to, and that no segment is
+    /// missing between the two.
     fn beginning(&mut self, snapshots: &[Snapshot], segments: &[Segment]) {
         let oldest = snapshots.first().map(|snapshot| snapshot.index);
         let Some(first) = segments.first().map(|segment| segment.pos) else { return };
@@ -142,7 +143,8 @@ impl Check {
             let follows = self.segment_key(first);
             self.report(missing, format!("it is missing: {follows} cannot be restored without it"));
         }
-        // What is before one that begins anew may have a hole, even if that is a snapshot alone.
+        // There may be a hole before a snapshot that begins anew, even if only a snapshot comes
+        // before it.
         let earlier = snapshots.partition_point(|snapshot| snapshot.index <= first.index);
         let earlier = &snapshots[..earlier];
         let base = earlier.iter().rfind(|snapshot| snapshot.begins_anew()).or(earlier.first());
@@ -162,7 +164,7 @@ impl Check {
         let between = one.pos.index.get() + 1..=next.pos.index.get();
         let is_between = |of: &&Snapshot| between.contains(&of.index.get());
         if let Some(snapshot) = snapshots.iter().filter(is_between).rfind(|of| of.begins_anew()) {
-            // What is before it may have a hole.
+            // There may be a hole before this snapshot.
             let begin = WalPos::start_of(snapshot.index);
             if begin < next.pos {
                 self.missing(begin, next.pos);
@@ -204,8 +206,8 @@ impl Check {
         }
     }
 
-    /// Checks that a snapshot stands where it belongs in the chain, and that the WAL is there that
-    /// makes it whole.
+    /// Checks that a snapshot is at its place in the chain, and that the WAL that makes it
+    /// consistent is there.
     fn snapshot(&mut self, snapshot: &Snapshot, segments: &[Segment]) {
         let Some(seal) = &snapshot.seal else { return };
         let key = Key::Snapshot { generation: self.generation, index: snapshot.index };
@@ -232,7 +234,7 @@ impl Check {
         self.completion(key, seal, own);
     }
 
-    /// Checks that the snapshot before one is there, unless it has expired.
+    /// Checks that the predecessor of a snapshot is there, unless it has expired.
     fn predecessor(&mut self, snapshot: &Snapshot, snapshots: &[Snapshot]) {
         let Some(index) = snapshot.predecessor() else { return };
         let oldest = snapshots.first().map(|oldest| oldest.index);
@@ -248,11 +250,11 @@ impl Check {
     /// Checks that the WAL was stored up to the position at which the snapshot was copied.
     fn completion(&mut self, key: Key, snapshot: &Seal, own: &[Segment]) {
         let reached = match own.last() {
-            // Only what a seal says is known, and what is wrong with it was reported.
-            // Behind the end of another log it is whole.
+            // Without a valid seal nothing is known, and that was reported. A snapshot from the
+            // end of another log is consistent by itself.
             Some(last) => last.seal.filter(|seal| seal.salt == snapshot.salt).map(|seal| seal.end),
-            // Any other than the first one is stored behind the WAL that it follows. By itself each
-            // is whole: only what is applied to it has to reach its end.
+            // Any snapshot but the first is stored after the WAL up to its end. Alone, each is
+            // consistent: only if segments are applied to it must they reach its end.
             None => (WalIndex::default() < snapshot.start.index).then_some(snapshot.start),
         };
         if let Some(reached) = reached.filter(|reached| *reached < snapshot.end) {
@@ -263,7 +265,7 @@ impl Check {
     }
 }
 
-/// What is wrong with a seal that is itself unaltered.
+/// Returns what is wrong with a seal that is itself unaltered, or `None` if nothing is.
 fn misplaced(key: Key, seal: &Seal, page_size: Option<u32>) -> Option<String> {
     if !seal.is_of(key) {
         return Some(format!("it is another object: it was sealed as {}", seal.key()));
@@ -279,7 +281,7 @@ fn misplaced(key: Key, seal: &Seal, page_size: Option<u32>) -> Option<String> {
     Some(format!("its pages have {} bytes, and others in its generation {other}", seal.page_size))
 }
 
-/// The index after one that is not the last: there is a later segment.
+/// The index after `index`, which is not the last one: there is a later segment.
 fn after(index: WalIndex) -> WalIndex {
     index.next().unwrap_or(WalIndex::MAX)
 }

@@ -9,12 +9,12 @@ use crate::format::{Generation, History, Key, Seal};
 use crate::restore::{Stray, strays};
 use crate::store::{self, ObjectStore, StoreError};
 
-/// What there is of a generation at some moment.
+/// What there is of a generation at one moment.
 #[derive(Debug)]
 pub(super) struct Look {
     pub(super) history: History,
     seals: BTreeMap<Key, Found>,
-    /// What a restore leaves out. It is in neither of the others.
+    /// The strays, which a restore leaves out. They are neither in `history` nor in `seals`.
     strays: Vec<Stray>,
 }
 
@@ -35,7 +35,7 @@ impl Look {
                 .buffer_unordered(parallelism)
                 .try_collect()
                 .await?;
-        // What has expired since it was listed is not there.
+        // Leave out what has expired since the listing.
         let mut seals: BTreeMap<Key, Found> =
             seals.into_iter().filter_map(|(key, found)| Some((key, found?))).collect();
         let strays = strays(&in_place(&seals));
@@ -53,18 +53,18 @@ impl Look {
         strays.chain(check(&self.history, &self.seals)).collect()
     }
 
-    /// Those of the defects that are in the way of a restore.
+    /// The defects that hinder a restore.
     pub(super) fn in_the_way(&self, defects: &[Defect]) -> Vec<Defect> {
         let is_stray = |defect: &Defect| self.strays.iter().any(|of| of.key() == defect.object);
         defects.iter().filter(|defect| !is_stray(defect)).cloned().collect()
     }
 
-    /// Whether something is gone that was there.
+    /// Whether an object is gone in `now`.
     pub(super) fn vanished(&self, now: &Self) -> bool {
         self.seals.keys().any(|key| !now.seals.contains_key(key))
     }
 
-    /// `None` without any object.
+    /// The result of the verification. `None` if there is no object.
     pub(super) fn summary(self, defects: Vec<Defect>) -> Option<Verified> {
         let Self { history, seals, .. } = self;
         let (_, last) = history.created()?;
@@ -82,7 +82,7 @@ impl Look {
     }
 }
 
-/// The seals that are those of the objects that they were found in.
+/// The seals that belong to the objects in which they were found.
 fn in_place(seals: &BTreeMap<Key, Found>) -> Vec<Seal> {
     let seals = seals.iter().filter_map(|(key, found)| Some((key, (*found).ok()??)));
     seals.filter(|(key, seal)| seal.is_of(**key)).map(|(_, seal)| seal).collect()

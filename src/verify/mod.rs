@@ -1,11 +1,12 @@
 //! Finds out whether a replica can be restored, and what is wrong with it if not.
 //!
-//! Quick: the names of all objects and the seals at their ends, which prove that each is the one
-//! that belongs there and that none is missing in between. Full: every byte of every object too,
-//! by restoring what each snapshot leads to. [`check()`] decides; the rest fetches.
+//! A quick verification reads the names of all objects and the seals at their ends, which prove
+//! that each object belongs there and that none is missing in between. A full one reads every byte
+//! of every object too, by restoring each snapshot and what follows it. [`check()`] decides; the
+//! rest fetches.
 //!
-//! A replica changes while it is looked at: objects are added, and others expire. Nothing is
-//! reported that was not there each time when it was looked at again.
+//! A replica changes meanwhile: objects are added, and others expire. Only defects that are found
+//! every time are reported.
 
 mod check;
 mod look;
@@ -24,19 +25,19 @@ use crate::store::{self, ObjectStore};
 use look::Look;
 use rebuild::Rebuild;
 
-/// Before it is looked again at what seems to be wrong, and the last of them again and again.
+/// How long to wait before each repeated look at apparent defects.
 const PAUSES: [Duration; 2] = [Duration::from_millis(300), Duration::from_secs(1)];
 
-/// How often it is looked at a generation of which something vanishes each time.
+/// How often to look at a generation in which something vanishes each time.
 const LOOKS_MAX: u32 = 12;
 
 /// How a replica is verified.
 #[derive(Clone, Debug)]
 pub struct VerifyOptions {
-    /// `None`: all of them.
+    /// The generation to verify, or `None` for all.
     pub generation: Option<Generation>,
-    /// Read everything, and not only the seals: who is told how far that got, anew for what each
-    /// snapshot leads to.
+    /// If set, everything is read, not only the seals. Says how to report progress, which starts
+    /// again with each snapshot.
     pub full: Option<Reporting>,
     /// Requests at a time. Not 0.
     pub parallelism: usize,
@@ -48,21 +49,22 @@ pub struct Verified {
     pub generation: Generation,
     /// The first moment that can be restored, by the clock of the store.
     pub from: Option<SystemTime>,
-    /// The last one.
+    /// The last moment that can be restored, by the clock of the store.
     pub to: Option<SystemTime>,
     /// Where the last sealed object ends.
     pub end: Option<WalPos>,
     pub objects: usize,
-    /// In the store.
+    /// Bytes in the store.
     pub bytes: u64,
-    /// Objects of Litestream's, of which less can be proven.
+    /// Objects without seals, as Litestream writes them, about which less can be proven.
     pub unsealed: usize,
     pub defects: Vec<Defect>,
 }
 
-/// Verifies all generations of a replica that `options` ask for. Without a backup, there are none.
+/// Verifies all generations of a replica that `options` ask for. The result is empty without a
+/// backup.
 ///
-/// What fails once is an error: hand in a [`Retrying`](crate::store::Retrying) store.
+/// A single failure is an error: pass a [`Retrying`](crate::store::Retrying) store.
 pub async fn verify<S: ObjectStore + 'static>(
     name: &str,
     store: Arc<S>,
@@ -86,13 +88,13 @@ struct Verification<'a, S> {
 }
 
 impl<S: ObjectStore + 'static> Verification<'_, S> {
-    /// `None`: the generation has expired.
+    /// Verifies the generation. Returns `None` if it has expired.
     async fn run(&self) -> anyhow::Result<Option<Verified>> {
         let (mut look, mut defects) = self.settle().await?;
         if let Some(reporting) = self.options.full {
             let parallelism = self.options.parallelism;
             let mut rebuild = Rebuild::new(self.name, self.store, parallelism, reporting)?;
-            // What has expired while it was read says nothing about the rest.
+            // Objects that expired while they were read say nothing about the rest.
             while let Some(found) = rebuild.run(&look.history, &look.in_the_way(&defects)).await? {
                 let (now, defects_now) = self.settle().await?;
                 let expired = look.vanished(&now);
@@ -106,7 +108,7 @@ impl<S: ObjectStore + 'static> Verification<'_, S> {
         Ok(look.summary(defects))
     }
 
-    /// Looks until it is sure what is wrong.
+    /// Looks repeatedly, until it is certain which defects are real.
     async fn settle(&self) -> store::Result<(Look, Vec<Defect>)> {
         let mut look = self.look().await?;
         let mut defects = look.defects();

@@ -17,7 +17,7 @@ use crate::restore::{
 use crate::sqlite::integrity_check;
 use crate::store::{ObjectStore, StoreError};
 
-/// Reads every object of a generation, by restoring what each snapshot leads to.
+/// Reads every object of a generation, by restoring each snapshot and what follows it.
 ///
 /// A snapshot is restored with the segments up to the next one: together, these restores read each
 /// object once, and each of them ends at a digest.
@@ -28,7 +28,7 @@ pub(super) struct Rebuild<'a, S> {
     parallelism: usize,
     reporting: Reporting,
     directory: TemporaryDirectory,
-    /// The snapshots whose part is known to be whole.
+    /// The snapshots whose part was found to be right.
     done: HashSet<WalIndex>,
 }
 
@@ -43,7 +43,8 @@ impl<'a, S: ObjectStore + 'static> Rebuild<'a, S> {
         Ok(Self { name, store, parallelism, reporting, directory, done: HashSet::new() })
     }
 
-    /// Reads what was not read before and has none of the `known` defects. `None`: all is right.
+    /// Reads all parts that were not read before and have none of the `known` defects. Returns
+    /// `None` if all of them are right.
     pub(super) async fn run(
         &mut self,
         history: &History,
@@ -75,7 +76,8 @@ impl<'a, S: ObjectStore + 'static> Rebuild<'a, S> {
         let key = plan.last_key();
         let store = Arc::clone(self.store);
         match restore_exactly(self.name, store, plan, &options, self.reporting).await {
-            // SQLite is asked once whether the source was whole; a digest says that it is the same.
+            // SQLite checks once whether the source was well-formed; elsewhere, the digest proves
+            // equality.
             Ok(restored) if last || restored.verdict == Verdict::Unsealed => {
                 let unchecked = match ask_sqlite(output).await? {
                     Ok(unchecked) => unchecked,
@@ -110,7 +112,7 @@ fn defect(object: Key, problem: &str) -> Defect {
     Defect { object, problem: problem.to_owned() }
 }
 
-/// What each snapshot leads to before the next one, and whether it is the last.
+/// A plan for each snapshot with the segments before the next one, and whether it is the last.
 fn parts(history: &History) -> impl Iterator<Item = (Plan, bool)> {
     history.snapshots.iter().enumerate().map(|(at, &snapshot)| {
         let next = history.snapshots.get(at + 1).map(|next| next.index);
@@ -124,7 +126,7 @@ fn parts(history: &History) -> impl Iterator<Item = (Plan, bool)> {
     })
 }
 
-/// Whether the defect is in what the plan restores, so that it would only be found once more.
+/// Whether the defect is in what the plan restores, so that it would only be found again.
 fn is_part(plan: &Plan, defect: &Defect) -> bool {
     let index = |key| match key {
         Key::Snapshot { index, .. } => index,
@@ -133,16 +135,16 @@ fn is_part(plan: &Plan, defect: &Defect) -> bool {
     (plan.snapshot.index..=index(plan.last_key())).contains(&index(defect.object))
 }
 
-/// Whether the store failed, and not the object.
+/// Whether the store failed, rather than the object.
 fn is_failure(cause: &(dyn Error + Send + Sync + 'static)) -> bool {
     let store = cause.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
     store.and_then(|store| store.downcast_ref::<StoreError>()).is_some_and(|error| {
-        // That it is gone is known better when it is looked again.
+        // Another look will show whether the object is gone.
         !matches!(error, StoreError::NotFound { .. })
     })
 }
 
-/// Removes the file in any case.
+/// Has SQLite check the database, and removes the file in any case.
 async fn ask_sqlite(database: PathBuf) -> anyhow::Result<anyhow::Result<Vec<String>>> {
     let task = tokio::task::spawn_blocking(move || {
         let checked = integrity_check(&database);

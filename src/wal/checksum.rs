@@ -1,7 +1,7 @@
 use std::fmt;
 
-/// How the checksums of a WAL read its bytes as words. Written by SQLite in the order of the
-/// machine that made the log.
+/// How the checksums of a WAL read its bytes as words. SQLite uses the byte order of the machine
+/// that made the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ByteOrder {
     Little,
@@ -40,7 +40,7 @@ impl Checksum {
         Self { first, second }
     }
 
-    /// As it stands in headers.
+    /// The bytes of the checksum as they stand in headers.
     pub fn to_bytes(self) -> [u8; 8] {
         (u64::from(self.first) << 32 | u64::from(self.second)).to_be_bytes()
     }

@@ -3,7 +3,7 @@ use super::{ByteOrder, Checksum, Salt};
 /// The 24 bytes before each page of a WAL.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FrameHeader {
-    /// From 1.
+    /// The page number, counted from 1.
     pub page: u32,
     /// The size of the database in pages, if this frame commits a transaction.
     pub commit: Option<u32>,
@@ -35,9 +35,9 @@ impl FrameHeader {
         bytes
     }
 
-    /// Whether this is a frame that SQLite has left without salt and checksum, which it writes once
-    /// the transaction is committed. Up to some version after 3.40.1 it forgot to, where that had
-    /// been spilled to the log and rolled back to a savepoint (`iReCksum` in wal.c).
+    /// Whether SQLite has left this frame without salt and checksum, which it fills in at commit.
+    /// Up to some version after 3.40.1 it failed to, if the transaction had been spilled to the
+    /// log and rolled back to a savepoint (`iReCksum` in wal.c).
     pub fn has_no_checksum(&self) -> bool {
         self.page != 0 && self.salt == Salt([0; 8]) && self.checksum == Checksum::default()
     }

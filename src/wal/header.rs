@@ -22,7 +22,7 @@ impl PageSize {
         self.0
     }
 
-    /// As the length of a buffer.
+    /// The page size as the length of a buffer.
     pub fn bytes(self) -> usize {
         self.0 as usize
     }
@@ -32,7 +32,7 @@ impl PageSize {
         u64::from(self.0) + FRAME_HEADER_BYTES
     }
 
-    /// Bytes of a WAL of that many frames, its header included.
+    /// Bytes of a WAL of `frames` frames, its header included.
     pub fn wal_bytes(self, frames: u64) -> u64 {
         WalHeader::SIZE as u64 + frames * self.frame_bytes()
     }
@@ -40,7 +40,8 @@ impl PageSize {
 
 const FRAME_HEADER_BYTES: u64 = super::FrameHeader::SIZE as u64;
 
-/// What tells the frames of one log from those left over of an earlier one in the same file.
+/// What distinguishes the frames of one log from those left over from an earlier log in the same
+/// file.
 ///
 /// With each restart of the log the first half goes up by at least one, and the second half is
 /// drawn anew.
@@ -48,7 +49,7 @@ const FRAME_HEADER_BYTES: u64 = super::FrameHeader::SIZE as u64;
 pub struct Salt(pub [u8; 8]);
 
 impl Salt {
-    /// Its first half, which counts.
+    /// The first half, which counts restarts.
     fn count(self) -> u32 {
         let (words, _) = self.0.as_chunks::<4>();
         u32::from_be_bytes(words[0])
@@ -81,15 +82,15 @@ impl fmt::Display for Salt {
 pub struct WalHeader {
     pub order: ByteOrder,
     pub page_size: PageSize,
-    /// How often the connection that wrote the header has restarted the log. 0: never, and the
-    /// salt is wholly random then.
+    /// How often the connection that wrote the header has restarted the log. 0: never, and then
+    /// the whole salt is random.
     pub sequence: u32,
     pub salt: Salt,
-    /// Of the header itself: where the checksums of the frames go on from.
+    /// The checksum of the header itself: those of the frames continue from it.
     pub checksum: Checksum,
 }
 
-/// Why 32 bytes are no header of a WAL.
+/// Why 32 bytes are not the header of a WAL.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum InvalidHeader {
     Magic(u32),
@@ -120,8 +121,7 @@ impl WalHeader {
         Self { order, page_size, sequence: 0, salt, checksum }.in_order(order)
     }
 
-    /// The header of the same log, if its checksums were made by a machine of that order. SQLite
-    /// reads either.
+    /// The header of the same log, with checksums in another byte order. SQLite reads either.
     #[must_use]
     pub fn in_order(self, order: ByteOrder) -> Self {
         let header = Self { order, ..self };

@@ -4,8 +4,8 @@ use super::{ByteOrder, Checksum, FrameHeader, PageSize, Salt, WalHeader};
 
 /// Reads the frames of one WAL in order, as far as they are valid.
 ///
-/// Frames of an unfinished transaction are returned too: whoever copies frames must stop at the
-/// last one with a `commit`.
+/// Frames of an unfinished transaction are returned too: a caller that copies frames must stop at
+/// the last one with a `commit`.
 #[derive(Debug)]
 pub struct FrameReader<R> {
     source: R,
@@ -16,7 +16,7 @@ pub struct FrameReader<R> {
 }
 
 impl<R: Read> FrameReader<R> {
-    /// Reads from right behind the header of a WAL.
+    /// Reads from right after the header of a WAL.
     pub fn new(source: R, header: &WalHeader) -> Self {
         Self::resume(source, header, header.checksum)
     }
@@ -61,7 +61,7 @@ impl<R: Read> FrameReader<R> {
     }
 }
 
-/// Fills `buffer`, or says that the source ended before it was full.
+/// Fills `buffer`. Returns `false` if the source ended before it was full.
 fn read_whole(source: &mut impl Read, buffer: &mut [u8]) -> io::Result<bool> {
     match source.read_exact(buffer) {
         Ok(()) => Ok(true),

@@ -1,8 +1,8 @@
 use std::collections::HashMap;
 
-/// Which frames of a part of a WAL are to be copied, by the pages that they hold.
+/// Which frames of a part of a WAL to copy, chosen by the pages that they hold.
 ///
-/// Five bytes for each frame, and a bit or so for each page.
+/// Takes five bytes for each frame, and about a bit for each page.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FrameSelection {
     /// The page of each frame.
@@ -17,8 +17,8 @@ impl FrameSelection {
         Self { pages, selected }
     }
 
-    /// The frames that hold the newest version of their page. Whoever applies only these, in
-    /// whatever order, gets the same as from all of them. The last frame is always among them.
+    /// The frames that hold the newest version of their page. Applying only these, in any order,
+    /// gives the same result as applying all. The last frame is always among them.
     pub fn newest(pages: Vec<u32>) -> Self {
         let mut seen = PageSet::default();
         let mut selected: Vec<bool> = pages.iter().rev().map(|&page| seen.insert(page)).collect();
@@ -31,18 +31,18 @@ impl FrameSelection {
         self.selected.iter().filter(|selected| **selected).count() as u64
     }
 
-    /// The page of each frame, and whether that is selected, in their order.
+    /// The page of each frame, and whether the frame is selected, in their order.
     pub fn iter(&self) -> impl Iterator<Item = (u32, bool)> + '_ {
         self.pages.iter().copied().zip(self.selected.iter().copied())
     }
 }
 
-/// A set of pages, which takes little where they are neighbours.
+/// A set of pages. It takes little memory if they are neighbours.
 #[derive(Debug, Default)]
 struct PageSet(HashMap<u32, u64>);
 
 impl PageSet {
-    /// Says whether it is new.
+    /// Returns whether `page` is new.
     fn insert(&mut self, page: u32) -> bool {
         let (word, bit) = (self.0.entry(page / 64).or_default(), 1 << (page % 64));
         let is_new = *word & bit == 0;

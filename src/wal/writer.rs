@@ -11,13 +11,13 @@ pub struct FrameWriter<W> {
 }
 
 impl<W: Write> FrameWriter<W> {
-    /// Begins with `header`.
+    /// Begins a WAL by writing `header`.
     pub fn new(mut target: W, header: &WalHeader) -> io::Result<Self> {
         target.write_all(&header.to_bytes())?;
         Ok(Self { target, header: *header, checksum: header.checksum })
     }
 
-    /// Goes on behind the frame with that checksum.
+    /// Continues after the frame whose checksum is `checksum`.
     pub fn resume(target: W, header: &WalHeader, checksum: Checksum) -> Self {
         Self { target, header: *header, checksum }
     }

@@ -7,13 +7,13 @@ use twox_hash::XxHash32;
 use super::descriptor::Descriptor;
 use super::{DATA, SKIPPABLE, SKIPPABLE_KEPT, SKIPPABLE_MASK, SKIPPABLE_MAX, invalid};
 
-/// In the length of a block: its content stands there as it is.
+/// The bit in the length of a block that marks its content as not compressed.
 const STORED: u32 = 1 << 31;
 
-/// How far back a block may refer to those before it.
+/// How far back, in bytes, a block may refer to the blocks before it.
 const WINDOW: usize = 1 << 16;
 
-/// Bytes in an allocation that is used again and again, and cleared only where it grows.
+/// Bytes in an allocation that is reused, and cleared only when it grows.
 #[derive(Debug, Default)]
 pub(crate) struct Buffer {
     bytes: Vec<u8>,
@@ -25,14 +25,14 @@ impl Buffer {
         &self.bytes[..self.length]
     }
 
-    /// Gives back what is far more than `max`, which is the most that is needed now.
+    /// Frees the allocation if it is larger than `max`, which is the most that is needed now.
     fn fit(&mut self, max: usize) {
         if self.bytes.len() > max {
             *self = Self::default();
         }
     }
 
-    /// Makes it that long. What is in it then is anything.
+    /// Sets the length to `length`. The content is arbitrary afterwards.
     fn reset(&mut self, length: usize) -> &mut [u8] {
         if self.bytes.len() < length {
             self.bytes = vec![0; length.next_power_of_two()];
@@ -47,12 +47,12 @@ impl Buffer {
 pub(crate) struct Block {
     data: Buffer,
     stored: bool,
-    /// The most that it may expand to.
+    /// The most bytes that the block may expand to.
     content_max: usize,
 }
 
 impl Block {
-    /// Puts what is in it into `content`. It is of no use afterwards.
+    /// Decodes the block into `content`. The block must not be used again.
     pub(crate) fn decode(&mut self, content: &mut Buffer) -> io::Result<()> {
         content.fit(self.content_max);
         if self.stored {
@@ -81,7 +81,7 @@ pub(crate) enum Part {
     End(End),
 }
 
-/// Takes an object apart, without decoding it, as far as blocks do not depend on each other.
+/// Takes an object apart into blocks. Decodes only those that depend on earlier ones.
 #[derive(Debug, Default)]
 pub(crate) struct Blocks {
     state: State,
@@ -92,22 +92,23 @@ pub(crate) struct Blocks {
 enum State {
     #[default]
     Before,
-    /// With the last bytes of the content, where blocks refer to it.
+    /// Within the data frame; with the last bytes of the content, if blocks refer to them.
     Within(Descriptor, Vec<u8>),
-    /// Or damaged.
+    /// At the end, or after an error.
     Ended,
 }
 
 impl Blocks {
-    /// Those behind a damage: there are none.
+    /// The blocks after damage: there are none.
     pub(super) fn ended() -> Self {
         Self { state: State::Ended, skipped: Vec::new() }
     }
 
-    /// Reads the next part of `source`, which is the same one each time; a block into `block`.
+    /// Reads the next part of `source`, and a block into `block`. Every call must pass the same
+    /// source.
     ///
-    /// An object that is cut short is an error, and so is anything behind the data but skippable
-    /// frames. Nothing may be asked for behind the end or an error.
+    /// An object that is cut short is an error, and so is anything after the data but skippable
+    /// frames. Asking again after the end or an error is an error.
     pub(crate) fn next(&mut self, source: &mut impl Read, block: &mut Block) -> io::Result<Part> {
         let (descriptor, mut history) = match std::mem::replace(&mut self.state, State::Ended) {
             State::Before => (self.begin(source)?, Vec::new()),
@@ -139,7 +140,7 @@ impl Blocks {
         }
     }
 
-    /// Checks what is behind the data.
+    /// Checks that nothing but skippable frames follows the data.
     fn end(&mut self, source: &mut impl Read) -> io::Result<()> {
         while let Some(magic) = read_magic(source)? {
             if magic & SKIPPABLE_MASK != SKIPPABLE {
@@ -166,7 +167,7 @@ impl Blocks {
     }
 }
 
-/// What the blocks of a frame have to add up to.
+/// Compares the decoded blocks of a frame with its content checksum and length.
 #[derive(Debug)]
 pub(crate) struct ContentCheck {
     checksum: XxHash32,
@@ -197,7 +198,7 @@ impl ContentCheck {
     }
 }
 
-/// Says whether there was one more.
+/// Reads the next block. Returns `false` if there is none.
 fn read_block(
     source: &mut impl Read,
     descriptor: &Descriptor,
@@ -223,7 +224,7 @@ fn read_block(
     Ok(true)
 }
 
-/// Makes it a block that depends on no other.
+/// Decodes `block` in place, so that it no longer depends on others.
 fn decode_linked(block: &mut Block, history: &mut Vec<u8>) -> io::Result<()> {
     if !block.stored {
         let mut content = vec![0; block.content_max];

@@ -14,18 +14,18 @@ const CONTENT_CHECKSUM: u8 = 0b0000_0100;
 const RESERVED: u8 = 0b0000_0010;
 const DICTIONARY: u8 = 0b0000_0001;
 
-/// Of the byte with the size of blocks.
+/// The reserved bits of the byte with the block size.
 const SIZE_RESERVED: u8 = 0b1000_1111;
 
-/// What a data frame says of itself, behind its magic number.
+/// The header of a data frame, after its magic number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Descriptor {
-    /// Blocks refer to those before them.
+    /// Whether blocks refer to the blocks before them.
     pub(super) linked: bool,
     pub(super) block_checksums: bool,
     pub(super) content_checksum: bool,
     pub(super) content_length: Option<u64>,
-    /// Bytes of a block, compressed or not.
+    /// The most bytes of a block, compressed or not.
     pub(super) block_max: usize,
 }
 

@@ -14,11 +14,11 @@ enum Fault {
     Lost(Index),
     /// One segment of the other history.
     Other(Index),
-    /// All from there on of the other history.
+    /// All segments from there on of the other history.
     Switch(Index),
-    /// Two that follow one another, each under the name of the other.
+    /// Two adjacent segments, each under the name of the other.
     Exchange(Index),
-    /// Nothing else than a wrong number of pages in what its frames say.
+    /// Only the number of pages that the frames give is wrong.
     Pages(Index),
 }
 
@@ -34,7 +34,7 @@ fn fault() -> impl Strategy<Value = Fault> {
     ]
 }
 
-/// The segments of logs with that many each. From `fork` on they are others.
+/// The segments of logs with the given numbers of segments. From number `fork` on, they differ.
 fn history(logs: &[u64], fork: usize) -> Vec<Seal> {
     let mut link = Link::default();
     let mut seals = Vec::new();
@@ -69,7 +69,7 @@ fn seal(content: Content, start: WalPos, end: WalPos, digest: u128, previous: Li
     }
 }
 
-/// What the frames of a segment say when they are what was sealed.
+/// What the frames of a segment lead to if they match the seal.
 fn reached(seal: &Seal) -> Reached {
     Reached {
         end: seal.end,
@@ -80,12 +80,12 @@ fn reached(seal: &Seal) -> Reached {
     }
 }
 
-/// What the names prove without any seal.
+/// Whether the names alone allow a segment at `start` after `end`.
 fn continues(end: WalPos, start: WalPos) -> bool {
     start == end || (start.offset == 0 && Some(start.index) == end.index.next())
 }
 
-/// Applies segments under names to a snapshot.
+/// Applies segments, each under a name, to a snapshot.
 fn apply(snapshot: Seal, segments: &[(WalPos, Seal)], wrong: Option<usize>) -> Result<(), String> {
     let mut chain = Chain::new(GENERATION);
     chain.snapshot(snapshot.start.index, Some(snapshot), 3 * 512)?;
@@ -106,7 +106,7 @@ fn apply(snapshot: Seal, segments: &[(WalPos, Seal)], wrong: Option<usize>) -> R
 }
 
 proptest! {
-    /// Taken is what begins one of the two histories at the snapshot, and nothing else.
+    /// Accepts the start of one of the two histories from the snapshot on, and nothing else.
     #[test]
     fn takes_nothing_but_one_unbroken_history(
         logs in prop::collection::vec(1..4_u64, 1..5),

@@ -10,12 +10,12 @@ use crate::exclusive::create_locked;
 pub struct Access {
     /// Permission bits, before the umask.
     pub mode: u32,
-    /// User and group; `None`: those of this process.
+    /// User and group, or `None` for those of this process.
     pub owner: Option<(u32, u32)>,
 }
 
 impl Access {
-    /// The same as for what `metadata` describes.
+    /// The access of the file or directory that `metadata` describes.
     pub fn like(metadata: &Metadata) -> Self {
         Self { mode: metadata.mode() & 0o777, owner: Some((metadata.uid(), metadata.gid())) }
     }
@@ -28,7 +28,7 @@ impl Access {
         Self { mode: 0o700, owner: None }
     }
 
-    /// Makes an empty file, in the place of one that an earlier process may have left. Fails while
+    /// Creates an empty file, replacing one that an earlier process may have left. Fails while
     /// another process writes to it.
     pub(super) fn create_file(self, path: &Path) -> io::Result<File> {
         let file = create_locked(path, self.mode)?;
@@ -42,8 +42,8 @@ impl Access {
         Ok(())
     }
 
-    /// Only root may give files away. Whoever may not keeps them: a replica with another owner is
-    /// worth more than none.
+    /// Sets the owner, if this process may: only root may give files away. Failure is ignored,
+    /// since a replica with another owner is better than none.
     fn give_away(self, chown: impl FnOnce(Option<u32>, Option<u32>) -> io::Result<()>) {
         if let Some((user, group)) = self.owner {
             chown(Some(user), Some(group)).ok();

@@ -6,14 +6,14 @@ use tokio::task::JoinError;
 
 use crate::store::StoreError;
 
-/// Says what could not be done to `path`, and what to do about it.
+/// The error that `action` failed on `path`, with advice.
 pub(super) fn failure(action: &str, path: &Path, error: &io::Error) -> StoreError {
     let (permanent, remedy) = judge(error.kind());
     let message = anyhow!("cannot {action} {}: {error}{remedy}", path.display());
     if permanent { StoreError::Rejected(message) } else { StoreError::Unavailable(message) }
 }
 
-/// Whether trying again is pointless, and the advice.
+/// Whether trying again is pointless, and what to advise.
 fn judge(kind: ErrorKind) -> (bool, &'static str) {
     match kind {
         ErrorKind::PermissionDenied => (true, "; give this user the right to do it"),

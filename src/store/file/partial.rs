@@ -9,10 +9,11 @@ use crate::exclusive::rename_to_new;
 use crate::failpoint::Failpoint;
 use crate::store::{Result, StoreError};
 
-/// The end of the name of a file that is not whole yet.
+/// The end of the name of a file that is not complete yet.
 pub(super) const SUFFIX: &str = ".tmp";
 
-/// Another process may remove the directory, just made and still empty, that the file is to be in.
+/// How often to try to create a file: another process may remove its directory, which was just
+/// created and is still empty.
 const CREATE_ATTEMPTS: u32 = 16;
 
 const BUFFER_BYTES: usize = 1 << 18;
@@ -25,8 +26,8 @@ pub(super) struct Partial {
 }
 
 impl Partial {
-    /// Makes the temporary file beside `target`, and the directories that are missing, those
-    /// above `root` included.
+    /// Creates the temporary file beside `target`, and the directories that are missing, including
+    /// those above `root`.
     pub(super) fn create(
         root: &Root,
         target: &Path,
@@ -75,7 +76,7 @@ impl Partial {
         self.publish_by(target, renamed)
     }
 
-    /// The same, unless there is a file of that name: `false`.
+    /// Publishes the file, unless there is one of that name: then returns `false`.
     pub(super) fn publish_new(self, target: &Path) -> Result<bool> {
         let mut exists = false;
         self.publish_by(target, |from| match rename_to_new(from, target) {

@@ -6,7 +6,7 @@ use super::failure::failure;
 use super::partial;
 use crate::store::{Object, Result};
 
-/// Whether there is nothing under a name, be it that a directory above it is missing.
+/// Whether nothing exists under a name, perhaps because a directory above it is missing.
 pub(super) fn is_absent(error: &io::Error) -> bool {
     error.kind() == ErrorKind::NotFound
 }
@@ -61,7 +61,8 @@ fn entries(directory: &Path) -> Result<Vec<(String, Metadata)>> {
     Ok(entries)
 }
 
-/// `None` for what was removed while it was being listed.
+/// The name and metadata of an entry. `None` if it was removed while the directory was being
+/// listed, or if its name is not UTF-8.
 fn named(entry: &DirEntry) -> io::Result<Option<(String, Metadata)>> {
     let Ok(name) = entry.file_name().into_string() else {
         return Ok(None);

@@ -16,8 +16,8 @@ use super::options::S3Options;
 use super::{credentials, tls, unverified};
 use crate::store::{Result, S3Location, StoreError};
 
-/// Lost connections are made again at once; for everything longer there are the callers, who know
-/// how long it is worth trying.
+/// Lost connections are replaced at once. Longer retries are left to the callers, which know how
+/// long trying is worth it.
 const ATTEMPTS: u32 = 2;
 
 const REGION_DEFAULT: &str = "us-east-1";
@@ -36,7 +36,7 @@ pub(super) async fn connect(
     let endpoint = endpoint(location, &sdk)?;
     let mut config = s3_config(location, options, &sdk, endpoint.as_deref());
     if location.skip_verify {
-        // For the bucket alone, not for the services that hand out credentials.
+        // Only for the bucket, not for the services that hand out credentials.
         config = config.http_client(unverified::http_client(options.patience.connect)?);
     }
     if region.is_some() || endpoint.is_some() {
@@ -46,7 +46,8 @@ pub(super) async fn connect(
     Ok((Client::from_conf(config.region(Region::new(found)).build()), None))
 }
 
-/// The metadata service of EC2 is not asked: elsewhere, that costs seconds.
+/// The region that the environment names. The metadata service of EC2 is not asked: outside EC2,
+/// that costs seconds.
 async fn region_of_environment() -> Option<Region> {
     RegionProviderChain::first_try(EnvironmentVariableRegionProvider::new())
         .or_else(ProfileFileRegionProvider::new())
@@ -93,7 +94,8 @@ fn with_scheme(endpoint: &str) -> String {
     if endpoint.contains("://") { endpoint.to_owned() } else { format!("https://{endpoint}") }
 }
 
-/// The endpoint itself is not part of the problem's text: there may be a password in it.
+/// Returns what is wrong with an endpoint. The text does not contain the endpoint, which may hold
+/// a password.
 fn check_endpoint(endpoint: &str) -> Result<(), &'static str> {
     let host = endpoint.strip_prefix("https://").or_else(|| endpoint.strip_prefix("http://"));
     match host {
@@ -142,7 +144,7 @@ async fn bucket_region(location: &S3Location, client: &Client) -> Result<String>
     let output = match client.get_bucket_location().bucket(&location.bucket).send().await {
         Ok(output) => output,
         Err(error) => {
-            // An answer that refuses often names the region all the same.
+            // A refusal often names the region all the same.
             let named = error
                 .raw_response()
                 .and_then(|answer| answer.headers().get("x-amz-bucket-region").map(str::to_owned));
@@ -153,7 +155,7 @@ async fn bucket_region(location: &S3Location, client: &Client) -> Result<String>
         match output.location_constraint().map(aws_sdk_s3::types::BucketLocationConstraint::as_str)
         {
             None | Some("") => REGION_DEFAULT.to_owned(),
-            // From before there was a second region in Europe.
+            // A name from before there was a second region in Europe.
             Some("EU") => "eu-west-1".to_owned(),
             Some(region) => region.to_owned(),
         },

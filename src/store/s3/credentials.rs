@@ -2,8 +2,8 @@ use aws_sdk_s3::config::Credentials;
 
 use crate::store::S3Location;
 
-/// The keys that are to be used without asking the AWS chain: those of the configuration, else
-/// those of the environment where Litestream's own variables fill in for a missing one of AWS.
+/// The keys to use without asking the AWS chain. These are the keys of the configuration, or else
+/// of the environment, if Litestream's own variables fill in for a missing one of AWS.
 pub(super) fn given(
     location: &S3Location,
     variable: impl Fn(&str) -> Option<String>,
@@ -17,7 +17,7 @@ pub(super) fn given(
         (None, Some(_)) => return Err("there is a secret-access-key but no access-key-id"),
         (None, None) => (),
     }
-    // Containers are often started with variables that are set to nothing.
+    // Containers are often started with variables that are set but empty.
     let variable = |name: &str| variable(name).filter(|value| !value.is_empty());
     let (id, secret) = (variable("AWS_ACCESS_KEY_ID"), variable("AWS_SECRET_ACCESS_KEY"));
     if id.is_some() && secret.is_some() {
@@ -29,7 +29,7 @@ pub(super) fn given(
     Ok(id.zip(secret).map(|(id, secret)| Credentials::new(id, secret, token, None, "environment")))
 }
 
-/// What to say where nothing has given any keys, with what may be the mistake.
+/// The error message if no keys were found, with the likely mistake.
 pub(super) fn none_found(variable: impl Fn(&str) -> Option<String>) -> String {
     let variable = |name: &str| variable(name).filter(|value| !value.is_empty());
     let is_set = |name: &str| {

@@ -6,7 +6,7 @@ use aws_sdk_s3::types::{Delete, Error, ObjectIdentifier};
 use super::S3Store;
 use crate::store::{Result, StoreError};
 
-/// S3 deletes no more objects than that in one request.
+/// The most objects that S3 deletes in one request.
 const BATCH_KEYS: usize = 1000;
 
 impl S3Store {
@@ -23,7 +23,8 @@ impl S3Store {
         Ok(())
     }
 
-    /// `false`: the server knows no such request, or wants a checksum that the SDK does not send.
+    /// Deletes `keys` in one request. Returns `false` if the server does not know this request, or
+    /// wants a checksum that the SDK does not send.
     async fn delete_batch(&self, keys: &[String]) -> Result<bool> {
         let operation = self.operation("delete", &keys[0]);
         let request = Delete::builder()

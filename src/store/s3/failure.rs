@@ -10,11 +10,11 @@ use super::credentials;
 use super::verdict::{Answer, Verdict};
 use crate::store::StoreError;
 
-/// What was being done, for messages.
+/// The operation in progress, for messages.
 #[derive(Clone, Copy)]
 pub(super) struct Operation<'a> {
     pub verb: &'static str,
-    /// As the caller named it. Empty: something about the bucket.
+    /// The key as the caller gave it. Empty if the operation is about the bucket.
     pub key: &'a str,
     pub bucket: &'a str,
     pub endpoint: &'a str,
@@ -26,7 +26,7 @@ impl Operation<'_> {
         E: Error + ProvideErrorMetadata + Send + Sync + 'static,
     {
         match error.raw_response() {
-            // Without a code, a success is an answer that could not be understood.
+            // A successful status without an error code means that the answer could not be parsed.
             Some(response) if error.code().is_some() || !response.status().is_success() => {
                 let answer = Answer {
                     status: response.status().as_u16(),
@@ -40,7 +40,7 @@ impl Operation<'_> {
         }
     }
 
-    /// One of several objects was not deleted.
+    /// The error that one of several objects was not deleted.
     pub(super) fn failed_for_key(&self, error: &aws_sdk_s3::types::Error) -> StoreError {
         self.answered(&Answer {
             status: 200,
@@ -61,7 +61,7 @@ impl Operation<'_> {
         }
     }
 
-    /// The request did not get to the server, or its answer did not get here.
+    /// The error if the request did not reach the server, or its answer did not reach us.
     fn unanswered(&self, error: &(dyn Error + 'static)) -> StoreError {
         let causes = causes(error);
         let text = text(&causes);
@@ -116,7 +116,8 @@ fn with_remedy(text: &str, remedy: &str) -> String {
     if remedy.is_empty() { text.to_owned() } else { format!("{text}; {remedy}") }
 }
 
-/// An error and what it came from. `io::Error` passes over what it wraps, where TLS errors are.
+/// An error and its causes. `io::Error::source` skips the error that it wraps, which may be a TLS
+/// error.
 fn causes<'a>(error: &'a (dyn Error + 'static)) -> Vec<&'a (dyn Error + 'static)> {
     let mut causes = Vec::new();
     let mut next = Some(error);
@@ -131,7 +132,8 @@ fn causes<'a>(error: &'a (dyn Error + 'static)) -> Vec<&'a (dyn Error + 'static)
     causes
 }
 
-/// One line, without the layers of the SDK, and without what a later cause says once more.
+/// The causes on one line, without the layers of the SDK, and without texts that contain a later
+/// one.
 fn text(causes: &[&(dyn Error + 'static)]) -> String {
     let telling = causes.iter().filter(|cause| !cause.is::<ConnectorError>()).skip(1);
     let mut texts: Vec<String> = telling.map(ToString::to_string).collect();
@@ -147,7 +149,7 @@ fn text(causes: &[&(dyn Error + 'static)]) -> String {
     line.join(": ").split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// Whether the request could not even be made, as with an endpoint that is no URL.
+/// Whether the request could not even be built, as with an endpoint that is not a URL.
 fn is_of_our_making(causes: &[&(dyn Error + 'static)]) -> bool {
     let connector = causes.iter().find_map(|cause| cause.downcast_ref::<ConnectorError>());
     connector.is_some_and(ConnectorError::is_user)

@@ -14,7 +14,7 @@ impl S3Store {
             objects.extend(page.contents().iter().filter_map(|object| {
                 let key = object.key()?.strip_prefix(&self.root)?;
                 let created = object.last_modified().and_then(|time| (*time).try_into().ok());
-                // Consoles make empty objects with such names, to show directories.
+                // Web consoles create empty objects with such names, to show directories.
                 let is_object = !key.is_empty() && !key.ends_with('/');
                 is_object.then(|| Object {
                     key: key.to_owned(),
@@ -24,7 +24,7 @@ impl S3Store {
             }));
         })
         .await?;
-        // Not every server lists in order, and a page that was asked for twice repeats itself.
+        // Not every server lists in order, and pages may overlap.
         objects.sort_unstable_by(|a, b| a.key.cmp(&b.key));
         objects.dedup_by(|a, b| a.key == b.key);
         Ok(objects)
@@ -78,12 +78,12 @@ impl S3Store {
     }
 }
 
-/// Where a listing goes on.
+/// Where to continue a listing.
 #[derive(PartialEq, Eq)]
 enum Next {
     First,
     Token(String),
-    /// Some servers forget the token.
+    /// After this key. Some servers forget to send the token.
     After(String),
 }
 

@@ -2,23 +2,23 @@ use std::sync::Arc;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// What is counted.
+/// The unit in which memory is counted.
 pub(super) const UNIT_BYTES: u64 = 64 << 10;
 
-/// 64 MiB: four large objects at a time go as fast as if each were alone.
+/// 64 MiB in units: enough to upload four large objects at a time, each as fast as if it were
+/// alone.
 const UNITS: u32 = 1024;
 
-/// Memory for what is uploaded to a bucket, shared by everybody who does that: whatever number of
-/// databases takes its first snapshot at the same time, there is no more than this, as long as none
-/// of them has hundreds of gigabytes, and so parts of more than half of it. Small objects are not
-/// counted, and wait for nobody.
+/// Memory for uploads to a bucket, shared by all of them. It is a limit, however many databases
+/// take their first snapshot at the same time, unless one has hundreds of gigabytes, so that a
+/// part takes more than half of the limit. Small objects are not counted, and never wait.
 ///
 /// First come, first served. An upload begins only once it has all the room that it needs to send
-/// something, so those that have some never wait for each other.
+/// something, so uploads that hold room never wait for each other.
 #[derive(Clone, Debug)]
 pub(super) struct Memory(Arc<Semaphore>);
 
-/// Is given back when it is dropped.
+/// Reserved memory, which is given back on drop.
 #[derive(Debug)]
 pub(super) struct Room(OwnedSemaphorePermit);
 
@@ -33,20 +33,21 @@ impl Memory {
         Self(Arc::new(Semaphore::new(units as usize)))
     }
 
-    /// Waits for room for so many parts of that length. `None` never comes: nobody closes it.
+    /// Waits for room for `parts` parts of `bytes` bytes. Never returns `None`, since the
+    /// semaphore is never closed.
     pub(super) async fn room(&self, parts: u32, bytes: u64) -> Option<Room> {
         Arc::clone(&self.0).acquire_many_owned(parts * units(bytes)).await.ok().map(Room)
     }
 }
 
 impl Room {
-    /// Divides off what is for one part. `None` if nothing is left.
+    /// Splits off the room for one part. `None` if nothing is left.
     pub(super) fn for_part(&mut self, bytes: u64) -> Option<Self> {
         self.0.split(units(bytes) as usize).map(Self)
     }
 }
 
-/// What a part takes. Two of the very largest ones have to fit.
+/// The units that a part takes, limited so that two of the largest parts fit.
 fn units(bytes: u64) -> u32 {
     let units = u32::try_from(bytes.div_ceil(UNIT_BYTES)).unwrap_or(UNITS);
     units.clamp(1, UNITS / 2)

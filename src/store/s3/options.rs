@@ -22,13 +22,13 @@ impl S3Options {
 /// How long to wait for an S3 server. The SDK itself waits for ever.
 #[derive(Clone, Copy, Debug)]
 pub struct Patience {
-    /// For a connection.
+    /// For a connection to be made.
     pub connect: Duration,
     /// For the first byte of an answer, once the request has been sent.
     pub answer: Duration,
     /// For a transfer in which nothing moves.
     pub stall: Duration,
-    /// The slowest transfer that is put up with.
+    /// The slowest transfer that is tolerated.
     pub bytes_per_second: u64,
     /// For the next part of an upload to succeed.
     pub part: Duration,
@@ -46,27 +46,27 @@ impl Default for Patience {
     }
 }
 
-/// Time-outs are counted in steps of this size, since connections are shared only between requests
-/// with the same ones.
+/// Time-outs grow in steps of this many bytes, since only requests with the same time-outs share
+/// connections.
 const STEP_BYTES: u64 = 8 << 20;
 
-/// Bodies up to this size go by the time-outs of requests without any.
+/// Requests with bodies up to this size have the time-outs of requests without a body.
 const SMALL_BYTES: u64 = 1 << 20;
 
 impl Patience {
-    /// For all of a transfer of `bytes`.
+    /// The time-out of a whole transfer of `bytes`.
     pub(super) fn transfer(&self, bytes: u64) -> Duration {
         self.answer + Duration::from_secs(bytes / self.bytes_per_second.max(1))
     }
 
-    /// For one attempt at a request with a body of `bytes`. The SDK counts the time that the body
-    /// takes as waiting for the answer.
+    /// The time-outs of one attempt at a request with a body of `bytes`. The SDK counts the time
+    /// that the body takes as waiting for the answer.
     pub(super) fn request(&self, bytes: u64) -> TimeoutConfig {
         let bytes = if bytes <= SMALL_BYTES { 0 } else { bytes.next_multiple_of(STEP_BYTES) };
         self.timeouts(self.transfer(bytes))
     }
 
-    /// For a server to put together the parts of a large object.
+    /// The time-outs for a server to put together the parts of a large object.
     pub(super) fn completion(&self) -> TimeoutConfig {
         self.timeouts(self.answer * 10)
     }

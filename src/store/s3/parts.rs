@@ -7,21 +7,21 @@ use memmap2::MmapMut;
 use super::memory::{Memory, Room};
 use crate::store::{Result, StoreError};
 
-/// The least that S3 takes, but for the last part.
+/// The smallest part that S3 accepts, except for the last one.
 pub(super) const PART_BYTES_MIN: u64 = 5 << 20;
 
-/// An upload has at most 10,000 parts. Some are left for a source that is longer than it was said
-/// to be.
+/// An upload has at most 10,000 parts. Some are left for a source that is longer than announced.
 const PARTS_MAX: u64 = 9_000;
 
-/// The largest object has 5 TiB, which is fewer parts than may be.
+/// The largest part. The largest object has 5 TiB, which is fewer than the allowed number of such
+/// parts.
 const PART_BYTES_MAX: u64 = 640 << 20;
 
 const MIB: u64 = 1 << 20;
 
-/// From what size on a part is in memory of its own. The allocator of glibc keeps what a thread has
-/// freed of that size for another part of the same thread, and each part is read in another thread:
-/// 16 MiB for nothing. Below this size it asks the system for no more than it gives back.
+/// The size from which on a part has a memory mapping of its own. The allocator of glibc would
+/// keep freed memory of that size for the same thread, but each part is read in another thread: 16
+/// MiB for nothing. Below this size, it gives back to the system all that it takes.
 const MAPPED_MIN: u64 = 128 << 10;
 
 /// Chooses the size of parts for a source of up to `size_max` bytes.
@@ -35,13 +35,14 @@ pub(super) fn part_bytes(size_max: u64) -> u64 {
 
 /// A source, read part by part in threads that may block.
 pub(super) struct Parts {
-    /// `None` at the end.
+    /// The source. `None` at its end.
     source: Option<Box<dyn Read + Send>>,
     part_bytes: u64,
-    /// About how much there is, at most.
+    /// An approximate upper bound of the length of the source.
     size_max: u64,
     memory: Memory,
-    /// For the first two parts: the first is only sent when it is known whether there is another.
+    /// Memory for the first two parts: the first is sent only when it is known whether there is
+    /// another.
     reserved: Option<Room>,
 }
 
@@ -49,12 +50,12 @@ pub(super) struct Parts {
 #[derive(Debug, Default)]
 pub(super) struct Part {
     pub(super) bytes: Bytes,
-    /// What it takes of the memory, until it was sent.
+    /// The memory that the part holds until it has been sent.
     pub(super) room: Option<Room>,
 }
 
 impl Parts {
-    /// Waits until there is memory to begin with.
+    /// Waits until there is enough memory to begin.
     pub(super) async fn new(
         source: Box<dyn Read + Send>,
         part_bytes: u64,
@@ -100,16 +101,16 @@ impl Parts {
     }
 }
 
-/// Reads up to `part_bytes` of what may be no longer than `size_max`.
+/// Reads up to `part_bytes` of a source of about `size_max` bytes at most.
 fn read_part(source: &mut dyn Read, part_bytes: u64, size_max: u64) -> io::Result<Bytes> {
     let mut source = source.take(part_bytes);
     if size_max < MAPPED_MIN {
-        // One more, for the read that finds the end.
+        // One byte more, for the read that finds the end.
         let mut part = Vec::with_capacity(usize::try_from(size_max).unwrap_or_default() + 1);
         source.read_to_end(&mut part)?;
         return Ok(part.into());
     }
-    // What is not written to takes no memory.
+    // Pages of a mapping that are never written take no memory.
     let mut part = MmapMut::map_anon(usize::try_from(part_bytes).map_err(io::Error::other)?)?;
     let mut length = 0;
     loop {
@@ -166,7 +167,7 @@ mod tests {
         }
     }
 
-    /// 128 snapshots at a time took 128 times three parts.
+    /// Without a limit, 128 snapshots at a time would take 128 times three parts.
     #[tokio::test]
     async fn many_sources_share_the_memory_of_two_parts() {
         let part_bytes = 4 * UNIT_BYTES;

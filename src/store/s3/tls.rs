@@ -15,7 +15,7 @@ use rustls::pki_types::pem::PemObject;
 use super::options::S3Options;
 use crate::store::{Result, StoreError};
 
-/// An HTTP client that goes by the proxy variables, and trusts the certificates of the system (or
+/// An HTTP client that respects the proxy variables, and trusts the certificates of the system (or
 /// of `SSL_CERT_FILE` and `SSL_CERT_DIR`) and those of `AWS_CA_BUNDLE`.
 pub(super) fn http_client(options: &S3Options) -> Result<SharedHttpClient> {
     if let Some(path) = env::var_os("SSL_CERT_FILE").filter(|path| !path.is_empty()) {
@@ -44,7 +44,7 @@ pub(super) fn http_client(options: &S3Options) -> Result<SharedHttpClient> {
     }))
 }
 
-/// Reads a file of certificates. The SDK panics on one that is not as it should be.
+/// Reads a file of certificates, and checks it: the SDK panics on an invalid one.
 fn certificates(variable: &str, path: &Path) -> Result<Vec<u8>> {
     let rejected = |reason: &dyn std::fmt::Display| {
         StoreError::Rejected(anyhow!(

@@ -1,5 +1,5 @@
-//! What `skip-verify` needs, and the SDK does not offer: an HTTP client that takes any certificate.
-//! It does not use proxies.
+//! An HTTP client that accepts any certificate, for `skip-verify`. The SDK offers none. It does
+//! not use proxies.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -70,14 +70,14 @@ impl HttpConnector for Unverified {
     }
 }
 
-/// All of these are worth a new connection.
+/// Makes every transport error one that is retried with a new connection.
 fn transport_error(error: Error) -> ConnectorError {
     ConnectorError::io(error.into())
 }
 
-/// Takes every certificate for every host. The signature in the handshake is not looked at either:
-/// whoever could forge a certificate could make that one too, and certificates of kinds that
-/// cannot be parsed here are to be taken as well.
+/// Accepts every certificate for every host. The signature in the handshake is not checked either:
+/// an attacker could sign with a certificate of their own, and kinds of certificates that cannot
+/// be parsed here must be accepted as well.
 #[derive(Debug)]
 struct AnyCertificate(Arc<CryptoProvider>);
 

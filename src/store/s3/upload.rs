@@ -19,10 +19,10 @@ use super::failure::Operation;
 use super::parts::{Part, Parts, part_bytes};
 use crate::store::{Result, StoreError};
 
-/// Parts in memory at a time: those on their way, and the one being read.
+/// The parts in memory at a time: those being sent, and the one being read.
 const PARTS_IN_FLIGHT: usize = 3;
 
-/// A part is given up after so many attempts, or more while other parts get through.
+/// A part is given up after this many attempts, or later while other parts get through.
 const PART_ATTEMPTS: u32 = 3;
 
 const PAUSE_MIN: Duration = Duration::from_millis(200);
@@ -30,10 +30,10 @@ const PAUSE_MAX: Duration = Duration::from_secs(10);
 
 const NOT_IMPLEMENTED: u16 = 501;
 
-/// For the server to forget an upload, before the error that ended it is reported.
+/// How long to wait for the server to drop an upload, before the error that ended it is reported.
 const ABORT_MAX: Duration = Duration::from_secs(5);
 
-/// What is to become of an object that is there already.
+/// What happens to an object that already exists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Existing {
     Replace,
@@ -84,7 +84,8 @@ impl S3Store {
         confirm(output.e_tag(), operation)
     }
 
-    /// A server that does not know conditions is not asked again to keep one.
+    /// The error that an object was not stored. Notes it if the server does not know conditions,
+    /// so that it is sent none again.
     fn not_stored<E>(
         &self,
         existing: Existing,
@@ -130,8 +131,8 @@ impl S3Store {
     }
 }
 
-/// A multipart upload that has begun. Unless it is completed, the server is told to forget it, for
-/// it takes room there; also when this is dropped in the middle.
+/// A multipart upload that has begun. Unless it is completed, the server is asked to drop it,
+/// since it takes up space there. This also happens when this value is dropped midway.
 struct Multipart<'a> {
     store: &'a S3Store,
     operation: Operation<'a>,
@@ -159,14 +160,14 @@ impl<'a> Multipart<'a> {
         Ok(Self { store, operation, key, id, began, progress, abort })
     }
 
-    /// Sends a part, again and again while there is hope.
+    /// Sends a part, and retries while there is hope.
     async fn send(&self, number: i32, part: Part) -> Result<CompletedPart> {
         let Part { bytes, room: _room } = part;
         let length = bytes.len();
         let body = SdkBody::from(bytes);
         let mut pause = PAUSE_MIN;
         let mut attempt = 1;
-        // Before that it may have waited for memory.
+        // Time spent waiting for memory before this must not count.
         let began = self.elapsed();
         loop {
             // A body of bytes in memory can always be copied, without copying the bytes.
@@ -261,7 +262,8 @@ impl Drop for Multipart<'_> {
     }
 }
 
-/// A server, or what stands in front of it, may answer 200 to what it has not understood.
+/// Checks for an ETag. A server, or a proxy in front of it, may answer 200 to a request that it
+/// has not understood.
 fn confirm(tag: Option<&str>, operation: Operation<'_>) -> Result<()> {
     match tag {
         Some(tag) if !tag.is_empty() => Ok(()),

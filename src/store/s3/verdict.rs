@@ -3,25 +3,26 @@ use std::fmt;
 /// What an S3 server answered to a request that it did not carry out.
 pub(super) struct Answer<'a> {
     pub status: u16,
-    /// Empty where there was none, as in the answer to HEAD, or that of a proxy.
+    /// The error code. Empty if there was none, as in an answer to HEAD, or in one of a proxy.
     pub code: &'a str,
     pub message: &'a str,
     /// The server's name for the request, by which its operator finds it.
     pub request: &'a str,
 }
 
-/// What a caller can do about it, with a hint for the user, which may be empty.
+/// What a caller can do about an answer, with a hint for the user, which may be empty.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
     NotFound,
-    /// There is an object where there was to be none.
+    /// There is an object, though there must be none.
     Exists,
     Rejected(&'static str),
     Unavailable(&'static str),
 }
 
 impl Answer<'_> {
-    /// `about_object`: the request was for one object, so that it may be that which is missing.
+    /// Judges an answer. `about_object`: the request was for one object, so "not found" may mean
+    /// that object.
     pub(super) fn verdict(&self, about_object: bool) -> Verdict {
         use Verdict::{Exists, NotFound, Rejected, Unavailable};
         match (self.code, self.status) {
@@ -46,8 +47,8 @@ impl Answer<'_> {
             ("RequestTimeTooSkewed", _) => Unavailable("set the clock of this machine"),
             (
                 "ExpiredToken" | "ExpiredTokenException" | "TokenRefreshRequired"
-                // The upload was forgotten by the server, the bytes changed on their way, or two
-                // clients were at it at once: all of these are over with the next attempt.
+                // The server has dropped the upload, the bytes were altered in transit, or two
+                // clients interfered: all of these can be overcome by another attempt.
                 | "NoSuchUpload" | "BadDigest" | "XAmzContentSHA256Mismatch" | "IncompleteBody"
                 | "RequestTimeout" | "OperationAborted" | "ConditionalRequestConflict"
                 | "SlowDown" | "SlowDownRead" | "SlowDownWrite" | "Throttling"
@@ -55,7 +56,7 @@ impl Answer<'_> {
                 _,
             ) => Unavailable(""),
             (_, 501) => Rejected("the server does not know this request"),
-            // 200: it was noticed only after the answer had begun.
+            // 200: the server noticed the failure only after its answer had begun.
             (_, 200 | 408 | 425 | 429 | 500..) => Unavailable(""),
             (_, 301 | 302 | 307 | 308) => Rejected("check region and endpoint"),
             ("", 400) => {

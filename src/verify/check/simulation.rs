@@ -1,4 +1,4 @@
-//! Whole generations of any shape, in which one thing goes wrong.
+//! Intact generations of any shape, in which one thing goes wrong.
 
 use std::time::SystemTime;
 
@@ -10,8 +10,8 @@ use crate::format::{Digest, Link};
 
 const GENERATION: Generation = Generation::from_bits(7);
 
-/// A generation as the daemon writes it: logs of that many segments, some with a snapshot before
-/// them that was copied when so many of their segments were there.
+/// A generation as the daemon writes it: logs, each with its number of segments. Some have a
+/// snapshot before them, with the number of segments that were there when it was copied.
 fn generation(logs: &[(u64, Option<u64>)]) -> BTreeMap<Key, Found> {
     let mut seals = BTreeMap::new();
     let (mut link, mut predecessor) = (Link::default(), None);
@@ -58,7 +58,7 @@ fn shape() -> impl Strategy<Value = Vec<(u64, Option<u64>)>> {
     prop::collection::vec((1..4_u64, prop::option::of(0..4_u64)), 1..6)
 }
 
-/// The segment behind a key, in the order of positions.
+/// The segment after `key`, in the order of positions.
 fn behind(seals: &BTreeMap<Key, Found>, key: Key) -> Option<Key> {
     let Key::Segment { pos, .. } = key else { return None };
     let segments = seals.keys().copied().filter(|key| matches!(key, Key::Segment { .. }));
@@ -75,7 +75,7 @@ proptest! {
     ) {
         let mut seals = generation(&shape);
         prop_assert_eq!(defects(&seals), []);
-        // What is before some snapshot, as `retention` does it.
+        // Delete everything before some snapshot, as `retention` does.
         let index = |key: &Key| match key {
             Key::Snapshot { index, .. } => *index,
             Key::Segment { pos, .. } => pos.index,
@@ -95,7 +95,7 @@ proptest! {
         seals.remove(&lost);
         let named: Vec<Key> = defects(&seals).iter().map(|defect| defect.object).collect();
         match (lost, behind(&seals, lost)) {
-            // Nothing needs it but those moments that nobody knows of.
+            // Nothing after it needs this segment.
             (Key::Segment { .. }, None) => {
                 prop_assert!(named.iter().all(|key| *key == lost), "{named:?}");
             }
@@ -106,7 +106,7 @@ proptest! {
             (Key::Snapshot { index, .. }, _) if index == WalIndex::default() => {
                 prop_assert_eq!(named, [lost]);
             }
-            // Only the next one knows of it.
+            // Only the next snapshot names it.
             (Key::Snapshot { .. }, _) => {
                 let is_later = |key: &Key| matches!(key, Key::Snapshot { .. }) && lost < *key;
                 let expected = if seals.keys().any(is_later) { vec![lost] } else { Vec::new() };
@@ -136,7 +136,7 @@ proptest! {
                 seals.insert(one, Ok(Some(seal)));
             }
         }
-        // Of one object alone nobody can tell that it had a seal.
+        // If there is only one object, nothing shows that it had a seal.
         if seals[&one] == was || (how == 0 && keys.len() == 1) {
             return Ok(());
         }

@@ -49,7 +49,7 @@ impl Replica {
         self
     }
 
-    /// Takes the seals away from objects whose names hold `part`.
+    /// Removes the seals of the objects whose names contain `part`.
     fn unseal(mut self, part: &str) -> Self {
         for (key, found) in &mut self.seals {
             if key.to_string().contains(part) {
@@ -120,7 +120,8 @@ fn names_a_snapshot_that_a_later_one_follows() {
     expect(&expired, &[]);
 }
 
-/// A replica lacked what another one had, and got a snapshot of where the generation was by then.
+/// A replica lacks what another one has, and gets a snapshot of the current state of the
+/// generation.
 #[test]
 fn a_snapshot_may_begin_anew_behind_a_hole() {
     let with_hole = || {
@@ -137,7 +138,7 @@ fn a_snapshot_may_begin_anew_behind_a_hole() {
     expect(&with_hole().remove("wal/00000001_000000c8"), &[]);
     expect(&with_hole().remove("wal/00000001_00000064"), &["wal/00000001_00000064"]);
     expect(&with_hole().remove("wal/00000004_00000000"), &["wal/00000004_00000000"]);
-    // The answer to the first one was lost, and nothing was sent behind it.
+    // The answer to the first snapshot was lost, and nothing was sent after it.
     let mut alone = Replica { seals: BTreeMap::new(), link: Link(0) };
     alone.snapshot(2, 0);
     alone.link = Link(77);
@@ -154,8 +155,8 @@ fn a_snapshot_may_begin_anew_behind_a_hole() {
     expect(&owing, &["wal/00000002_00000000"]);
 }
 
-/// The first snapshot of a generation that was copied in the middle of a log, before a segment of
-/// that is there. A restore takes it.
+/// The first snapshot of a generation may be copied in the middle of a log, before a segment of
+/// that log is stored. A restore accepts it.
 #[test]
 fn a_snapshot_is_whole_before_its_log_is_begun() {
     let mut replica = Replica { seals: BTreeMap::new(), link: Link(0) };
@@ -163,7 +164,7 @@ fn a_snapshot_is_whole_before_its_log_is_begun() {
     expect(&replica, &[]);
     replica.segment(0, 0, 100);
     expect(&replica, &["wal/00000000_00000064"]);
-    // A later one is not stored before its log.
+    // A later snapshot is not stored before its log.
     let mut later = Replica::new();
     later.snapshot(2, 300);
     expect(&later, &["wal/00000002_00000000"]);
@@ -181,13 +182,13 @@ fn names_what_is_missing() {
     ] {
         expect(&new().remove(name), &[name]);
     }
-    // Or what follows is wrong.
+    // Here, the segment after it may be the wrong one.
     expect(&new().remove("wal/00000000_000000c8"), &["wal/00000001_00000000"]);
-    // It may be the newest, and nobody knows.
+    // It was the newest, and nothing shows that it existed.
     expect(&new().remove("wal/00000001_000000c8"), &[]);
     let mut copied_late = new();
     copied_late.snapshot(1, 300);
-    // A snapshot that was copied later than its WAL began says that there is more.
+    // A snapshot that was copied in the middle of its WAL shows that there is more.
     copied_late = copied_late.change("snapshots/00000001", |seal| {
         let Some(Ok(Some(before))) = Replica::new().seals.remove(&named("snapshots/00000001"))
         else {
@@ -215,7 +216,7 @@ fn names_what_does_not_belong_there() {
     expect(&new().change(second, |seal| seal.end = pos(1, 200)), &[second]);
     expect(&new().change(second, |seal| seal.digest = Digest(9)), &[later]);
     expect(&new().change(second, |seal| seal.end = pos(0, 250)), &[later]);
-    // An older, shorter one.
+    // An older, shorter segment.
     expect(&new().change(second, |seal| seal.end = pos(0, 180)), &["wal/00000000_000000b4"]);
     expect(&new().change(snapshot, |seal| seal.previous = Link(5)), &[snapshot]);
     let mut last = new();
