@@ -1,4 +1,4 @@
-//! What the parts of a restore and of a snapshot cost by themselves.
+//! What single parts of a restore and of a snapshot cost.
 
 use std::fs::File;
 use std::io::{Read, Write, copy};
@@ -11,7 +11,7 @@ use litestream::format::lz4;
 use super::seaweed::Bucket;
 use super::server;
 
-/// The same with the tools of a shell, where they are installed, and else with ours.
+/// The same work done by shell tools if they are installed, and otherwise by our own code.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Baseline {
     pub time: Duration,
@@ -45,13 +45,13 @@ pub(crate) fn decode(snapshot: &Path, output: &Path) -> Baseline {
     Baseline { time: began.elapsed(), by: "lz4_flex, fsync" }
 }
 
-/// Uploads a file. `None` without a tool for it.
+/// Uploads a file. `None` if there is no tool for it.
 pub(crate) fn upload(file: &Path, bucket: &Bucket) -> Option<Baseline> {
     let script = format!("curl -sf {} -T {} {}", keys(bucket), file.display(), url(bucket, "bare"));
     has("curl").then(|| shell(&script, "curl -T of its LZ4"))
 }
 
-/// Compresses a file as a snapshot is, and gives the number of bytes that it has then.
+/// Compresses a file as a snapshot is, and returns the compressed size in bytes.
 pub(crate) fn encode(file: &Path, output: &Path) -> u64 {
     let mut source = File::open(file).unwrap();
     let size = source.metadata().unwrap().len();

@@ -1,4 +1,4 @@
-//! How much is stored of what an application writes.
+//! How many bytes are stored for what an application writes.
 
 use std::time::Duration;
 
@@ -40,7 +40,7 @@ fn churn(program: &Program, original: &Original, updates: u32) -> u64 {
     site.objects(Place::S3).iter().map(|object| object.size).sum()
 }
 
-/// The bytes of the database when compressed, and those that so many updates write to the log.
+/// The bytes of the compressed database, and those that `updates` updates write to the log.
 fn necessary(original: &Original, updates: u32) -> (u64, u64) {
     let site = Site::new();
     original.copy_to(&site.database());

@@ -13,7 +13,7 @@ use super::site::{Place, Site};
 
 const SEGMENTS_MAX: u32 = 4000;
 
-/// A restore of each program, at one place of the axis.
+/// A restore by each program, at one point of the axis.
 struct Point {
     x: f64,
     runs: Vec<(&'static str, Option<Run>)>,
@@ -46,7 +46,7 @@ enum Axis {
     Segments,
 }
 
-/// This program writes a replica, and all restore it.
+/// Our program writes a replica, and all programs restore it.
 fn point(bench: &Bench, original: &Original, segments: u32, axis: Axis) -> Point {
     let site = Site::new();
     original.copy_to(&site.database());
@@ -71,7 +71,7 @@ fn point(bench: &Bench, original: &Original, segments: u32, axis: Axis) -> Point
     Point { x, runs: names.zip(runs).collect() }
 }
 
-/// Commits until there are so many segments, and says how many there are.
+/// Commits until there are `segments` segments, and returns how many there are.
 fn write_segments(site: &Site, daemon: &mut Process, segments: u32) -> u32 {
     let mut writer = Writer::new(&site.database());
     let stored = || {
@@ -79,7 +79,7 @@ fn write_segments(site: &Site, daemon: &mut Process, segments: u32) -> u32 {
         u32::try_from(objects.iter().filter(|object| object.is_segment()).count()).unwrap()
     };
     daemon.wait_until("segments", || {
-        // To count them takes longer than to make one.
+        // Counting them takes longer than making one.
         for _ in 0..(segments.saturating_sub(stored())).clamp(1, 50) {
             writer.update(1);
             sleep(Duration::from_millis(15));

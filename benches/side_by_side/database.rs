@@ -5,13 +5,13 @@ use rusqlite::{Connection, ErrorCode};
 
 use super::guard;
 
-/// As many rows of a kilobyte as make a MiB, four to a page.
+/// How many rows of a kilobyte make a MiB, at four rows per page.
 const ROWS_PER_MIB: u32 = 1024;
 
-/// Under half of a row is random, and cannot be compressed.
+/// The content of a row. Less than half of it is random, and cannot be compressed.
 const DATA: &str = "randomblob(450) || zeroblob(550)";
 
-/// A large database that is copied for each program, made when it is first asked for.
+/// A large database that is copied for each program. It is made at the first copy.
 #[derive(Debug)]
 pub(crate) struct Original {
     pub mib: u32,
@@ -41,7 +41,7 @@ fn fill(path: &Path, mib: u32) {
     connection.execute(&fill, [mib * ROWS_PER_MIB]).unwrap();
 }
 
-/// Opens a database as an application does, and makes it if it is missing.
+/// Opens a database as an application does, and creates it if it is missing.
 pub(crate) fn connect(path: &Path) -> Connection {
     let connection = Connection::open(path).unwrap();
     connection.busy_timeout(Duration::from_secs(10)).unwrap();
@@ -59,7 +59,7 @@ pub(crate) fn connect(path: &Path) -> Connection {
 pub(crate) struct Writer {
     connection: Connection,
     update: String,
-    /// How often a commit found the database busy for the whole of its timeout.
+    /// How often a commit found the database busy for its whole timeout.
     pub busy: u32,
 }
 
@@ -75,8 +75,7 @@ impl Writer {
         Self { connection, update, busy: 0 }
     }
 
-    /// Changes a row somewhere in the database, again and again, as long as what is told of the
-    /// time of each commit says so.
+    /// Changes random rows while `go_on`, which gets the time of each commit, returns true.
     pub(crate) fn update_while(&mut self, mut go_on: impl FnMut(Duration) -> bool) {
         let mut update = self.connection.prepare(&self.update).unwrap();
         loop {
@@ -92,7 +91,7 @@ impl Writer {
         }
     }
 
-    /// Changes so many rows, as fast as it can.
+    /// Changes `updates` rows, as fast as possible.
     pub(crate) fn update(&mut self, updates: u32) {
         let mut left = updates;
         if left > 0 {
@@ -103,12 +102,12 @@ impl Writer {
         }
     }
 
-    /// Lets the log grow, so that its size tells how much was written to it.
+    /// Lets the log grow, so that its size shows how much was written to it.
     pub(crate) fn keep_log(&self) {
         self.connection.pragma_update(None, "wal_autocheckpoint", 0).unwrap();
     }
 
-    /// Changes so many rows, a second's worth of them in each second.
+    /// Changes `updates` rows at a steady rate.
     pub(crate) fn update_steadily(&mut self, updates: u32, per_second: u32) {
         let (mut left, mut next) = (updates, Instant::now());
         self.update_while(|_| {
@@ -120,7 +119,7 @@ impl Writer {
     }
 }
 
-/// How many rows there are, and how often one of them was changed.
+/// How many rows there are, and how often rows were changed in total.
 pub(crate) fn count(path: &Path) -> (u32, u32) {
     let connection = Connection::open(path).unwrap();
     let count = "SELECT count(*), sum(version) FROM t";

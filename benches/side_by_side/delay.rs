@@ -29,7 +29,7 @@ fn delays(program: &Program, tries: u32) -> Vec<Duration> {
     site.wait_for_snapshot(&mut daemon, Place::S3);
     let segments = || site.objects(Place::S3).iter().filter(|object| object.is_segment()).count();
     let delay = |_| {
-        // A quiet second, and some moment of the next one.
+        // A quiet second, and a random part of the next one.
         sleep(Duration::from_millis(fastrand::u64(1200..2200)));
         let before = segments();
         connection.execute("INSERT INTO commits (at) VALUES (0)", ()).unwrap();

@@ -1,4 +1,4 @@
-//! That nothing is left behind, however a run ends.
+//! Ensures that nothing is left behind, however a run ends.
 
 use std::io::Write;
 use std::os::unix::process::CommandExt;
@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use std::process::{ChildStdin, Command, Stdio};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
-/// Hears which processes run until its standard input ends, which it does when this process does.
-/// Then it ends those and removes the directory.
+/// Reads which processes run until its standard input ends, as it does when this process ends.
+/// Then kills them and removes the directory.
 const SCRIPT: &str = r#"
 running=
 while read -r event process; do
@@ -27,7 +27,7 @@ struct Guard {
     directory: PathBuf,
 }
 
-/// Where everything is that a run needs on disk.
+/// The directory of everything that a run needs on disk.
 pub(crate) fn directory() -> &'static Path {
     &guard().directory
 }
@@ -36,7 +36,7 @@ pub(crate) fn started(process: u32) {
     writeln!(input(), "started {process}").unwrap();
 }
 
-/// To be said before its number may be given to another one.
+/// Reports that a process has ended. Must be called before its number can be reused.
 pub(crate) fn ended(process: u32) {
     writeln!(input(), "ended {process}").unwrap();
 }
@@ -51,7 +51,7 @@ fn guard() -> &'static Guard {
         let directory = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap().keep();
         let mut guard = Command::new("/bin/sh");
         guard.args(["-c", SCRIPT, "guard"]).arg(&directory).stdin(Stdio::piped());
-        // Ctrl-C is for the others.
+        // Ctrl-C must not reach the guard.
         let guard = guard.stdout(Stdio::null()).stderr(Stdio::null()).process_group(0).spawn();
         Guard { input: Mutex::new(guard.unwrap().stdin.take().unwrap()), directory }
     })

@@ -1,4 +1,4 @@
-//! What databases cost in which nothing happens.
+//! What idle databases cost.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -52,7 +52,7 @@ fn idle(program: &Program, databases: usize, watched: Duration) -> Idle {
     for path in &paths {
         fs::copy(&first, path).unwrap();
     }
-    // More than a few are configured as a directory, by who can do that.
+    // More than a few are configured as a directory, which only our program supports.
     if databases > MANY {
         site.configure_directory(&directory);
     } else {
@@ -61,7 +61,7 @@ fn idle(program: &Program, databases: usize, watched: Duration) -> Idle {
     let mut daemon = site.replicate(program);
     daemon.wait_until("snapshot of each", || {
         sleep(Duration::from_millis(500));
-        // To list them all takes long.
+        // Listing them all takes long.
         server::requests(&site.bucket, Some("PUT")) >= databases as u64
             && replicated(&site.objects(Place::S3)) == databases
     });

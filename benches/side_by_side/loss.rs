@@ -1,4 +1,4 @@
-//! What a `kill -9` of the daemon costs, if the disk is lost with it.
+//! What a `kill -9` of the daemon costs, if the disk is lost as well.
 
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -15,7 +15,7 @@ use super::table::{percentile, seconds};
 const COMMITS_PER_SECOND: u32 = 200;
 
 struct Loss {
-    /// How old the oldest commit was that was lost.
+    /// The age of the oldest lost commit.
     age: Duration,
     puts_per_second: f64,
 }
@@ -47,7 +47,7 @@ fn lose(program: &Program, sync_interval: &str) -> Loss {
     let mut daemon = site.replicate(program);
     site.wait_for_snapshot(&mut daemon, Place::S3);
 
-    // Until some moment between two uploads.
+    // Write until a random moment between two uploads.
     let written = Duration::from_millis(fastrand::u64(3000..4000));
     let puts = requests(&site.bucket, Some("PUT"));
     let (mut commits, mut next) = (Vec::new(), Instant::now());

@@ -1,5 +1,5 @@
 //! Measures this litestream beside Litestream 0.3 and 0.5 in one run, on the same databases and
-//! the same S3 server, and prints a table of it:
+//! the same S3 server, and prints a table:
 //!
 //! ```text
 //! cargo bench                          # everything, which takes long
@@ -8,8 +8,8 @@
 //! ```
 //!
 //! The server (SeaweedFS) and the peers are found where `tests/run` installs them, or by the same
-//! variables. A peer that is missing is left out. All of it is on the loopback interface, and what
-//! is needed on disk is below `target/tmp` and the directory for temporary files.
+//! variables. A missing peer is left out. Everything uses the loopback interface, and files are
+//! below `target/tmp` and in the directory for temporary files.
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
 
 mod baseline;
@@ -87,7 +87,7 @@ struct Bench {
     settings: Settings,
     programs: Vec<Program>,
     table: Table,
-    /// A program could not do what is measured.
+    /// Whether a program failed at what is measured.
     failed: Cell<bool>,
 }
 
@@ -107,8 +107,8 @@ impl Bench {
         }
     }
 
-    /// Lets one program after the other do the same. What one cannot do is `None`: the others go
-    /// on, and the run fails at its end.
+    /// Lets each program in turn do the same work. The result of a failure is `None`: the others
+    /// go on, and the run fails at its end.
     fn compare<T>(&self, what: &str, work: impl Fn(&Program) -> T) -> Vec<Option<T>> {
         let attempt = |program: &Program| {
             eprintln!("{what}: {}", program.name);

@@ -1,5 +1,5 @@
-//! What is done to each page on its way from the log to a segment, and from there to a database, by
-//! this program alone: a MiB of pages of 4 KiB, half of it random.
+//! What is done to each page on its way from the log to a segment, and from there to a database,
+//! by our program only: a MiB of pages of 4 KiB, half of it random.
 
 use std::io::{self, Write};
 
@@ -32,7 +32,7 @@ fn header() -> WalHeader {
     WalHeader::new(PageSize::new(4096).unwrap(), Salt(*b"saltsalt"))
 }
 
-/// The pages as transactions of one frame each.
+/// A log with the pages as transactions of one frame each.
 fn log() -> Vec<u8> {
     let mut log = Vec::new();
     let mut frames = FrameWriter::new(&mut log, &header()).unwrap();
@@ -48,12 +48,12 @@ fn compressed(content: &[u8]) -> Vec<u8> {
     encoder.finish().unwrap()
 }
 
-/// Says how many bytes of pages there are per second.
+/// Makes a benchmark report the bytes of pages per second.
 fn per_second<'a, 'b>(bencher: Bencher<'a, 'b>) -> Bencher<'a, 'b> {
     bencher.counter(BytesCount::new(PAGES as usize * PAGE_BYTES))
 }
 
-/// SQLite's, of each frame.
+/// SQLite's checksum of each frame.
 #[divan::bench]
 fn checksum(bencher: Bencher<'_, '_>) {
     let pages = pages();
@@ -63,7 +63,7 @@ fn checksum(bencher: Bencher<'_, '_>) {
     });
 }
 
-/// Of the whole database.
+/// The digest of the whole database.
 #[divan::bench]
 fn digest(bencher: Bencher<'_, '_>) {
     let pages = pages();
@@ -81,7 +81,7 @@ fn compress(bencher: Bencher<'_, '_>) {
     per_second(bencher).bench_local(|| compressed(&log));
 }
 
-/// What S3 wants to be signed, over http: the hash of what is sent.
+/// What S3 requires to be signed over http: the hash of what is sent.
 #[divan::bench]
 fn sign(bencher: Bencher<'_, '_>) {
     let object = compressed(&log());
@@ -96,7 +96,7 @@ fn decompress(bencher: Bencher<'_, '_>) {
     });
 }
 
-/// The frames of a log, with their checksums.
+/// Reads the frames of a log, and checks their checksums.
 #[divan::bench]
 fn read_frames(bencher: Bencher<'_, '_>) {
     let log = log();
@@ -125,7 +125,7 @@ impl Image for Database {
     }
 }
 
-/// A segment to a database, all that a restore does with it.
+/// Applies a segment to a database, with all that a restore does.
 #[divan::bench]
 fn apply(bencher: Bencher<'_, '_>) {
     let (snapshot, segment) = (compressed(&pages().concat()), compressed(&log()));

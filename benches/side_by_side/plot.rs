@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-/// A plot with a logarithmic axis below and a linear one from 0 at its side.
+/// A plot with a logarithmic x axis and a linear y axis from 0.
 #[derive(Clone, Debug)]
 pub(crate) struct Panel {
     pub x: String,
@@ -19,10 +19,10 @@ pub(crate) struct Curve {
 const COLORS: [&str; 3] = ["#1a7f37", "#0969da", "#cf222e"];
 const WIDTH: f64 = 340.0;
 const HEIGHT: f64 = 220.0;
-/// Around a panel, where its labels are.
+/// The margin around a panel, for its labels.
 const MARGIN: f64 = 60.0;
 
-/// Panels in two columns, below a title.
+/// Draws panels in two columns, below a title.
 pub(crate) fn drawing(title: &str, panels: &[Panel]) -> String {
     let (across, down) = (WIDTH + 2.0 * MARGIN, HEIGHT + 2.0 * MARGIN);
     let height = down * count(panels.len().div_ceil(2));
@@ -82,12 +82,12 @@ fn label(x: f64, y: f64, anchor: &str, text: &str) -> String {
     format!("<text x=\"{x:.1}\" y=\"{y:.1}\" text-anchor=\"{anchor}\">{text}</text>\n")
 }
 
-/// What is left of it after errors in the last digits.
+/// Rounds away errors in the last digits.
 fn rounded(value: f64) -> String {
     ((value * 1000.0).round() / 1000.0).to_string()
 }
 
-/// The next number that has quarters with few digits.
+/// The next larger number whose quarters have few digits.
 fn round_up(value: f64) -> f64 {
     let power = 10_f64.powf(value.max(0.001).log10().floor());
     let steps = [1.0, 2.0, 4.0, 8.0, 10.0];

@@ -22,8 +22,8 @@ pub(crate) struct Program {
 }
 
 impl Program {
-    /// This one first. A peer is where `tests/run` installs it, or where its variable says; one
-    /// that is missing is left out.
+    /// All programs, ours first. A peer is where `tests/run` installs it, or where its variable
+    /// says; a missing one is left out.
     pub(crate) fn all() -> Vec<Self> {
         let peer = |variable: &str, installed: &str| {
             let installed = Path::new(env!("CARGO_MANIFEST_DIR")).join(installed);
@@ -54,13 +54,13 @@ impl Program {
         fs::metadata(&self.binary).unwrap().len()
     }
 
-    /// What it prints goes to the end of `log`.
+    /// Starts the program. What it prints is appended to `log`.
     pub(crate) fn start(&self, arguments: &[&str], keys: (&str, &str), log: &Path) -> Process {
         let output = File::options().create(true).append(true).open(log).unwrap();
         let mut command = Command::new(&self.binary);
         command
             .args(arguments)
-            // 0.5 cannot do with it.
+            // 0.5 does not work with it.
             .env_remove("AWS_CA_BUNDLE")
             .env("AWS_EC2_METADATA_DISABLED", "true")
             .env("AWS_ACCESS_KEY_ID", keys.0)
@@ -83,7 +83,7 @@ pub(crate) struct Process {
     log: PathBuf,
 }
 
-/// How a process has done its work.
+/// The time and memory that a process took.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Run {
     pub time: Duration,
@@ -92,12 +92,12 @@ pub(crate) struct Run {
 }
 
 impl Process {
-    /// Since it was started.
+    /// The time since it was started.
     pub(crate) fn age(&self) -> Duration {
         self.began.elapsed()
     }
 
-    /// The time of processors that it has used, in hundredths of a second.
+    /// The processor time that it has used, in steps of 10 ms.
     pub(crate) fn cpu(&self) -> Duration {
         let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap();
         let (_, fields) = stat.rsplit_once(") ").unwrap();
@@ -105,12 +105,12 @@ impl Process {
         Duration::from_millis(10 * ticks.sum::<u64>())
     }
 
-    /// Bytes that are in memory now. 0 when the process has ended.
+    /// The bytes now in memory. 0 if the process has ended.
     pub(crate) fn memory(&self) -> u64 {
         self.status("VmRSS")
     }
 
-    /// The most that there were. 0 when the process has ended: then nobody knows.
+    /// The most bytes that were in memory. 0 if the process has ended, because it is unknown then.
     pub(crate) fn peak_memory(&self) -> u64 {
         self.status("VmHWM")
     }
@@ -134,7 +134,7 @@ impl Process {
         }
     }
 
-    /// Waits until it has used as good as no processor for two seconds, or for a minute.
+    /// Waits until it has used almost no processor time for two seconds, but at most for a minute.
     pub(crate) fn wait_until_quiet(&self) {
         let limit = Instant::now() + Duration::from_mins(1);
         while Instant::now() < limit {
@@ -162,7 +162,7 @@ impl Process {
         Run { time, peak_memory }
     }
 
-    /// Ends it as its user would, and if that takes too long by force: 0.3 hangs now and then.
+    /// Stops it as a user would, or by force if that takes too long: 0.3 hangs now and then.
     pub(crate) fn stop(self) {
         kill_process(Pid::from_child(&self.child), Signal::TERM).unwrap();
         let began = Instant::now();
@@ -176,13 +176,13 @@ impl Process {
         }
     }
 
-    /// Ends it as a power switch would.
+    /// Kills it.
     pub(crate) fn kill(mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
     }
 
-    /// The end of what it said.
+    /// The end of its log.
     fn log(&self) -> String {
         let log = fs::read_to_string(&self.log).unwrap_or_default();
         let lines: Vec<&str> = log.lines().collect();
@@ -193,7 +193,7 @@ impl Process {
 impl Drop for Process {
     fn drop(&mut self) {
         let _ = self.child.kill();
-        // Before it is waited for: after that its number may be given to another one.
+        // Report this before waiting for it: afterwards its number may be reused.
         guard::ended(self.child.id());
         let _ = self.child.wait();
     }

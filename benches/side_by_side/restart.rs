@@ -9,13 +9,13 @@ use super::server::Object;
 use super::site::{Place, Site};
 use super::table::{mib, ratio};
 
-/// Rows that are changed while the daemon is away, each on another page.
+/// How many rows are changed while the daemon is away, each on another page.
 const LIGHTLY: u32 = 100;
 
 struct Restart {
     /// Bytes.
     uploaded: u64,
-    /// Bytes that the first start has stored.
+    /// Bytes that were stored by the first start.
     before: u64,
 }
 
@@ -32,7 +32,7 @@ pub(crate) fn measure(bench: &mut Bench) {
     }
 }
 
-/// The application goes after the daemon, and comes before it, as when a machine is updated.
+/// The application stops after the daemon, and starts before it, as when a machine is updated.
 fn restart(program: &Program, original: &Original, updates: u32) -> Restart {
     let site = Site::new();
     original.copy_to(&site.database());

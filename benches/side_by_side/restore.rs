@@ -1,4 +1,4 @@
-//! How long it takes until a lost database is back, and with how much memory.
+//! How long a restore of a lost database takes, and how much memory.
 
 use std::fs;
 
@@ -13,9 +13,9 @@ const RESTORES: u32 = 3;
 const UPDATES_PER_SECOND: u32 = 2000;
 
 struct Restore {
-    /// The best of several, and the most memory of all.
+    /// The best time of several, and the most memory of all.
     run: Run,
-    /// Of the snapshot alone, of this program.
+    /// The baseline for the snapshot alone, for our program.
     baseline: Option<Baseline>,
     missing: u32,
 }
@@ -44,7 +44,7 @@ pub(crate) fn measure(bench: &mut Bench) {
     }
 }
 
-/// Each program restores what it has written itself.
+/// Measures restores. Each program restores what it has written itself.
 fn restore(program: &Program, place: Place, original: &Original, updates: u32) -> Restore {
     let site = Site::new();
     original.copy_to(&site.database());
@@ -86,7 +86,7 @@ fn bare(site: &Site, place: Place) -> Baseline {
         Place::S3 => baseline::download(&site.bucket, snapshot, &output),
         Place::Directory => baseline::decode(&site.path("replica").join(snapshot), &output),
     };
-    // What a pipe yields when its first part has failed is too short.
+    // If the first part of a pipe has failed, the output is too short.
     assert!(fs::metadata(&output).unwrap().len() > 4096);
     fs::remove_file(&output).unwrap();
     baseline

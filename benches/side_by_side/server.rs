@@ -1,4 +1,4 @@
-//! What the S3 server says of itself, asked so that it does not count as a request.
+//! What the S3 server reports about itself, asked so that it does not count as a request.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -11,7 +11,7 @@ pub(crate) struct Object {
     pub key: String,
     /// Bytes.
     pub size: u64,
-    /// Changes when the object is stored anew.
+    /// Changes when the object is stored again.
     pub version: String,
 }
 
@@ -22,13 +22,13 @@ pub(crate) fn list(bucket: &Bucket, directory: &str) -> Vec<Object> {
     let mut left = vec![format!("{root}{directory}")];
     while let Some(path) = left.pop() {
         let answer = get(bucket.files_port, "GET", &format!("{path}?limit=1000000"));
-        // A directory that is not there has an answer without entries.
+        // A missing directory gives an answer without entries.
         let answer: serde_json::Value = serde_json::from_slice(&answer).unwrap_or_default();
         for entry in answer["Entries"].as_array().into_iter().flatten() {
             let path = entry["FullPath"].as_str().unwrap();
-            // How Go marks a directory.
+            // This is how Go marks a directory.
             if entry["Mode"].as_u64().unwrap_or(0) & (1 << 31) != 0 {
-                // Uploads that are not finished are no objects.
+                // Unfinished uploads are not objects.
                 if !path.ends_with("/.uploads") {
                     left.push(format!("{path}/"));
                 }
@@ -45,7 +45,7 @@ pub(crate) fn list(bucket: &Bucket, directory: &str) -> Vec<Object> {
     found
 }
 
-/// How many requests of S3 to this bucket were answered: all, or those of one method.
+/// How many S3 requests to this bucket were answered: all, or those of one method.
 pub(crate) fn requests(bucket: &Bucket, method: Option<&str>) -> u64 {
     let metrics = get(bucket.metrics_port, "GET", "/metrics");
     let metrics = String::from_utf8_lossy(&metrics);
@@ -59,13 +59,13 @@ pub(crate) fn requests(bucket: &Bucket, method: Option<&str>) -> u64 {
     counts.map(|count| count as u64).sum()
 }
 
-/// Deletes it with all that it holds.
+/// Deletes a bucket with all that it holds.
 pub(crate) fn remove(bucket: &Bucket) {
     let path = format!("/buckets/{}?recursive=true&ignoreRecursiveError=true", bucket.name);
     get(bucket.files_port, "DELETE", &path);
 }
 
-/// Sends an object to `target` by the server's own interface.
+/// Reads an object into `target` through the server's own interface.
 pub(crate) fn read(bucket: &Bucket, key: &str, target: &mut dyn FnMut(&mut dyn Read)) {
     let path = format!("/buckets/{}/{key}", bucket.name);
     target(&mut open(bucket.files_port, "GET", &path));
@@ -77,7 +77,8 @@ fn get(port: u16, method: &str, path: &str) -> Vec<u8> {
     body
 }
 
-/// The body of an answer. In HTTP 1.0 it is all that follows the empty line.
+/// Sends a request, and returns the body of the answer. In HTTP 1.0 that is all that follows the
+/// empty line.
 fn open(port: u16, method: &str, path: &str) -> impl Read {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
     write!(stream, "{method} {path} HTTP/1.0\r\nAccept: application/json\r\n\r\n").unwrap();

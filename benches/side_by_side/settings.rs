@@ -21,7 +21,7 @@ pub(crate) struct Settings {
 }
 
 impl Settings {
-    /// The error is what to tell the user.
+    /// Reads the arguments. The error is a message for the user.
     pub(crate) fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Self, String> {
         let watched = Duration::from_mins(1);
         let mut settings = Self { rows: Vec::new(), mib: 512, watched, tries: 9, plots: false };
@@ -32,7 +32,7 @@ impl Settings {
                 positive.ok_or(format!("{argument} needs a number above 0\n\n{USAGE}"))
             };
             match argument.as_str() {
-                // Cargo says so to every benchmark.
+                // Cargo passes this to every benchmark.
                 "--bench" => (),
                 "--mib" => settings.mib = number()?,
                 "--seconds" => settings.watched = Duration::from_secs(number()?.into()),
@@ -54,7 +54,7 @@ impl Settings {
         }
     }
 
-    /// What is `full` at the default size.
+    /// Scales `full`, which is the value at the default size.
     pub(crate) fn scaled(&self, full: u32) -> u32 {
         let scaled = u64::from(full) * u64::from(self.mib) / 512;
         u32::try_from(scaled).unwrap().max(1)

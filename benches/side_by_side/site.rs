@@ -34,7 +34,7 @@ impl Site {
         self.directory.path().join(name)
     }
 
-    /// The one, where there is only one.
+    /// The database, if there is only one.
     pub(crate) fn database(&self) -> PathBuf {
         self.path("app.db")
     }
@@ -45,7 +45,7 @@ impl Site {
         self.write(&format!("{{path: {}, replicas: [{replica}]}}", self.database().display()));
     }
 
-    /// Writes it for several databases.
+    /// Writes the configuration for several databases.
     pub(crate) fn configure_all(&self, databases: &[PathBuf]) {
         let entries = databases.iter().map(|path| {
             let name = path.file_name().unwrap().to_str().unwrap();
@@ -55,7 +55,7 @@ impl Site {
         self.write(&entries.collect::<Vec<_>>().join(",\n"));
     }
 
-    /// Writes it for all databases of a directory. Only this program can do that.
+    /// Writes the configuration for all databases of a directory. Only our program supports this.
     pub(crate) fn configure_directory(&self, databases: &Path) {
         let replica = self.replica(Place::S3, "all", "1s");
         let databases = databases.display();
@@ -104,7 +104,7 @@ impl Site {
         }
     }
 
-    /// Waits until a daemon has stored the database as it was.
+    /// Waits until a daemon has stored a snapshot.
     pub(crate) fn wait_for_snapshot(&self, daemon: &mut Process, place: Place) {
         daemon.wait_until("snapshot", || self.objects(place).iter().any(Object::is_snapshot));
     }
@@ -117,12 +117,13 @@ impl Drop for Site {
 }
 
 impl Object {
-    /// Whether it has the whole database. The first object of 0.5 does.
+    /// Whether the object contains the whole database. In 0.5, the first object does.
     pub(crate) fn is_snapshot(&self) -> bool {
         self.is_a("snapshot.lz4") || self.is_a("ltx")
     }
 
-    /// Whether it has what was committed lately: a segment, or in 0.5 a file of the lowest level.
+    /// Whether the object contains recent commits: a segment, or in 0.5 a file of the lowest
+    /// level.
     pub(crate) fn is_segment(&self) -> bool {
         let lowest = ["/ltx/0/", "/0000/"].iter().any(|level| self.key.contains(level));
         self.is_a("wal.lz4") || (self.is_a("ltx") && lowest)
@@ -138,7 +139,7 @@ fn files(directory: &Path) -> Vec<Object> {
     let mut left = vec![directory.to_owned()];
     while let Some(path) = left.pop() {
         for entry in fs::read_dir(path).into_iter().flatten().flatten() {
-            // Files come and go.
+            // The file may just have been removed.
             let Ok(metadata) = entry.metadata() else { continue };
             let path = entry.path();
             if metadata.is_dir() {

@@ -1,4 +1,4 @@
-//! How long it takes until a database is safe for the first time.
+//! How long it takes until a database is first safe.
 
 use std::fs;
 use std::time::Duration;
@@ -22,7 +22,7 @@ pub(crate) fn measure(bench: &mut Bench) {
     bench.row(&property, &found, cell, &target);
 }
 
-/// Until the object is there: the time, and what the daemon took till then.
+/// What it takes until the first snapshot is stored.
 struct First {
     time: Duration,
     cpu: Duration,
@@ -41,7 +41,7 @@ fn snapshot(program: &Program, original: &Original) -> First {
     First { time, cpu, peak_memory }
 }
 
-/// What it takes to upload what was compressed before.
+/// What it takes to upload an already compressed database.
 fn bare(original: &Original) -> Option<String> {
     let site = Site::new();
     let (database, compressed) = (site.database(), site.path("database.lz4"));

@@ -10,13 +10,13 @@ use super::server::Object;
 use super::site::{Place, Site};
 use super::table::{milliseconds, percentile};
 
-/// As long does the application write without a daemon.
+/// How long the application writes without a daemon.
 const ALONE: Duration = Duration::from_secs(3);
 
 struct Stalls {
-    /// Else there was none in the time that is watched.
+    /// Whether there was a snapshot in the time that was watched.
     snapshot: bool,
-    /// Beyond what it is without the daemon.
+    /// The increase over the time without the daemon.
     added_p99: Duration,
     added_max: Duration,
     busy: u32,
@@ -37,8 +37,8 @@ pub(crate) fn measure(bench: &mut Bench) {
     bench.row("SQLITE_BUSY after 100 ms, first snapshot running", &found, busy, "0");
 }
 
-/// Until the snapshot is there, or for as long as is watched: a writer that never rests can keep a
-/// daemon from its snapshot.
+/// Measures until the snapshot is stored, or until `watched` is over: a writer that never rests
+/// can keep a daemon from its snapshot.
 fn stall(program: &Program, original: &Original, watched: Duration) -> Stalls {
     let site = Site::new();
     original.copy_to(&site.database());

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-/// What is printed at the end: a row for each property, a column for each program.
+/// The table that is printed at the end: a row for each property, a column for each program.
 #[derive(Debug)]
 pub(crate) struct Table {
     rows: Vec<Vec<String>>,
@@ -14,7 +14,7 @@ impl Table {
         Self { rows: vec![head] }
     }
 
-    /// Adds a row, and prints it at once: the whole takes long.
+    /// Adds a row, and prints it at once, since the whole run takes long.
     pub(crate) fn add(&mut self, property: &str, cells: Vec<String>, target: &str) {
         let mut row = vec![property.to_owned()];
         row.extend(cells);
@@ -23,7 +23,7 @@ impl Table {
         self.rows.push(row);
     }
 
-    /// It in Markdown, aligned for the eye. Empty without a row.
+    /// The table in Markdown, with aligned columns. Empty without rows.
     pub(crate) fn text(&self) -> String {
         if self.rows.len() == 1 {
             return String::new();
@@ -56,7 +56,7 @@ pub(crate) fn milliseconds(time: Duration) -> String {
     format!("{:.1} ms", time.as_secs_f64() * 1000.0)
 }
 
-/// Bytes as MiB.
+/// Formats bytes as MiB.
 #[expect(clippy::cast_precision_loss)]
 pub(crate) fn mib(bytes: u64) -> String {
     let mib = bytes as f64 / f64::from(1 << 20);
@@ -68,7 +68,7 @@ pub(crate) fn ratio(part: u64, whole: u64) -> f64 {
     part as f64 / whole as f64
 }
 
-/// The value that so many percent of the others are not above.
+/// The value that `percent` percent of the values do not exceed.
 pub(crate) fn percentile(values: &mut [Duration], percent: usize) -> Duration {
     values.sort_unstable();
     let last = values.len() - 1;

@@ -1,4 +1,4 @@
-//! What an application that writes as fast as it can pays for its daemon.
+//! What the daemon costs an application that writes as fast as it can.
 
 use std::time::{Duration, Instant};
 
@@ -10,20 +10,20 @@ use super::site::{Place, Site};
 use super::table::{mib, seconds};
 
 struct Writes {
-    /// With the daemon, of what it is without.
+    /// The throughput with the daemon, relative to that without it.
     throughput: f64,
-    /// Per 100,000 commits.
+    /// Processor time per 100,000 commits.
     cpu: Duration,
     /// Bytes.
     peak_memory: u64,
     busy: u32,
-    /// While the application wrote; a large object takes one for each of its parts.
+    /// The puts while the application wrote. A large object takes one for each of its parts.
     puts: u64,
 }
 
 pub(crate) fn measure(bench: &mut Bench) {
     let original = Original::new(bench.settings.scaled(64));
-    // Long enough that segments are sent meanwhile, however fast the machine.
+    // Long enough that segments are sent meanwhile, however fast the machine is.
     let time = bench.settings.watched / 2;
     let found = bench.compare("writes", |program| write(program, &original, time));
     let property = "application's write throughput with the daemon / without";
@@ -40,7 +40,7 @@ pub(crate) fn measure(bench: &mut Bench) {
 }
 
 fn write(program: &Program, original: &Original, time: Duration) -> Writes {
-    // Before and after: the machine is not always as fast.
+    // Measured before and after, since the speed of the machine varies.
     let before = alone(original, time);
     let site = Site::new();
     original.copy_to(&site.database());
@@ -53,7 +53,7 @@ fn write(program: &Program, original: &Original, time: Duration) -> Writes {
     let (cpu, puts) = (daemon.cpu(), requests(&site.bucket, Some("PUT")));
     let commits = saturate(&mut writer, time);
     let puts = requests(&site.bucket, Some("PUT")) - puts;
-    // What it has put off counts too.
+    // Work that the daemon has postponed counts too.
     daemon.wait_until_quiet();
     let cpu = daemon.cpu().saturating_sub(cpu) * 100_000 / commits;
     let peak_memory = daemon.peak_memory();
@@ -69,7 +69,7 @@ fn alone(original: &Original, time: Duration) -> u32 {
     saturate(&mut Writer::new(&site.database()), time)
 }
 
-/// Commits for so long, and says how often.
+/// Commits for `time`, and returns how often.
 fn saturate(writer: &mut Writer, time: Duration) -> u32 {
     let (began, mut commits) = (Instant::now(), 0);
     writer.update_while(|_| {

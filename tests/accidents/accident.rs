@@ -15,7 +15,7 @@ use crate::contender::Contender;
 use crate::outcome::Outcome;
 
 pub(crate) struct Accident {
-    /// A word to choose it by.
+    /// The word that selects this accident.
     pub(crate) name: &'static str,
     pub(crate) title: &'static str,
     pub(crate) happen: fn(Contender) -> Outcome,

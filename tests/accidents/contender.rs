@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::it::support::{PATIENCE, Peer, litestream};
 
-/// Somebody who has the accidents.
+/// A program to which the accidents happen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Contender {
     Ours,
@@ -14,7 +14,7 @@ pub(crate) enum Contender {
 }
 
 impl Contender {
-    /// Ours, and the others that there are.
+    /// Our program, and those of the others that are installed.
     pub(crate) fn all() -> Vec<Self> {
         let peers = Peer::ALL.into_iter().filter(|peer| env::var_os(peer.variable()).is_some());
         [Self::Ours].into_iter().chain(peers.map(Self::Peer)).collect()
@@ -33,7 +33,7 @@ impl Contender {
 
     /// How long something may take.
     ///
-    /// What the others never do is waited for as well, and not for as long as what must be.
+    /// Tests also wait for what the others never do, but not as long as for what must happen.
     pub(crate) fn patience(self) -> Duration {
         match self {
             Self::Ours => PATIENCE,

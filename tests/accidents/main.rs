@@ -1,7 +1,7 @@
-//! Twelve accidents that end in a bad backup. Each happens to us, and to both Litestreams where the
-//! environment says where they are; a table shows what became of the data.
+//! Twelve accidents that end in a bad backup. Each happens to our program, and to both versions of
+//! Litestream if the environment names them; a table shows what became of the data.
 //!
-//! Only ours is expected to survive. What the others do is shown, and fails nothing.
+//! Only ours is expected to survive. The results of the others are shown, but are no failures.
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
 
 mod accident;
@@ -44,7 +44,7 @@ fn main() -> ExitCode {
     if survived == all { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// Those whose names contain one of the words, or all if there is none.
+/// The accidents whose names contain one of the words, or all of them without words.
 fn chosen(words: &[String]) -> Vec<&'static Accident> {
     let mut filters = Vec::new();
     let mut words = words.iter();

@@ -1,8 +1,8 @@
-/// What became of the data of one of those who had an accident.
+/// What became of the data of one contender in one accident.
 #[derive(Clone, Debug)]
 pub(crate) struct Outcome {
     pub(crate) survived: bool,
-    /// In a few words.
+    /// The outcome in a few words.
     pub(crate) text: String,
 }
 

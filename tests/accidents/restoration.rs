@@ -5,15 +5,15 @@ use rusqlite::Connection;
 
 use crate::outcome::Outcome;
 
-/// What a restore has left.
+/// The result of a restore.
 pub(crate) struct Restoration {
     pub(crate) output: PathBuf,
-    /// Its exit code, if it came to an end.
+    /// The exit code, if the restore ended.
     pub(crate) status: Option<i32>,
     pub(crate) log: String,
 }
 
-/// What is in a database that was restored.
+/// What is in a restored database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Content {
     Rows(u32),
@@ -23,7 +23,7 @@ pub(crate) enum Content {
 }
 
 impl Restoration {
-    /// Looks into the database as an application would, with what lies beside it.
+    /// Looks into the database as an application would, with the files beside it.
     pub(crate) fn content(&self) -> Content {
         if !self.output.exists() {
             return Content::Nothing;
@@ -38,7 +38,7 @@ impl Restoration {
         rows().ok().flatten().map_or(Content::Malformed, Content::Rows)
     }
 
-    /// The rows of a restore that is good by all that it says.
+    /// The rows of a restore that reports success.
     pub(crate) fn rows(&self) -> Option<u32> {
         match (self.status, self.content()) {
             (Some(0), Content::Rows(rows)) => Some(rows),
@@ -46,12 +46,12 @@ impl Restoration {
         }
     }
 
-    /// Whether so many rows came back.
+    /// The outcome, given that `rows` rows had to come back.
     pub(crate) fn outcome(&self, rows: u32) -> Outcome {
         Outcome::new(self.rows() == Some(rows), self.describe(rows))
     }
 
-    /// Where so many rows had to come back.
+    /// Describes the result, given that `rows` rows had to come back.
     pub(crate) fn describe(&self, rows: u32) -> String {
         match (self.status, self.content()) {
             (None, _) => "hangs".to_owned(),

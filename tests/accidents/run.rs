@@ -7,10 +7,10 @@ use crate::accident::Accident;
 use crate::contender::Contender;
 use crate::outcome::Outcome;
 
-/// How many happen at a time. Most of each is waiting.
+/// How many accidents happen at a time. They mostly wait.
 const WORKERS: usize = 4;
 
-/// Lets every accident happen to everybody. The outcomes are in the order of both.
+/// Lets every accident happen to every contender. The outcomes are in the order of both.
 pub(crate) fn all(accidents: &[&Accident], contenders: &[Contender]) -> Vec<Vec<Outcome>> {
     let runs = accidents
         .iter()

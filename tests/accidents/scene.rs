@@ -71,7 +71,7 @@ impl Scene {
         self.path(&format!("{number}.{suffix}"))
     }
 
-    /// Throws the volume away.
+    /// Deletes the volume.
     pub(crate) fn lose_volume(&self) {
         fs::remove_dir_all(self.volume()).unwrap();
         fs::create_dir(self.volume()).unwrap();
@@ -99,7 +99,7 @@ impl Scene {
         Process::start(&mut command, &self.fresh("log"))
     }
 
-    /// Starts to replicate, and waits until it can be told to stop.
+    /// Starts to replicate, and waits until the daemon can be stopped.
     pub(crate) fn replicate(&self) -> Process {
         let mut daemon = self.start(&["replicate"]);
         daemon.wait_for(match self.contender {
@@ -109,13 +109,13 @@ impl Scene {
         daemon
     }
 
-    /// Ends a daemon as its user does. Its exit code, if it comes to an end.
+    /// Stops a daemon as a user does. Returns its exit code, if it ends.
     pub(crate) fn stop(&self, mut daemon: Process) -> Option<i32> {
         daemon.signal(Signal::TERM);
         daemon.wait_within(self.contender.patience())
     }
 
-    /// Replicates so many rows, and ends in good order.
+    /// Replicates `rows` rows, and stops the daemon cleanly.
     pub(crate) fn replicate_once(&self, rows: u32) {
         self.write(rows);
         let daemon = self.replicate();
@@ -123,12 +123,12 @@ impl Scene {
         self.stop(daemon);
     }
 
-    /// Waits until so many rows can be restored, and says whether it came to that.
+    /// Waits until `rows` rows can be restored. Returns whether that happened.
     pub(crate) fn wait_for_rows(&self, rows: u32) -> bool {
         self.wait_until(|| self.restore(&[]).rows() == Some(rows))
     }
 
-    /// Waits until something is true, and says whether it came to that.
+    /// Waits until `is_true` returns true. Returns whether that happened.
     pub(crate) fn wait_until(&self, mut is_true: impl FnMut() -> bool) -> bool {
         let began = Instant::now();
         while began.elapsed() < self.contender.patience() {
@@ -155,7 +155,7 @@ impl Scene {
         self.finish(self.start(&["restore", database.to_str().unwrap()]), database)
     }
 
-    /// Restores from a directory of which no configuration knows.
+    /// Restores from a directory that is in no configuration.
     pub(crate) fn restore_from(&self, replica: &Path) -> Restoration {
         let output = self.fresh("restored");
         let url = format!("file://{}", replica.display());
@@ -169,7 +169,7 @@ impl Scene {
         Restoration { output, status, log: restore.log() }
     }
 
-    /// All that can be restored from the replica: its latest state, and what is beside that.
+    /// All that can be restored from the replica: its latest state, and the forks.
     pub(crate) fn histories(&self) -> Vec<Restoration> {
         let mut histories = vec![self.restore(&[])];
         for fork in names(&self.replica.join("forks")) {

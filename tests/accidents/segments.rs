@@ -9,10 +9,10 @@ use crate::scene::Scene;
 const ROWS: u32 = 40;
 const GOOD: u32 = 10;
 
-/// A replica in the format of Litestream 0.3, which all can restore. We wrote it.
+/// A replica in the format of Litestream 0.3, written by us, which all contenders can restore.
 pub(crate) struct Segments {
     scene: Scene,
-    /// One for each row.
+    /// The names of the segments, one for each row.
     names: Vec<String>,
 }
 
@@ -37,7 +37,7 @@ impl Segments {
         Self { scene, names }
     }
 
-    /// One that has others before and behind it.
+    /// A segment with others before and after it.
     pub(crate) fn in_the_middle(&self) -> PathBuf {
         let listing = Listing::of(self.scene.replica());
         let directory = format!("generations/{}/wal", listing.only().name);

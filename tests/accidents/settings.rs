@@ -3,10 +3,10 @@ use std::path::Path;
 use crate::contender::Contender;
 use crate::it::support::Peer;
 
-/// How often something is done, beyond what is the same in each accident.
+/// The settings that differ between accidents.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Settings {
-    /// From how many pages on the log is moved into the database.
+    /// From how many pages on the log is checkpointed.
     pub(crate) checkpoint_pages: Option<&'static str>,
     pub(crate) sync_interval: Option<&'static str>,
     pub(crate) snapshot_interval: Option<&'static str>,
@@ -15,7 +15,7 @@ pub(crate) struct Settings {
 }
 
 impl Settings {
-    /// The configuration in which one of them understands that.
+    /// The configuration text with these settings for a contender.
     pub(crate) fn text(&self, contender: Contender, database: &Path, replica: &Path) -> String {
         let database = format!(
             "path: {}, monitor-interval: 20ms, {}",

@@ -4,7 +4,7 @@ use crate::accident::Accident;
 use crate::contender::Contender;
 use crate::outcome::Outcome;
 
-/// What became of whom, as it is in the README.
+/// The table of all outcomes, as in the README.
 pub(crate) struct Table<'a> {
     accidents: &'a [&'static Accident],
     contenders: &'a [Contender],
@@ -21,7 +21,7 @@ impl<'a> Table<'a> {
         Self { accidents, contenders, outcomes }
     }
 
-    /// How many of the accidents somebody has survived.
+    /// How many of the accidents a contender has survived.
     pub(crate) fn survived(&self, contender: Contender) -> usize {
         let column = self.contenders.iter().position(|other| *other == contender);
         let survived = |row: &&Vec<Outcome>| column.is_some_and(|column| row[column].survived);

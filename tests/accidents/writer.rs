@@ -5,13 +5,14 @@ use crate::it::support::open;
 
 const FLAG: &str = "--write";
 
-/// A command that adds rows to a database with table `t`, and ends at once with that exit code.
+/// A command line that adds rows to table `t` of a database, and then ends with the exit code
+/// `status`.
 pub(crate) fn line(database: &Path, rows: u32, status: u8) -> String {
     let program = std::env::current_exe().unwrap();
     format!("{} {FLAG} {} {rows} {status}", program.display(), database.display())
 }
 
-/// Is that command, if these are its words.
+/// Acts as that command, if `words` are its arguments.
 pub(crate) fn play(words: &[String]) -> Option<ExitCode> {
     let [flag, database, rows, status] = words else { return None };
     if flag != FLAG {

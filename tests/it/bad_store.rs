@@ -1,5 +1,5 @@
-//! Replicas on an S3 server that misbehaves in every way: what is committed arrives once it can,
-//! what is restored is right or an error, and somebody is told in time.
+//! Replicas on an S3 server that misbehaves in every way: commits arrive once they can, a restore
+//! is right or fails, and the trouble is reported in time.
 
 mod answers;
 mod beginnings;
@@ -26,21 +26,21 @@ struct Remote {
     store: Rogue,
 }
 
-/// What there is to see of a store that misbehaves.
+/// What shows that a store misbehaves.
 struct Signs {
-    /// How many requests went wrong by a rule.
+    /// How many requests a rule made fail.
     struck: u32,
     /// What the daemon has logged since.
     log: String,
 }
 
 impl Remote {
-    /// Settings that make everything happen soon.
+    /// Uses settings that make everything happen soon.
     fn new() -> Self {
         Self::with("monitor-interval: 50ms", "sync-interval: 50ms")
     }
 
-    /// With these settings of the database and of its replica.
+    /// Uses these settings of the database and of its replica.
     fn with(database: &str, replica: &str) -> Self {
         let remote = Self { site: Site::new(), store: Rogue::start() };
         let endpoint = remote.store.endpoint();
@@ -49,7 +49,7 @@ impl Remote {
         remote
     }
 
-    /// The names of objects with this in them.
+    /// The keys of objects that contain `part`.
     fn keys(&self, part: &str) -> Vec<String> {
         self.store.keys().into_iter().filter(|key| key.contains(part)).collect()
     }
@@ -73,7 +73,7 @@ impl Remote {
         daemon
     }
 
-    /// Has several segments in the store, and no daemon.
+    /// Puts several segments into the store, and stops the daemon.
     fn fill(&self) {
         let daemon = self.replicate();
         for seed in 10..16 {
@@ -88,14 +88,14 @@ impl Remote {
         self.site.start(self.site.command(&["verify"]).args(arguments))
     }
 
-    /// Everything arrived: a restore is what the database is, and nothing is wrong with any object.
+    /// Checks that everything arrived: a restore equals the database, and no object has a defect.
     fn check(&self) {
         self.site.check();
         self.verify(&["-full"]).finish();
     }
 
-    /// Lets the store misbehave before its first request, and once more later on, each time until
-    /// `is_met`. Nothing may come of it but a line in the log and a delay.
+    /// Makes the store misbehave before its first request, and again later on, each time until
+    /// `is_met`. The only consequences may be a line in the log and a delay.
     fn survives(&self, trouble: impl Fn(&Rogue), is_met: impl Fn(&Signs) -> bool) {
         trouble(&self.store);
         self.site.write(1, 30);
@@ -105,7 +105,7 @@ impl Remote {
         self.finish(daemon);
     }
 
-    /// The same for a generation that is there: it goes on.
+    /// Makes the store misbehave while there is a generation, which must go on.
     fn survives_later(
         &self,
         daemon: &Process,
@@ -148,7 +148,7 @@ impl Remote {
         self.store.behave();
     }
 
-    /// Stops, which must work, and finds everything in its place.
+    /// Stops the daemon, which must work, and checks that everything is in its place.
     fn finish(&self, daemon: Process) {
         daemon.stop();
         assert_eq!(self.store.uploads(), 0);
@@ -162,7 +162,7 @@ impl Remote {
         (self.site.start(&mut self.site.command(&["restore", "-o", to, from])), output)
     }
 
-    /// Expects a restore to fail without leaving a file. Gives what it said.
+    /// Expects a restore to fail without leaving a file. Returns its error line.
     fn fail_restore(&self) -> String {
         let (mut restore, output) = self.start_restore();
         assert_eq!(restore.wait(), 1, "{}", restore.log());
@@ -171,24 +171,24 @@ impl Remote {
         line.clone()
     }
 
-    /// The database, when nobody uses it.
+    /// The content of the database file, which nobody uses.
     fn settled(&self) -> Vec<u8> {
         settle(&self.site.database());
         fs::read(self.site.database()).unwrap()
     }
 
-    /// What a restore gives now.
+    /// The file that a restore gives now.
     fn restored(&self) -> PathBuf {
         self.site.restore(&[])
     }
 }
 
-/// The lines that are for whoever started it, and not of the log.
+/// The lines of output that are not log lines.
 fn said(process: &Process) -> Vec<String> {
     process.log().lines().filter(|line| !line.starts_with("time=")).map(str::to_owned).collect()
 }
 
-/// Runs the same test with each of these, at the same time.
+/// Runs a test with each of the cases, at the same time.
 fn with_each<T: Copy + Send>(cases: &[T], test: impl Fn(T) + Sync) {
     thread::scope(|scope| {
         for &case in cases {

@@ -12,7 +12,7 @@ fn run(home: &Path, arguments: &[&str]) -> (i32, String, String) {
     (status.code().unwrap(), text(stdout), text(stderr))
 }
 
-/// Expects a failure with exactly one line, and returns that.
+/// Expects a failure with exactly one line, and returns that line.
 fn error(home: &Path, arguments: &[&str]) -> String {
     let (status, stdout, stderr) = run(home, arguments);
     assert_eq!(status, 1, "{arguments:?}\n{stdout}\n{stderr}");
@@ -81,7 +81,7 @@ fn wrong_command_lines_are_errors_on_one_line() {
             "invalid value 'noon' for '-timestamp <TIME>': must specify in ISO 8601 format \
              (e.g. 2000-01-01T00:00:00Z); see `litestream restore -h`",
         ),
-        // As `replicate` takes them.
+        // The database and the URL are given as `replicate` takes them.
         (
             &["restore", "a", "s3://b/p"],
             "unexpected argument 's3://b/p' found; a database and a URL are given as -o DB_PATH \

@@ -1,10 +1,10 @@
-//! Where the binary finds its configuration, and what it does about mistakes in it.
+//! Where the binary finds its configuration, and how it reports mistakes in it.
 
 use crate::cli::litestream;
 
 const GOOD: &str = "dbs: [{path: /no/db, replicas: [{path: /no/$NAME}]}]\n";
 
-/// Lists the databases, with these environment variables and arguments.
+/// Lists the databases, with these files, environment variables and arguments.
 fn databases(files: &[(&str, &str)], variables: &[(&str, &str)], arguments: &[&str]) -> String {
     let home = tempfile::tempdir().unwrap();
     for (name, text) in files {

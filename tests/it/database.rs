@@ -1,4 +1,4 @@
-//! A database as the daemon has it open, which may close what it does not need.
+//! A database as the daemon has it open. It may close files that it does not need.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -20,8 +20,8 @@ fn at_rest(directory: &Path) -> (PathBuf, Database) {
     (path, database)
 }
 
-/// Whoever closes a database last takes its log away, unless another process has a lock on it. Of a
-/// process that closes any descriptor of a file, POSIX drops all locks on it.
+/// The last connection to close a database deletes its log, unless another process has a lock on
+/// it. And when a process closes any descriptor of a file, POSIX drops all its locks on that file.
 #[test]
 fn what_is_closed_at_rest_takes_no_lock_along() {
     let directory = tempfile::tempdir().unwrap();
@@ -41,7 +41,7 @@ fn what_is_closed_at_rest_takes_no_lock_along() {
     assert!(!log.exists(), "as it is without us");
 }
 
-/// What is opened later would tell of another database.
+/// A file that is opened later would belong to another database.
 #[test]
 fn another_file_under_the_name_of_one_at_rest_is_refused() {
     let directory = tempfile::tempdir().unwrap();

@@ -1,4 +1,4 @@
-//! At each step that others rely on, in turn: the process dies, the disk is full, broken or
+//! At each step that others rely on, in turn, the process dies, or the disk is full, broken or
 //! read-only.
 //!
 //! A release build has no failpoints, and then there is nothing to test.
@@ -18,15 +18,16 @@ use litestream::failpoint::Failpoint;
 
 use crate::support::{Background, Ledger, Listing, Site};
 
-/// How a process ends that is killed.
+/// The exit status of a killed process.
 const KILLED: i32 = 128 + 9;
 
-/// Where only a restore can come by.
+/// Whether only a restore passes this place.
 fn is_of_restore(failpoint: Failpoint) -> bool {
     failpoint.name().starts_with("output-")
 }
 
-/// Where nobody comes by whose log was not removed (`replicate::lost_log`), or who does not restore.
+/// Whether this place is passed only when a log was removed (`replicate::lost_log`), or by a
+/// restore.
 fn is_of_an_accident(failpoint: Failpoint) -> bool {
     is_of_restore(failpoint) || failpoint.name().starts_with("lost-log-")
 }
@@ -52,7 +53,7 @@ fn for_each<T: Debug + Send>(
     });
 }
 
-/// An application that is at work, and in which no step may fail.
+/// An application at work, in which no step may fail.
 fn application(site: &Site) -> Background {
     let ledger = Ledger::open(&site.database());
     Background::start(move |_| {
@@ -61,8 +62,8 @@ fn application(site: &Site) -> Background {
     })
 }
 
-/// Restores what a replica has, if there is anything, and expects that it is a state that was
-/// committed, and no older one than before.
+/// Restores what a replica has, if there is anything, and expects a committed state that is not
+/// older than the last one.
 fn look(site: &Site, replica: &str, seen: &mut i64) {
     if Listing::of(&site.path(replica)).snapshots() == 0 {
         assert_eq!(*seen, 0, "{replica} has lost everything");

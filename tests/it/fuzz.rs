@@ -1,6 +1,6 @@
-//! What the fuzzer found worth keeping, and what is made to exhaust whoever reads it.
+//! Inputs that the fuzzer found worth keeping, and inputs that are made to exhaust a reader.
 //!
-//! The state files, which only `replicate` can reach, have theirs in `src/replicate/fuzz.rs`.
+//! The tests of the state files, which only `replicate` can reach, are in `src/replicate/fuzz.rs`.
 
 mod bombs;
 #[path = "../../fuzz/entries/mod.rs"]
@@ -9,7 +9,7 @@ mod entries;
 use std::fs;
 use std::path::Path;
 
-/// What is done with the bytes of a file.
+/// The function that is called with the bytes of a file.
 type Entry = fn(&[u8]);
 
 #[test]
@@ -31,7 +31,7 @@ fn every_file_of_the_corpus_is_read_or_refused() {
             entry(&fs::read(file.unwrap().path()).unwrap());
         }
     }
-    // And what they are worth: a fault in each, which none may take for anything else.
+    // Also check that a fault in each of them is noticed.
     for name in ["object", "restore", "wal"] {
         for file in fs::read_dir(corpus.join(name)).unwrap() {
             let good = fs::read(file.unwrap().path()).unwrap();

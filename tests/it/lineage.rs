@@ -1,4 +1,4 @@
-//! Generations and indexes over restarts, idle times and several replicas: a history never has a
+//! Generations and indexes across restarts, idle times and several replicas: a history never has a
 //! hole, and does not end without need.
 
 use std::path::{Path, PathBuf};
@@ -48,7 +48,8 @@ impl Site {
         connection
     }
 
-    /// Starts a daemon, and waits until it is there: before that, a signal would just end it.
+    /// Starts a daemon, and waits until it handles signals: before that, a signal would just kill
+    /// it.
     fn start(&self) -> Daemon {
         let starts = || {
             let log = std::fs::read_to_string(self.path("log")).unwrap_or_default();
@@ -69,7 +70,7 @@ impl Site {
         daemon
     }
 
-    /// The names of the objects of a replica whose names hold `part`, sorted.
+    /// The names of the objects of a replica that contain `part`, sorted.
     fn objects(&self, replica: &str, part: &str) -> Vec<String> {
         let mut names = Vec::new();
         collect(&self.path(replica), &mut names);
@@ -116,7 +117,7 @@ fn collect(directory: &Path, names: &mut Vec<String>) {
 struct Daemon(Child);
 
 impl Daemon {
-    /// Asks it to end, and returns its status.
+    /// Asks the daemon to stop, and returns its status.
     fn stop(mut self) -> i32 {
         let pid = Pid::from_raw(i32::try_from(self.0.id()).unwrap()).unwrap();
         kill_process(pid, Signal::TERM).unwrap();
@@ -135,8 +136,8 @@ fn insert(connection: &Connection) {
     connection.execute("INSERT INTO t VALUES (1)", []).unwrap();
 }
 
-/// A daemon that was restarted again and again while nobody wrote left an index behind each time,
-/// of which the replica had no WAL: neither of us could restore what was written later.
+/// A daemon that is restarted repeatedly while nobody writes must not skip an index each time: the
+/// replica would have no WAL of it, and neither program could restore what is written later.
 #[test]
 fn goes_on_in_the_same_index_when_nothing_was_written() {
     let site = Site::new(&[("near", "")]);
@@ -157,8 +158,8 @@ fn goes_on_in_the_same_index_when_nothing_was_written() {
     assert_eq!(snapshots.len(), 1, "restarts need no snapshots: {snapshots:?}");
 }
 
-/// A second replica that came later got a snapshot of an index of its own, and the first one,
-/// whose snapshot was that of the index before, had a hole there.
+/// If a replica that is added later got a snapshot at a new index, the first replica, whose
+/// snapshot is at the index before, must not have a hole there.
 #[test]
 fn a_snapshot_for_one_replica_makes_no_hole_in_another() {
     let site = Site::new(&[("near", ""), ("far", "")]);
@@ -178,8 +179,8 @@ fn a_snapshot_for_one_replica_makes_no_hole_in_another() {
     assert_eq!((site.rows("near"), site.rows("far")), (2, 2));
 }
 
-/// A daemon in a container that started before its database was there took its replica for one
-/// without a generation, and stored a snapshot of a database that had not changed.
+/// A daemon that starts before its database exists, as in a container, must not take its replica
+/// for one without a generation, and store a snapshot of an unchanged database.
 #[test]
 fn goes_on_with_a_generation_whose_database_comes_later() {
     let site = Site::new(&[("near", "")]);
@@ -204,7 +205,7 @@ fn goes_on_with_a_generation_whose_database_comes_later() {
     assert_eq!(site.rows("near"), 3);
 }
 
-/// A daemon was stopped right after a commit, and said that all was well without having looked.
+/// A daemon that is stopped right after a commit must not report success without having looked.
 #[test]
 fn looks_once_more_before_it_ends() {
     let site = Site::new(&[("near", "")]);
@@ -219,8 +220,8 @@ fn looks_once_more_before_it_ends() {
     }
 }
 
-/// The database was removed while its replica could not be reached: what waited beside it was
-/// forgotten, and the daemon said that all was well.
+/// If the database is removed while its replica cannot be reached, the staged segments must not be
+/// forgotten, nor success be reported.
 #[test]
 fn says_that_the_rest_of_a_removed_database_was_not_sent() {
     let site = Site::new(&[("near", "")]);
@@ -240,7 +241,7 @@ fn says_that_the_rest_of_a_removed_database_was_not_sent() {
     std::thread::sleep(Duration::from_millis(1500));
     assert_eq!(daemon.stop(), 75);
 
-    // And it is sent by the next one, although there is no database.
+    // The next daemon sends the rest, although there is no database.
     std::fs::remove_file(site.path("near")).unwrap();
     std::fs::rename(site.path("aside"), site.path("near")).unwrap();
     let daemon = site.start();

@@ -1,4 +1,4 @@
-//! Restores of what SQLite wrote, whole and damaged, from a store in memory.
+//! Restores of what SQLite wrote, intact and damaged, from a store in memory.
 
 mod losses;
 mod memory;
@@ -66,7 +66,7 @@ fn check(store: &Memory, target: Target, expected: &[u8]) -> Restored {
     restored
 }
 
-/// Expects an error that contains all of `texts`, and that there is nothing else.
+/// Expects an error that contains all of `texts`, and that no file is left.
 fn check_error(store: &Memory, target: Target, texts: &[&str]) {
     let scratch = Scratch::new();
     let options = RestoreOptions { target, ..scratch.options() };
@@ -82,7 +82,7 @@ fn history(sealed: bool) -> (Primary, Vec<Vec<u8>>) {
     history_of(3, sealed)
 }
 
-/// As many WALs, of as many segments each.
+/// `count` WALs of `count` segments each, with the database after each segment.
 fn history_of(count: usize, sealed: bool) -> (Primary, Vec<Vec<u8>>) {
     let mut primary = Primary::new(4096, sealed);
     let mut states = Vec::new();
@@ -153,7 +153,7 @@ fn starts_from_the_newest_snapshot_that_is_not_too_new() {
         check(&primary.store, Target::Latest, &states[8]);
         primary.execute("DELETE FROM t WHERE id = 3");
         states.push(primary.sync());
-        // What is below the snapshot does not matter any more, even if only a part is left.
+        // What comes before the snapshot no longer matters, even if only a part is left.
         for key in primary.store.keys().iter().filter(|key| key.contains("/wal/00000001_")) {
             primary.store.remove(key);
         }
@@ -189,7 +189,7 @@ fn replays_the_wal_up_to_where_a_snapshot_was_taken() {
             primary.execute("INSERT INTO t (text) VALUES (hex(randomblob(5000)))");
             states.push(primary.sync());
         }
-        // Taken in the middle of the WAL: the file has its pages already.
+        // The snapshot is taken in the middle of the WAL: the file already has its pages.
         primary.backfill();
         let snapshot = primary.snapshot();
         check(&primary.store, Target::Latest, &states[2]);
@@ -201,8 +201,9 @@ fn replays_the_wal_up_to_where_a_snapshot_was_taken() {
     }
 }
 
-/// A snapshot was copied at the end of a log, while somebody else brought all of that into the
-/// database, and a new log began. The snapshot was refused until that was as long as the old one.
+/// A snapshot may be copied at the end of a log, while another process copies all of that log into
+/// the database and begins a new one. It must not be refused until the new log is as long as the
+/// old one.
 #[test]
 fn takes_a_snapshot_that_was_copied_at_the_end_of_an_earlier_log() {
     for behind in [0, 1, 2] {
@@ -242,12 +243,12 @@ fn refuses_each_flipped_byte_cut_and_missing_object_by_name() {
             }
         }
         for gap in keys.windows(2) {
-            // The last segment, or the snapshot, are no gaps that can be seen.
+            // A missing last segment, or a missing snapshot, cannot be seen as a gap.
             let damaged = primary.store.deep_clone();
             if gap[0].contains("/wal/") {
                 damaged.remove(&gap[0]);
                 let tail_of_wal = !gap[1].contains(&gap[0][gap[0].len() - 25..gap[0].len() - 16]);
-                // Without seals, only the next WAL's salt is there to tell.
+                // Without seals, only the salt of the next WAL could show it.
                 if sealed || !tail_of_wal {
                     check_error(&damaged, Target::Latest, &["generations/0000000000000001/wal/"]);
                 }
@@ -272,7 +273,7 @@ fn refuses_objects_at_the_wrong_place() {
 
 #[test]
 fn refuses_a_segment_of_another_history_that_fits_by_its_bytes() {
-    // Sealed as if a segment before it had been another one.
+    // It is sealed as if an earlier segment had been another one.
     let mut primary = Primary::new(4096, true);
     primary.execute("CREATE TABLE t (id INTEGER PRIMARY KEY, text)");
     primary.begin_generation(1);
@@ -415,8 +416,8 @@ fn takes_the_newest_generation_that_can_be_restored() {
     assert!(error.to_string().starts_with("no matching backups found"), "{error}");
 }
 
-/// The newest generation could not be restored, because its snapshot was gone, and an older one was
-/// taken: that is an older database, with a warning and the exit code 0.
+/// If the snapshot of the newest generation is gone, an older generation must not be restored
+/// instead: that would be an older database, with only a warning and exit code 0.
 #[test]
 fn a_generation_that_has_lost_its_snapshot_is_not_passed_over() {
     let two = |sealed| {
@@ -439,11 +440,11 @@ fn a_generation_that_has_lost_its_snapshot_is_not_passed_over() {
     let options = RestoreOptions { generation, ..scratch.options() };
     run(vec![("memory", primary.store.clone())], &options).unwrap();
     assert!(fs::read(scratch.output()).unwrap() == *states.last().unwrap());
-    // Another replica is taken, which says that it may be older.
+    // Another replica is used, with a warning that it may be older.
     let scratch = Scratch::new();
     let replicas = vec![("lost", primary.store.clone()), ("whole", whole)];
     assert_eq!(run(replicas, &scratch.options()).unwrap().replica, "whole");
-    // Litestream stores segments while it is still at the first snapshot.
+    // Litestream stores segments while it is still storing the first snapshot.
     let (primary, states, _) = two(false);
     check(&primary.store, Target::Latest, states.last().unwrap());
 }
@@ -517,7 +518,7 @@ fn gives_the_file_to_the_owner_of_its_directory() {
 
 #[test]
 fn sets_the_files_of_an_earlier_database_aside_and_removes_left_overs() {
-    // A killed container leaves its log; SQLite would apply it to the restored database.
+    // A killed container leaves its log, and SQLite would apply it to the restored database.
     let (primary, states) = history(true);
     let scratch = Scratch::new();
     for suffix in ["-wal", "-shm", "-journal"] {
@@ -534,7 +535,7 @@ fn sets_the_files_of_an_earlier_database_aside_and_removes_left_overs() {
     assert!(fs::read(scratch.output()).unwrap() == states[8]);
 }
 
-/// Whoever owns the directory may have put a link there, and we may be root.
+/// The owner of the directory may have put a link there, and we may be root.
 #[test]
 fn a_link_in_the_place_of_the_file_that_is_made_is_left_alone() {
     let (primary, _) = history(true);

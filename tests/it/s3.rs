@@ -1,4 +1,4 @@
-//! What S3 servers do wrong, and what is said about it.
+//! What S3 servers do wrong, and how it is reported.
 
 use std::io::{self, Read};
 use std::net::TcpListener;
@@ -36,7 +36,7 @@ async fn hasty(location: &S3Location) -> S3Store {
     S3Store::connect_with(location, options).await.unwrap()
 }
 
-/// Does everything there is to do, and hands each error to `check`.
+/// Calls every operation, and passes each error to `check`.
 async fn check_all(store: &S3Store, check: impl Fn(&StoreError)) {
     let small = || Box::new(io::repeat(1).take(10));
     let large = || Box::new(io::repeat(1).take(20 << 20));
@@ -194,7 +194,7 @@ async fn aborts_uploads_that_nobody_waits_for() {
     wait_until(|| rogue.uploads() == 0).await;
 }
 
-/// Gives up after a time that is long even for a busy machine.
+/// Waits for a condition. Gives up after a time that is long even for a busy machine.
 async fn wait_until(condition: impl Fn() -> bool) {
     let began = Instant::now();
     while !condition() {

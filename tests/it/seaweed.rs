@@ -16,8 +16,8 @@ use litestream::store::{S3Location, Secret};
 const ACCESS_KEY_ID: &str = "test-key";
 const SECRET_ACCESS_KEY: &str = "test-secret";
 
-/// Runs the server until its standard input ends, which it does when this process does, however
-/// that comes about; then removes what it has left behind.
+/// Runs the server until standard input ends, which happens when this process ends in any way;
+/// then removes what the server has left behind.
 const GUARD: &str = r#"
 directory=$1; ports=$2; shift 2
 "$@" >"$directory/log" 2>&1 </dev/null &
@@ -42,7 +42,7 @@ pub(crate) struct Bucket {
     pub name: String,
     pub access_key_id: String,
     pub secret_access_key: String,
-    /// Where the server shows its files, without keys and without counting that as a request.
+    /// Where the server shows its files, without keys and without counting it as a request.
     #[allow(dead_code, reason = "only for benchmarks")]
     pub files_port: u16,
     /// Where the server counts requests.
@@ -105,13 +105,14 @@ const METRICS: usize = 9;
 
 struct Server {
     ports: [u16; 10],
-    /// The server runs as long as this one's standard input is open.
+    /// The server runs while the standard input of this process is open.
     guard: Child,
     directory: PathBuf,
 }
 
 impl Server {
-    /// Another process may take a port between its choice and its use, so this is tried again.
+    /// Starts the server. Another process may take a port between its choice and its use, so this
+    /// is retried.
     fn start() -> Self {
         for attempt in 1.. {
             let mut server = Self::spawn();
@@ -138,7 +139,7 @@ impl Server {
             .arg(weed())
             .args(arguments(&directory, ports))
             .env("HOME", &directory)
-            // Each bucket takes volumes of its own.
+            // Each bucket has volumes of its own.
             .env("WEED_MASTER_VOLUME_GROWTH_COPY_1", "1")
             .env("AWS_EC2_METADATA_DISABLED", "true")
             .stdin(Stdio::piped())
@@ -198,7 +199,7 @@ fn arguments(directory: &Path, ports: [u16; 10]) -> Vec<String> {
         "-ip.bind=127.0.0.1".to_owned(),
         port("master.port", MASTER),
         port("master.port.grpc", MASTER_GRPC),
-        // It would report to its makers.
+        // Otherwise it would report to its makers.
         "-master.telemetry=false".to_owned(),
         "-master.volumeSizeLimitMB=64".to_owned(),
         port("volume.port", VOLUME),
@@ -217,7 +218,7 @@ fn arguments(directory: &Path, ports: [u16; 10]) -> Vec<String> {
         format!("-s3.config={directory}/s3.json"),
         "-s3.port.iceberg=0".to_owned(),
         "-s3.port.lance=0".to_owned(),
-        // As every other S3 server.
+        // As with every other S3 server.
         "-s3.autoCreateBucket=false".to_owned(),
     ]
 }
@@ -234,7 +235,8 @@ fn free_ports() -> [u16; 10] {
     listeners.map(|listener| listener.local_addr().unwrap().port())
 }
 
-/// Makes a directory (POST) or a file (PUT) by the server's own interface, which asks for no keys.
+/// Makes a directory (POST) or a file (PUT) through the server's own interface, which needs no
+/// keys.
 fn make(port: u16, method: &str, path: &str) -> std::io::Result<u16> {
     let mut stream = TcpStream::connect(("127.0.0.1", port))?;
     stream.set_read_timeout(Some(Duration::from_secs(10)))?;

@@ -13,8 +13,8 @@ use crate::seaweed;
 
 const MIB: u64 = 1 << 20;
 
-/// An empty store of each kind, and of S3 with and without a prefix; and the one that the tests of
-/// bad stores are made with, while it is good.
+/// An empty store of each kind, for S3 with and without a prefix; and the server of the bad store
+/// tests, which behaves well here.
 struct Stores {
     stores: Vec<Store>,
     _kept: (TempDir, Rogue),
@@ -51,7 +51,7 @@ fn keys(objects: &[Object]) -> Vec<&str> {
     objects.iter().map(|object| object.key.as_str()).collect()
 }
 
-/// Fails after `length` bytes.
+/// A source that fails after `length` bytes.
 fn broken_source(length: u64) -> Box<dyn Read + Send> {
     struct Broken;
     impl Read for Broken {
@@ -106,10 +106,10 @@ async fn creates_only_what_is_not_there() {
     }
 }
 
-/// One of them removed the temporary file of the other, and stored a mixture of both.
+/// Neither may remove the temporary file of the other, or a mixture of both would be stored.
 #[tokio::test]
 async fn of_two_that_create_the_same_object_one_fails() {
-    // What servers of S3 do is theirs.
+    // What S3 servers do is not up to us.
     for store in Stores::empty().await.stores.into_iter().take(1) {
         for round in 0..50 {
             let key = format!("dir/{round}");
@@ -120,7 +120,7 @@ async fn of_two_that_create_the_same_object_one_fails() {
                 (Err(error), Ok(())) => (2, error),
                 both => panic!("{store:?}: {both:?}"),
             };
-            // It came too late, or meanwhile: then it may try again.
+            // The loser came too late, or at the same time: then it may try again.
             let known = matches!(&loser, StoreError::Exists { key: of } if *of == key)
                 || matches!(loser, StoreError::Unavailable(_));
             assert!(known, "{store:?}: {loser:?}");

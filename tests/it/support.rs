@@ -1,4 +1,4 @@
-//! Places, processes and writers, for tests of the binary as a whole.
+//! Sites, processes and writers, for tests of the binary as a whole.
 
 mod background;
 mod compare;
@@ -39,7 +39,7 @@ pub(crate) use workload::{Workload, open};
 /// How long anything may take before a test fails.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(90);
 
-/// Waits until something is true.
+/// Waits until `is_true` returns true.
 pub(crate) fn eventually(what: &str, mut is_true: impl FnMut() -> bool) {
     let began = Instant::now();
     while !is_true() {
@@ -53,7 +53,7 @@ pub(crate) fn exchange(one: &Path, other: &Path) {
     renameat_with(CWD, one, CWD, other, RenameFlags::EXCHANGE).unwrap();
 }
 
-/// The time as the command line takes it.
+/// Formats a time as the command line takes it.
 pub(crate) fn timestamp(time: SystemTime) -> String {
     let format = &time::format_description::well_known::Rfc3339;
     time::OffsetDateTime::from(time).format(format).unwrap()

@@ -1,5 +1,5 @@
-//! The code against its own rules: who may use whom, what may be named where, and how large things
-//! may get.
+//! Checks the code against its own rules: which layer may use which, what may be named where, and
+//! how large things may get.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -59,7 +59,7 @@ const ARROWS: [(&str, &[&str]); 15] = [
     ),
 ];
 
-/// Where a word may stand in the code: below which path. A word that ends in `_` is a beginning.
+/// Below which paths a word may occur in the code. A word that ends in `_` is a prefix.
 const PLACES: [(&str, &[&str]); 9] = [
     ("aws_", &["src/store/s3"]),
     ("axum", &["src/cli/serve.rs"]),
@@ -72,8 +72,8 @@ const PLACES: [(&str, &[&str]); 9] = [
     ("serde_yaml", &["src/config/"]),
 ];
 
-/// What is not to be found where there are only values and bytes: files, threads, clocks,
-/// randomness, tasks and logs.
+/// Layers of pure values and bytes, which must not use files, threads, clocks, randomness, tasks
+/// or logs.
 const PURE: [&str; 2] = ["format", "wal"];
 const IMPURE: [&str; 11] = [
     "env", "fastrand", "File", "fs", "Instant", "net", "now", "rustix", "thread", "tokio",
@@ -85,7 +85,7 @@ const COLUMNS_MAX: usize = 100;
 
 #[test]
 fn layers_use_only_those_below_them() {
-    // A simulation of one part may judge it by another, and is no part of the program.
+    // A simulation may check one part against another, and is not part of the program.
     let of_program = |source: &&Source| !source.path.ends_with("/simulation.rs");
     expect_none(sources("src").iter().filter(of_program).flat_map(|source| {
         let used = source.uses();
@@ -148,7 +148,7 @@ fn files_are_small_and_finished() {
         }
         for (number, line) in (1..).zip(source.text.lines()) {
             let place = format!("{}:{number}", source.path);
-            // Texts are not broken: they are searched for.
+            // Texts are not broken into lines, so that they can be searched for.
             if line.chars().count() > COLUMNS_MAX && !line.contains('"') {
                 found.push(format!("{place} is longer than {COLUMNS_MAX} columns"));
             }
@@ -172,20 +172,20 @@ struct Source {
 }
 
 impl Source {
-    /// The first module of its path.
+    /// The first module in the path of the file.
     fn layer(&self) -> &str {
         let path = self.path.strip_prefix("src/").unwrap_or_default();
         path.split(['/', '.']).next().unwrap_or_default()
     }
 
-    /// The modules at the root of the crate that it names, from the root or by way of `super`.
+    /// The modules at the root of the crate that the file names, by `crate` or by `super`.
     fn uses(&self) -> BTreeSet<String> {
         let mut uses = BTreeSet::new();
         roots(self.tokens(), self.depth(), &mut uses);
         uses
     }
 
-    /// All identifiers in it. Comments and texts have none.
+    /// All identifiers in the file. Comments and texts have none.
     fn words(&self) -> BTreeSet<String> {
         fn collect(tokens: TokenStream, words: &mut BTreeSet<String>) {
             for token in tokens {
@@ -205,13 +205,13 @@ impl Source {
         self.text.parse().unwrap_or_else(|error| panic!("{}: {error}", self.path))
     }
 
-    /// How many `super` lead from it to the root of the crate.
+    /// How many `super` lead from the file to the root of the crate.
     fn depth(&self) -> usize {
         let path = self.path.strip_suffix("/mod.rs").unwrap_or(&self.path);
         path.matches('/').count()
     }
 
-    /// The file that declares it, and as what. `None` for a root.
+    /// The file that declares this one as a module, and the name of the module. `None` for a root.
     fn parent(&self) -> Option<(String, String)> {
         let path = self.path.strip_suffix("/mod.rs").or(self.path.strip_suffix(".rs"))?;
         let (directory, module) = path.rsplit_once('/')?;
@@ -220,7 +220,7 @@ impl Source {
             "tests/it" | "tests/accidents" if module == "main" => return None,
             "src" => &["src/lib.rs".to_owned()],
             "tests/it" | "tests/accidents" => &[format!("{directory}/main.rs")],
-            // What several of them share.
+            // What several test binaries share.
             "tests" => &["tests/it/main.rs".to_owned()],
             _ => &[format!("{directory}.rs"), format!("{directory}/mod.rs")],
         };
@@ -236,7 +236,7 @@ fn roots(tokens: TokenStream, depth: usize, uses: &mut BTreeSet<String>) {
         match token {
             TokenTree::Ident(word) if word == "crate" => climbed = depth,
             TokenTree::Ident(word) if word == "super" => climbed += 1,
-            // In `mod name { }`, the group two tokens on, there is one more to climb.
+            // In `mod name { }`, the group is two tokens on, and there is one more level to climb.
             TokenTree::Ident(word) if word == "mod" => declared = 3,
             TokenTree::Ident(word) if climbed >= depth => {
                 uses.insert(word.to_string());

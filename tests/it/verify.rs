@@ -1,5 +1,5 @@
-//! Replicas that the daemon has written, damaged in every way: what `verify` finds, and that it
-//! finds nothing where nothing is wrong.
+//! Replicas that the daemon has written, damaged in every way: `verify` must find the damage, and
+//! nothing where nothing is wrong.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -20,7 +20,7 @@ type Objects = BTreeMap<String, Vec<u8>>;
 
 /// A replica of one generation with two WALs of three segments, each with a snapshot.
 ///
-/// The daemon makes it once for all tests, which damage their copies of it.
+/// The daemon makes it once for all tests, which damage copies of it.
 fn objects() -> &'static Objects {
     static OBJECTS: OnceLock<Objects> = OnceLock::new();
     OBJECTS.get_or_init(|| {
@@ -84,7 +84,7 @@ impl Verdict {
     fn verify(replica: &Path, arguments: &[&str]) -> Self {
         let home = replica.parent().unwrap();
         let url = format!("file://{}", replica.display());
-        // Temporary files go where it is seen whether they are removed.
+        // Put temporary files where the test can see whether they are removed.
         let mut command = litestream(home);
         Self::of(command.env("TMPDIR", home).arg("verify").args(arguments).arg(url))
     }
@@ -93,7 +93,7 @@ impl Verdict {
         assert_eq!(self.status, 0, "{what}\n{}{}", self.stdout, self.stderr);
     }
 
-    /// Expects a line that begins with the key of an object and holds `problem`.
+    /// Expects a line that begins with the key of an object and contains `problem`.
     fn assert_finds(&self, key: &str, problem: &str, what: &str) {
         let line = format!("file: {key}: ");
         let found =
@@ -104,17 +104,17 @@ impl Verdict {
     }
 }
 
-/// A replica that is damaged, and what there is to be found.
+/// A replica that is damaged, and the expected defect.
 struct Case {
     what: String,
     objects: Objects,
     key: String,
     problem: &'static str,
-    /// Whether it is in the names and the seals.
+    /// Whether the defect shows in names and seals.
     quick: bool,
 }
 
-/// Verifies all cases, a few at a time: a defect is only reported after it was looked at again.
+/// Verifies all cases, a few at a time: a defect is only reported after repeated looks.
 fn check(cases: Vec<Case>) {
     assert!(!cases.is_empty());
     let cases = Arc::new(Mutex::new(cases));
@@ -190,7 +190,7 @@ fn finds_each_object_that_is_missing() {
     let cases = keys.iter().filter(missing).map(|&key| {
         let mut objects = objects().clone();
         objects.remove(key);
-        // The last segment of a WAL may be missing, or the first of the next one be wrong.
+        // Either the last segment of a WAL is missing, or the first one of the next WAL is wrong.
         let same_wal = |other: &&String| other[..other.len() - 17] == key[..key.len() - 17];
         let last = key.contains("/wal/") && segments().into_iter().rfind(same_wal) == Some(key);
         let (named, problem) = if last {
@@ -255,7 +255,7 @@ fn finds_objects_that_changed_places() {
     check(cases);
 }
 
-/// An object of an earlier history under the same name: sealed and whole, but another one.
+/// An object of an earlier history under the same name is sealed and intact, but the wrong one.
 #[test]
 fn finds_an_object_of_another_history() {
     let (generation, other) = ("generations/", "generations/00000000000000aa/");
@@ -288,7 +288,8 @@ fn says_when_there_is_nothing_to_verify_or_no_access() {
     write(&replica, objects());
     let verdict = Verdict::verify(&replica, &["-generation", "00000000000000aa"]);
     assert!(verdict.stderr.contains("no generation 00000000000000aa"), "{}", verdict.stderr);
-    // Something that is no directory cannot be listed: that is no "there is nothing".
+    // Something that is not a directory cannot be listed: this must not pass for "there is
+    // nothing".
     fs::remove_dir_all(replica.join("generations")).unwrap();
     fs::write(replica.join("generations"), "").unwrap();
     let verdict = Verdict::verify(&replica, &[]);
@@ -367,7 +368,7 @@ fn old_database() -> (tempfile::TempDir, PathBuf, PathBuf) {
     let [live, database] = ["live.db", "data/app.db"].map(|name| home.path().join(name));
     let connection = open(&live);
     connection.execute_batch("CREATE TABLE old (x); INSERT INTO old VALUES (1)").unwrap();
-    // As a killed container leaves it.
+    // The state that a killed container leaves.
     for suffix in ["", "-wal", "-shm"] {
         let [from, to] = [&live, &database].map(|path| format!("{}{suffix}", path.display()));
         fs::copy(from, to).unwrap();
@@ -389,7 +390,7 @@ fn restore_takes_the_place_of_a_database_only_by_force() {
     assert_eq!(count(&database, "old"), Ok(1));
     let (_home, replica, database) = old_database();
     restore_over(&replica, &database, &["-force"]).assert_good("force");
-    // Its log is in it, or set aside: never applied to the new one.
+    // Its log was copied into it, or set aside, and never applied to the new database.
     assert!(!database.with_extension("db-wal").exists());
     assert!(!database.with_extension("db-shm").exists());
     assert!(count(&database, "t").unwrap() > 0);
@@ -431,7 +432,7 @@ fn a_database_that_is_in_use_is_not_replaced() {
     assert!(count(&database, "old").is_err());
 }
 
-/// It was said only once all was restored.
+/// This must not be reported only after everything has been restored.
 #[test]
 fn that_a_database_is_in_use_is_said_before_anything_is_read() {
     let (home, _, database) = old_database();
@@ -447,7 +448,7 @@ fn what_is_no_database_is_replaced_and_its_log_kept() {
     for content in [&b""[..], &[b'?'; 5000]] {
         let (_home, replica, database) = old_database();
         fs::write(&database, content).unwrap();
-        // Not the log of this database: with that, it could be read.
+        // Use another log: with its own, the database could be read.
         let log = b"all that is left";
         fs::write(database.with_extension("db-wal"), log).unwrap();
         restore_over(&replica, &database, &["-force"]).assert_good("force");
@@ -487,7 +488,8 @@ fn the_newest_objects_are_missed_where_it_is_known_that_they_were_stored() {
     assert_eq!(status, 1, "{log}");
     assert!(log.contains(&key) && log.contains("had acknowledged"), "{log}");
 
-    // All of that generation, while there is another one: that was taken for all there is.
+    // Remove all of that generation, while there is another one, which must not be taken for all
+    // there is.
     let of = |name: &str| site.replica().join("generations").join(name);
     let other = Path::new(objects().keys().next().unwrap()).components().nth(1).unwrap();
     let other = other.as_os_str().to_str().unwrap();
@@ -502,7 +504,8 @@ fn the_newest_objects_are_missed_where_it_is_known_that_they_were_stored() {
     assert_eq!(verify(&[&url]).0, 0, "the replica alone does not tell");
 }
 
-/// By its URL alone, as far as validation had proven it.
+/// This works even for a replica named only by its URL, up to the position that validation has
+/// proven.
 #[test]
 fn the_newest_objects_are_missed_that_were_proven() {
     let home = tempfile::tempdir().unwrap();
@@ -534,8 +537,9 @@ fn the_newest_objects_are_missed_that_were_proven() {
     assert!(altered.stderr.contains("\"verified\" is altered"), "{}", altered.stderr);
 }
 
-/// A snapshot that is copied in the middle of a log is there before the first segment of that is,
-/// for an instant, or for as long as the daemon is dead. A restore takes it, and it was a defect.
+/// A snapshot that is copied in the middle of a log is stored before the first segment of that
+/// log, by an instant, or by the time that the daemon is down. A restore accepts it, so it must
+/// not be a defect.
 #[cfg(debug_assertions)]
 #[test]
 fn a_snapshot_that_was_copied_in_the_middle_of_a_log_needs_no_segment_yet() {

@@ -14,7 +14,7 @@ use s3s::{Body, S3, S3Error, S3ErrorCode, S3Request, S3Response, S3Result, s3_er
 
 use super::contents::{Contents, Object, Refused};
 
-/// The operations of S3, on what is in memory.
+/// The operations of S3 on the contents in memory.
 #[derive(Clone, Debug)]
 pub(super) struct Bucket(pub(super) Arc<Mutex<Contents>>);
 

@@ -15,13 +15,13 @@ use super::line::Line;
 
 const BUFFER_BYTES: usize = 64 << 10;
 
-/// Serves one connection until it ends, or the line does away with it.
+/// Serves one connection until it ends, or until the line cuts it.
 pub(super) async fn serve(mut stream: TcpStream, gate: Arc<Gate>, line: watch::Receiver<Line>) {
     let (ours, theirs) = duplex(BUFFER_BYTES);
     let http = tokio::spawn(async move {
         let service = service_fn(|request| {
             let gate = Arc::clone(&gate);
-            // What has begun is carried out to its end, whether anybody still waits or not.
+            // A request that has begun is completed, whether or not the client still waits.
             let passing = tokio::spawn(async move { gate.pass(request).await });
             async { passing.await.unwrap() }
         });
@@ -34,7 +34,7 @@ pub(super) async fn serve(mut stream: TcpStream, gate: Arc<Gate>, line: watch::R
     http.await.ok();
 }
 
-/// Carries bytes both ways. An error: the connection is to be reset.
+/// Carries bytes both ways. An error means that the connection must be reset.
 async fn carry(
     stream: &mut TcpStream,
     ours: DuplexStream,
@@ -52,7 +52,8 @@ async fn carry(
     });
     let mut refused = line;
     tokio::select! {
-        // Without answers there is nothing to wait for; without further requests there is.
+        // When the answers end, so does the connection; when the requests end, answers may still
+        // come.
         outcome = answers => outcome,
         outcome = async {
             requests.await?;
@@ -62,7 +63,7 @@ async fn carry(
     }
 }
 
-/// Carries bytes one way, as the line is. `limit` says after how many it is reset.
+/// Carries bytes one way, as the line allows. `limit` says after how many bytes it is reset.
 async fn pump(
     mut from: impl AsyncRead + Unpin,
     mut to: impl AsyncWrite + Unpin,

@@ -7,16 +7,16 @@ use twox_hash::XxHash3_64;
 
 use super::habits::Habits;
 
-/// An object, and what a listing says of it.
+/// An object, with what a listing shows of it.
 #[derive(Clone, Debug)]
 pub(super) struct Object {
     pub(super) bytes: Bytes,
-    /// Made once: each listing shows it, of all objects.
+    /// Computed once, since each listing shows the tags of all objects.
     pub(super) tag: String,
     /// By the clock of the store.
     pub(super) modified: SystemTime,
     stored: Instant,
-    /// It was stored while such objects were not listed.
+    /// Whether it was stored while such objects were not listed.
     unlisted: bool,
 }
 
@@ -30,7 +30,7 @@ impl Object {
     }
 }
 
-/// The same for each run, so that whatever depends on it can be had again.
+/// A hash that is the same in each run, so that whatever depends on it can be reproduced.
 pub(super) fn hash(value: &impl Hash) -> u64 {
     let mut hasher = DefaultHasher::new();
     value.hash(&mut hasher);
@@ -63,7 +63,7 @@ pub(super) struct Contents {
 }
 
 impl Contents {
-    /// Stores an object. With `new`, there must not be one of that name.
+    /// Stores an object. With `new`, there must be none of that name.
     pub(super) fn put(&mut self, key: &str, bytes: Bytes, new: bool) -> Result<Object, Refused> {
         if new && !self.habits.ignores_conditions && self.objects.contains_key(key) {
             return Err(Refused::Exists);
@@ -114,7 +114,7 @@ impl Contents {
         Ok(())
     }
 
-    /// Makes an object of these parts.
+    /// Makes an object of these parts of an upload.
     pub(super) fn complete_upload(
         &mut self,
         id: &str,

@@ -7,7 +7,7 @@ use s3s::{Body, HttpResponse};
 /// What goes wrong with one request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fault {
-    /// It is not carried out, and that is said.
+    /// It is not carried out, and the answer says so.
     Refuse(Refusal),
     /// It is carried out, and the connection is closed without an answer.
     LoseAnswer,
@@ -15,13 +15,13 @@ pub(crate) enum Fault {
     Deny(Refusal),
     /// It is carried out twice, one right after the other.
     Repeat,
-    /// It is carried out, and once more after so many other requests.
+    /// It is carried out, and again after this many other requests.
     RepeatAfter(u32),
     /// It has to wait.
     Delay(Duration),
-    /// The connection is closed behind so many bytes of the answer's body.
+    /// The connection is closed after this many bytes of the answer's body.
     BreakOff(usize),
-    /// The answer has the right length, and its body is something else, as a proxy may give it.
+    /// The answer has the right length and a wrong body, such as a proxy may send.
     Garble,
 }
 
@@ -29,7 +29,7 @@ pub(crate) enum Fault {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Refusal {
     pub(crate) status: u16,
-    /// Empty: not even a body, as a proxy answers.
+    /// The error code. If empty, there is not even a body, as with a proxy.
     pub(crate) code: &'static str,
 }
 
@@ -45,7 +45,7 @@ impl Refusal {
     pub(crate) const NOT_IMPLEMENTED: Self = Self { status: 501, code: "NotImplemented" };
     pub(crate) const QUOTA: Self = Self { status: 403, code: "QuotaExceeded" };
 
-    /// Those that are over after a while.
+    /// Refusals that are temporary.
     pub(crate) const PASSING: [Self; 5] =
         [Self::INTERNAL, Self::SLOW_DOWN, Self::GATEWAY, Self::TIMEOUT, Self::TOO_MANY];
 

@@ -18,14 +18,14 @@ use super::server::{ACCESS_KEY_ID, BUCKET, SECRET_ACCESS_KEY};
 /// Larger than any object of a test.
 const BODY_MAX: usize = 1 << 30;
 
-/// What every request passes.
+/// The gate that every request passes.
 pub(super) struct Gate {
     service: S3Service,
     pub(super) contents: Arc<Mutex<Contents>>,
     pub(super) rules: Mutex<Rules>,
     /// All requests so far, in order.
     pub(super) seen: Mutex<Vec<Request>>,
-    /// Requests that will be carried out once more, and after how many others.
+    /// Requests that will be carried out again, and after how many others.
     pending: Mutex<Vec<(u32, HttpRequest<Bytes>)>>,
 }
 
@@ -43,13 +43,13 @@ impl Gate {
         }
     }
 
-    /// Answers, or closes the connection.
+    /// Answers a request, or closes the connection.
     pub(super) async fn pass(
         &self,
         request: HttpRequest<Incoming>,
     ) -> Result<HttpResponse, HttpError> {
         let (head, body) = request.into_parts();
-        // Of a request whose end does not arrive nothing is carried out.
+        // A request that does not arrive completely is not carried out.
         let bytes = Body::from(body).store_all_limited(BODY_MAX).await.map_err(HttpError::new)?;
         let (bucket, seen) = Request::parse(&head.method, &head.uri);
         self.seen.lock().unwrap().push(seen.clone());
@@ -101,7 +101,7 @@ impl Gate {
         self.service.call(request.clone().map(Body::from)).await
     }
 
-    /// Carries out once more what has waited for it long enough.
+    /// Carries out again the requests that have waited long enough.
     async fn catch_up(&self) -> Result<(), HttpError> {
         let due: Vec<HttpRequest<Bytes>> = {
             let mut pending = self.pending.lock().unwrap();

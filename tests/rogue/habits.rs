@@ -1,28 +1,28 @@
 use std::time::{Duration, SystemTime};
 
-/// What a store does at all times that others do not.
+/// What a store always does that others do not.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[expect(clippy::struct_excessive_bools, reason = "one has nothing to do with the other")]
 pub(crate) struct Habits {
     /// How many names there are in one page of a listing.
     pub(crate) page: usize,
-    /// Listings are in no order.
+    /// Whether listings are unsorted.
     pub(crate) unordered: bool,
-    /// A new object is listed only after a while, which differs from one to the next and is not
-    /// longer than this.
+    /// The longest delay before a new object is listed. It differs from object to object.
     pub(crate) listing_delay: Duration,
-    /// Objects that are stored from now on and have this in their names are not listed at all.
+    /// Objects stored from now on whose names contain this are not listed at all.
     pub(crate) unlisted: Option<String>,
-    /// Objects are read as if they ended behind so many bytes, though they are listed as a whole.
+    /// Objects are read as if they ended after this many bytes, though they are listed with their
+    /// full size.
     pub(crate) readable: Option<u64>,
-    /// The first page of a listing does not say how to go on.
+    /// Whether the first page of a listing lacks a token.
     pub(crate) forgets_tokens: bool,
-    /// What was stored is confirmed without a tag.
+    /// Whether stored objects are confirmed without a tag.
     pub(crate) gives_no_tags: bool,
-    /// Conditions of writes are not looked at.
+    /// Whether conditions on writes are ignored.
     pub(crate) ignores_conditions: bool,
-    /// How far ahead the times of new objects are, in seconds. By the time of an answer a client
-    /// corrects the time of its requests, so that one is right.
+    /// How far ahead the times of new objects are, in seconds. The time of an answer stays right,
+    /// because clients correct the time of their requests by it.
     pub(crate) clock_ahead: i64,
 }
 

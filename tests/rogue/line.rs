@@ -3,15 +3,15 @@
 pub(crate) enum Line {
     #[default]
     Good,
-    /// New connections are refused, and those that there are get reset.
+    /// New connections are refused, and existing ones are reset.
     Refuses,
-    /// Connections are taken, but nothing moves. What was sent arrives when this is over, even if
-    /// whoever sent it does not wait any more.
+    /// Connections are accepted, but nothing moves. What was sent arrives when this is over, even
+    /// if the sender no longer waits.
     Hangs,
-    /// Each connection is reset when so many more bytes of requests have come through.
+    /// Each connection is reset after this many more bytes of requests have come through.
     ResetsRequests(usize),
     /// … or of answers.
     ResetsAnswers(usize),
-    /// So many bytes per second in each direction of each connection.
+    /// The bytes per second in each direction of each connection are limited to this.
     Slow(u32),
 }

@@ -4,7 +4,7 @@ use s3s::dto::{
 
 use super::contents::{Contents, Object, hash};
 
-/// A line of a listing, by its name.
+/// An entry of a listing, with its name.
 enum Entry<'a> {
     Object(&'a str, &'a Object),
     /// All objects whose names begin like this.
@@ -50,7 +50,7 @@ impl Contents {
         }
     }
 
-    /// Where a name is in a listing.
+    /// The sort key of a name in a listing.
     fn place<'a>(&self, name: &'a str) -> (u64, &'a str) {
         (if self.habits.unordered { hash(&name) } else { 0 }, name)
     }

@@ -1,4 +1,4 @@
-//! An S3 server that misbehaves as it is told to, for both test binaries.
+//! An S3 server that misbehaves on demand, for both test binaries.
 //!
 //! ```text
 //!   client ── line ──▶ gate ──▶ bucket ──▶ contents
@@ -6,8 +6,8 @@
 //! ```
 //!
 //! The [`Line`] refuses, hangs, resets and slows connections down. The gate counts requests, and
-//! breaks one [`Rule`] after the other on them. The [`Habits`] are what the store does at all times
-//! that others do not: it lists in no order, or late, or has a wrong clock.
+//! applies the [`Rule`]s to them in order. The [`Habits`] are what the store always does that
+//! others do not: it lists unsorted or late, or has a wrong clock.
 #![allow(dead_code, unused_imports, reason = "neither of the two binaries uses all of it")]
 #![allow(clippy::unwrap_used)]
 

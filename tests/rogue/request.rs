@@ -17,7 +17,7 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    /// Those that bring something into the store.
+    /// The kinds that bring something into the store.
     pub(crate) const STORING: [Self; 4] =
         [Self::Put, Self::BeginUpload, Self::PutPart, Self::CompleteUpload];
 }
@@ -26,12 +26,12 @@ impl Kind {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Request {
     pub(crate) kind: Kind,
-    /// Empty if it is about the bucket.
+    /// The key of the object. Empty if the request is about the bucket.
     pub(crate) key: String,
 }
 
 impl Request {
-    /// Reads method and address. The bucket is beside it.
+    /// Parses method and address into the name of the bucket and the request.
     pub(super) fn parse(method: &Method, uri: &Uri) -> (String, Self) {
         let path = uri.path().trim_start_matches('/');
         let (bucket, key) = path.split_once('/').unwrap_or((path, ""));

@@ -1,14 +1,14 @@
 use super::fault::Fault;
 use super::request::{Kind, Request};
 
-/// Which requests a fault strikes. Without more words: all.
+/// Which requests a fault strikes: all, unless restricted.
 #[derive(Clone, Debug)]
 pub(crate) struct Rule {
     fault: Fault,
     kinds: Vec<Kind>,
-    /// What their keys contain.
+    /// The text that the keys must contain.
     part: &'static str,
-    /// How many more. `None`: any number.
+    /// How many more requests it strikes, or `None` for any number.
     left: Option<u32>,
     chance: f64,
 }
@@ -20,25 +20,25 @@ impl From<Fault> for Rule {
 }
 
 impl Rule {
-    /// Only requests of these kinds.
+    /// Strikes only requests of these kinds.
     pub(crate) fn on(mut self, kinds: &[Kind]) -> Self {
         self.kinds = kinds.to_vec();
         self
     }
 
-    /// Only those with this in their keys.
+    /// Strikes only requests whose keys contain `part`.
     pub(crate) fn about(mut self, part: &'static str) -> Self {
         self.part = part;
         self
     }
 
-    /// Only so many of them.
+    /// Strikes at most `times` requests.
     pub(crate) fn times(mut self, times: u32) -> Self {
         self.left = Some(times);
         self
     }
 
-    /// Only some of them.
+    /// Strikes requests only with this probability.
     pub(crate) fn sometimes(mut self, chance: f64) -> Self {
         self.chance = chance;
         self
@@ -61,7 +61,7 @@ pub(super) struct Rules {
 }
 
 impl Rules {
-    /// The seed decides whether those rules strike that do so sometimes.
+    /// `seed` determines when rules strike that strike only sometimes.
     pub(super) fn new(seed: u64) -> Self {
         Self { in_order: Vec::new(), random: fastrand::Rng::with_seed(seed), struck: 0 }
     }

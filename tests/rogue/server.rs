@@ -18,20 +18,20 @@ use super::line::Line;
 use super::request::{Kind, Request};
 use super::rules::Rule;
 
-/// The one bucket that there is.
+/// The only bucket.
 pub(crate) const BUCKET: &str = "bucket";
 
-/// What the tests run with anyway.
+/// The credentials that the tests use anyway.
 pub(super) const ACCESS_KEY_ID: &str = "test";
 pub(super) const SECRET_ACCESS_KEY: &str = "test";
 
 const BACKLOG: u32 = 128;
 
-/// An S3 server in a thread of this process, which misbehaves as it is told to.
+/// An S3 server in a thread of this process, which misbehaves on demand.
 pub(crate) struct Rogue {
     address: SocketAddr,
     gate: Arc<Gate>,
-    /// `None`: to be stopped.
+    /// The state of the line, or `None` to stop the server.
     line: Option<watch::Sender<Line>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -47,7 +47,8 @@ impl Rogue {
         Self::with_seed(0)
     }
 
-    /// The seed decides which requests are struck by rules that strike sometimes.
+    /// Starts a server. `seed` determines which requests are struck by rules that strike only
+    /// sometimes.
     pub(crate) fn with_seed(seed: u64) -> Self {
         let gate = Arc::new(Gate::new(seed));
         let (line, state) = watch::channel(Line::Good);
@@ -61,7 +62,7 @@ impl Rogue {
         Self { address, gate, line: Some(line), thread: Some(thread) }
     }
 
-    /// Its address, as a configuration names it.
+    /// The address of the server, as in a configuration.
     pub(crate) fn endpoint(&self) -> String {
         format!("http://{}", self.address)
     }
@@ -78,7 +79,7 @@ impl Rogue {
         }
     }
 
-    /// Lets requests go wrong. What was said before goes first.
+    /// Adds a rule that makes requests go wrong. Earlier rules come first.
     pub(crate) fn misbehave(&self, rule: impl Into<Rule>) {
         self.gate.rules.lock().unwrap().add(rule.into());
     }
@@ -91,14 +92,14 @@ impl Rogue {
         self.gate.contents.lock().unwrap().habits = habits;
     }
 
-    /// From now on it is a good store.
+    /// From now on the store behaves well.
     pub(crate) fn behave(&self) {
         self.gate.rules.lock().unwrap().clear();
         self.set_habits(Habits::default());
         self.set_line(Line::Good);
     }
 
-    /// How many requests went wrong by a rule.
+    /// How many requests were struck by a rule.
     pub(crate) fn struck(&self) -> u32 {
         self.gate.rules.lock().unwrap().struck()
     }
@@ -108,7 +109,7 @@ impl Rogue {
         self.gate.seen.lock().unwrap().clone()
     }
 
-    /// How many of one kind.
+    /// How many requests of one kind have arrived.
     pub(crate) fn count(&self, kind: Kind) -> usize {
         self.requests().iter().filter(|request| request.kind == kind).count()
     }
@@ -122,7 +123,7 @@ impl Rogue {
         self.gate.contents.lock().unwrap().get(key).map(|object| object.bytes.clone())
     }
 
-    /// Puts an object there, past all that goes wrong.
+    /// Stores an object directly, unaffected by rules.
     pub(crate) fn store(&self, key: &str, bytes: Bytes) {
         self.gate.contents.lock().unwrap().put(key, bytes, false).unwrap();
     }
@@ -132,7 +133,7 @@ impl Rogue {
         self.gate.contents.lock().unwrap().set_times(time);
     }
 
-    /// Uploads in parts that nobody has ended.
+    /// The number of multipart uploads that were neither completed nor aborted.
     pub(crate) fn uploads(&self) -> usize {
         self.gate.contents.lock().unwrap().uploads()
     }
@@ -147,9 +148,9 @@ impl Drop for Rogue {
     }
 }
 
-/// Serves until nobody holds the other end of `line`.
+/// Serves until the other end of `line` is dropped.
 async fn listen(gate: &Arc<Gate>, line: watch::Receiver<Line>, address: &mpsc::Sender<SocketAddr>) {
-    // This one never listens, and only keeps the port while connections to it are refused.
+    // This socket never listens, and only keeps the port while connections are refused.
     let keeper = socket(SocketAddr::from(([127, 0, 0, 1], 0)));
     let local = keeper.local_addr().unwrap();
     let mut listener = Some(open(local));
@@ -182,7 +183,7 @@ fn open(address: SocketAddr) -> TcpListener {
     socket(address).listen(BACKLOG).unwrap()
 }
 
-/// Several of ours may have the same port.
+/// A socket that shares its port with others of this process.
 fn socket(address: SocketAddr) -> TcpSocket {
     let socket = TcpSocket::new_v4().unwrap();
     socket.set_reuseport(true).unwrap();

@@ -9,7 +9,7 @@ use crate::process::Hang;
 use crate::rogue::Line;
 use crate::site::REPLICAS;
 
-/// Where a directory that is read-only fails. It is that of all replicas which are directories.
+/// The failures of a read-only directory. They strike all replicas that are directories.
 const READ_ONLY: &str =
     "object-writing = erofs\nobject-renaming = erofs\nobject-deleting = erofs\n";
 
@@ -17,13 +17,13 @@ const READ_ONLY: &str =
 #[derive(Clone, Copy, Debug)]
 enum Absence {
     Line(Line),
-    /// There is a file in the place of its directory.
+    /// There is a file in place of its directory.
     NoDirectory,
     ReadOnly,
 }
 
 impl Case {
-    /// Lets a replica be away for one to three minutes, while everything goes on.
+    /// Makes a replica unavailable for one to three minutes, while everything goes on.
     pub(crate) fn miss_a_replica(&mut self) -> anyhow::Result<()> {
         let replica = REPLICAS[self.random.usize(..REPLICAS.len())];
         let remote = self.settings.remote == Some(replica);
@@ -59,12 +59,13 @@ impl Case {
 
     fn begin(&mut self, absence: Absence, replica: &'static str) -> anyhow::Result<()> {
         self.store_was_bad = Some(Instant::now());
-        // In a directory that is read-only it cannot be recorded what was proven.
+        // In a read-only directory, a proof cannot be recorded.
         self.excuse(&REPLICAS);
         match absence {
             Absence::ReadOnly => {
                 self.await_use()?;
-                // It can be read all the time, but when everything is at rest it lacks something.
+                // The replica can be read all the time, but it lacks something when everything is
+                // at rest.
                 self.site.arm(READ_ONLY)?;
                 return Ok(());
             }
@@ -84,8 +85,8 @@ impl Case {
         Ok(())
     }
 
-    /// Waits until the daemon has used a replica. Where every one refuses it from the start, it
-    /// ends: that is a mistake of somebody, and no outage.
+    /// Waits until the daemon has used a replica. If every replica refuses from the start, the
+    /// daemon ends: that is a mistake, not an outage.
     fn await_use(&mut self) -> anyhow::Result<()> {
         let used = ["replica goes on", "snapshot written"];
         let began = Instant::now();

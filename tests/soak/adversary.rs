@@ -4,7 +4,7 @@ use rusqlite::{Connection, Result};
 
 use crate::role::{Stage, say_at_work, tolerate_busy};
 
-/// Does to a database what the worst application does.
+/// Does to a database what the worst applications do.
 pub(crate) fn play(stage: &Stage, mut random: fastrand::Rng) -> anyhow::Result<()> {
     say_at_work();
     while !stage.is_over() {
@@ -14,10 +14,10 @@ pub(crate) fn play(stage: &Stage, mut random: fastrand::Rng) -> anyhow::Result<(
             if stage.is_over() {
                 break;
             }
-            // All but the passive checkpoints keep other writers waiting while they wait for readers.
+            // All checkpoints but passive ones block other writers while they wait for readers.
             connection.busy_timeout(Duration::from_millis(random.u64(..500)))?;
             tolerate_busy(act(&connection, &mut random, &mut written))?;
-            // After a statement that failed, its transaction may go on.
+            // After a failed statement, its transaction may still be open.
             if !connection.is_autocommit() {
                 connection.execute_batch("ROLLBACK")?;
             }
@@ -41,7 +41,8 @@ fn act(connection: &Connection, random: &mut fastrand::Rng, written: &mut u32) -
     }
 }
 
-/// Some are larger than the cache, so that parts of them are in the log before they are committed.
+/// Makes a transaction. Some are larger than the cache, so that parts of them are in the log
+/// before they commit.
 fn transaction(
     connection: &Connection,
     random: &mut fastrand::Rng,

@@ -19,17 +19,17 @@ use crate::role::{Stage, say_at_work};
 /// Exit codes that mean something to the daemon, or to a shell.
 const CODES: [u8; 8] = [0, 0, 1, 2, 75, 130, 143, 255];
 
-/// What an application does that is the daemon's child.
+/// What an application does as the daemon's child.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(crate) struct Part {
     seed: u64,
-    /// After so many transactions it ends by itself. `None`: it waits to be told.
+    /// After how many transactions it ends by itself, or `None` if it waits for a signal.
     lasts: Option<u32>,
-    /// So many more it makes when it is told to end.
+    /// How many more transactions it makes after the signal.
     more: u32,
-    /// How long it rests at most between two of them, in milliseconds.
+    /// How long it rests at most between two transactions, in milliseconds.
     rest: u64,
-    /// It closes the database before it ends.
+    /// Whether it closes the database before it ends.
     closes: bool,
     ending: Ending,
 }
@@ -41,14 +41,15 @@ enum Ending {
 }
 
 impl Part {
-    /// It ends by itself: many a one within milliseconds, and some before they do anything.
+    /// An application that ends by itself: often within milliseconds, and sometimes before it does
+    /// anything.
     pub(crate) fn short(random: &mut fastrand::Rng) -> Self {
         let most = [0, 2, 80][random.usize(..3)];
         let lasts = random.u32(..=most);
         Self { lasts: Some(lasts), ..Self::until_told(random) }
     }
 
-    /// It goes on until it is told to end, and for a little while after that.
+    /// An application that goes on until a signal, and for a little while after that.
     pub(crate) fn until_told(random: &mut fastrand::Rng) -> Self {
         let ending = match random.u32(..8) {
             0 => Ending::Signal(Signal::KILL.as_raw()),
@@ -67,7 +68,7 @@ impl Part {
         }
     }
 
-    /// It does not let itself be told anything.
+    /// An application that ignores signals.
     pub(crate) fn deaf(random: &mut fastrand::Rng) -> Self {
         Self { more: u32::MAX, rest: 20, ..Self::until_told(random) }
     }
@@ -76,7 +77,7 @@ impl Part {
         self.more == u32::MAX
     }
 
-    /// What the daemon is to end with.
+    /// The exit code that the daemon must pass on.
     pub(crate) fn status(&self) -> i32 {
         match self.ending {
             Ending::Code(code) => code.into(),
@@ -84,11 +85,11 @@ impl Part {
         }
     }
 
-    /// Plays it, and ends the process. Returns only an error.
+    /// Plays the part, and ends the process. Returns only on an error.
     pub(crate) fn play(self, home: &Path, leash: &Path) -> anyhow::Result<()> {
         let _present = leash::follow(leash)?;
         let stage = Stage::new(home, told_flag()?);
-        // From here on no signal ends it by itself.
+        // From here on, no signal kills the process by itself.
         say_at_work();
         let mut oracle = Oracle::new(&stage, fastrand::Rng::with_seed(self.seed))?;
         let connection = oracle.open(&stage)?;
@@ -125,7 +126,7 @@ impl Part {
     }
 }
 
-/// A flag that is set when a signal tells us to end.
+/// A flag that is set when a signal asks us to end.
 fn told_flag() -> anyhow::Result<Arc<AtomicBool>> {
     let told = Arc::new(AtomicBool::new(false));
     let setter = Arc::clone(&told);

@@ -9,25 +9,25 @@ use crate::role::Role;
 /// What the command line asks for.
 #[derive(Debug)]
 pub(crate) enum Command {
-    /// The tests of another name.
+    /// Only tests of another name were asked for.
     Nothing,
     Run {
         seconds: Option<u64>,
         seed: Option<u64>,
         jobs: usize,
-        /// Every case has a store that is away for minutes.
+        /// Whether every case has a store that is away for minutes.
         long: bool,
     },
-    /// For ourselves: be one of the processes of a case.
+    /// Internal: be one of the processes of a case.
     Play { role: Role, seed: u64, home: PathBuf },
-    /// For ourselves: be the application that the daemon runs.
+    /// Internal: be the application that the daemon runs.
     Serve { part: Part, home: PathBuf, leash: PathBuf },
-    /// For ourselves: become this program, which then does not outlive the rig.
+    /// Internal: become this program, so that it does not outlive the rig.
     Become(Vec<String>),
 }
 
-/// Reads the arguments. What belongs to the test harness of cargo is accepted and has no effect,
-/// except for the names of tests.
+/// Reads the arguments. Those of cargo's test harness are accepted and have no effect, except for
+/// the names of tests.
 pub(crate) fn parse(words: &[String]) -> anyhow::Result<Command> {
     match words {
         [first, role, seed, home] if first == "--play" => {

@@ -19,7 +19,7 @@ use crate::rogue::Rogue;
 use crate::role::{AT_WORK, Role};
 use crate::site::{REPLICAS, Settings, Site};
 
-/// How long something may take that is not a matter of seconds on a machine with other things to do.
+/// How long anything may take on a busy machine that is not a matter of seconds.
 pub(crate) const PATIENCE: Duration = Duration::from_mins(5);
 
 /// How long the daemon may take to end, with a `shutdown-timeout` of 3 s.
@@ -28,11 +28,11 @@ pub(crate) const STOP_MAX: Duration = Duration::from_secs(30);
 /// Exit code: not everything is replicated.
 pub(crate) const NOT_ALL: i32 = 75;
 
-/// The pause of the daemon between two attempts may be longer than its `shutdown-timeout`, and it
-/// begins anew when it was ended in one.
+/// How long a replica may take to recover. The daemon's pause between two attempts may be longer
+/// than its `shutdown-timeout`, and starts again if the daemon was stopped within one.
 const RECOVERY_MAX: Duration = Duration::from_secs(30);
 
-/// What a replica is known to hold, so that from then on no restore may be older.
+/// What a replica is known to hold. From then on, no restore may be older.
 #[derive(Clone, Debug)]
 pub(crate) struct Known {
     pub(crate) replica: &'static str,
@@ -54,26 +54,26 @@ pub(crate) struct Case {
     /// A replica that cannot be reached.
     pub(crate) unreachable: Option<&'static str>,
     pub(crate) has_copy: bool,
-    /// Replicas of which validation may have said that they cannot be restored.
+    /// Replicas that validation may rightly have reported as not restorable.
     pub(crate) excused: BTreeSet<&'static str>,
-    /// Where the replica is that the settings name.
+    /// The S3 server of the replica that the settings name.
     pub(crate) store: Option<Arc<Rogue>>,
-    /// When something was last wrong with it, or a replica was away for long.
+    /// When something was last wrong with the server, or a replica was away for long.
     pub(crate) store_was_bad: Option<Instant>,
-    /// How often the machine was started.
+    /// How often the machine was booted.
     pub(crate) boot: u32,
     pub(crate) counts: Counts,
-    /// Who else writes to the replicas, from some time on.
+    /// The other daemon that writes to the replicas, from some time on.
     pub(crate) peer: Option<Peer>,
-    /// How the clock of a replica was set last, if it was.
+    /// How the clock of a replica was last moved, if it was.
     pub(crate) clocks: BTreeMap<&'static str, Clock>,
     files: u32,
 }
 
 impl Case {
-    /// Runs the case of that seed. Its directory remains if it fails.
+    /// Runs the case of `seed`. Its directory remains if it fails.
     ///
-    /// With `long`, one of its replicas is away for minutes.
+    /// With `long`, one of the replicas is away for minutes.
     pub(crate) fn run(seed: u64, long: bool) -> (Counts, anyhow::Result<()>) {
         let home = std::env::temp_dir().join(format!("soak-{}-{seed}", std::process::id()));
         let mut random = fastrand::Rng::with_seed(seed);
@@ -93,7 +93,7 @@ impl Case {
         (std::mem::take(&mut case.counts), outcome)
     }
 
-    /// One in which nothing has happened yet.
+    /// A case in which nothing has happened yet.
     pub(crate) fn new(site: Site, settings: Settings, random: fastrand::Rng) -> Self {
         Self {
             settings,
@@ -138,7 +138,7 @@ impl Case {
         }
     }
 
-    /// Restores while everything goes on, or not.
+    /// Restores from the replicas, whether or not anything is running.
     pub(crate) fn look_at_replicas(&mut self) -> anyhow::Result<()> {
         for replica in REPLICAS {
             match self.random.u32(..4) {
@@ -150,7 +150,7 @@ impl Case {
         Ok(())
     }
 
-    /// Ends everything, so that the replicas must be what the database is.
+    /// Ends everything, so that the replicas must equal the database.
     pub(crate) fn come_to_rest(&mut self) -> anyhow::Result<()> {
         self.end_users()?;
         self.rest_daemon()?;
@@ -162,7 +162,7 @@ impl Case {
         Ok(())
     }
 
-    /// Ends the daemon when it has everything replicated, with nobody at work.
+    /// Ends the daemon once it has replicated everything, with nobody at work.
     pub(crate) fn rest_daemon(&mut self) -> anyhow::Result<()> {
         let began = Instant::now();
         while self.stop_daemon()? == Some(NOT_ALL) {
@@ -173,12 +173,12 @@ impl Case {
         Ok(())
     }
 
-    /// Waits for a part of so many milliseconds.
+    /// Waits for a random time of up to `max` milliseconds.
     pub(crate) fn pause(&mut self, max: u64) {
         sleep(Duration::from_millis(self.random.u64(..max)));
     }
 
-    /// Writes the story of the case, for those who have to find out why it failed.
+    /// Adds a line to the story of the case, which helps to find out why it failed.
     pub(crate) fn note(&self, text: &str) -> anyhow::Result<()> {
         let path = self.site.path("story");
         let mut story = fs::File::options().create(true).append(true).open(path)?;
@@ -196,7 +196,7 @@ impl Case {
         Record::read(&self.site.record())
     }
 
-    /// Starts the daemon. What becomes of it is not waited for.
+    /// Starts the daemon, without waiting for it.
     pub(crate) fn start_daemon(&mut self) -> anyhow::Result<()> {
         self.start_daemon_with(&[])
     }
@@ -210,9 +210,10 @@ impl Case {
         Ok(())
     }
 
-    /// Tells the daemon to end as its user does.
+    /// Stops the daemon as a user does.
     ///
-    /// If it says that all is replicated, then from now on that must be so. Gives its exit code.
+    /// If it reports that everything is replicated, this must hold from now on. Returns its exit
+    /// code.
     pub(crate) fn stop_daemon(&mut self) -> anyhow::Result<Option<i32>> {
         let Some(mut daemon) = self.daemon.take() else { return Ok(None) };
         self.expect_signals_to_work(&mut daemon)?;
@@ -231,7 +232,7 @@ impl Case {
         Ok(Some(status))
     }
 
-    /// Looks at what a daemon has left that ended by itself.
+    /// Looks at what a daemon has left that has ended.
     pub(crate) fn take_leave(&mut self, daemon: &Process) -> anyhow::Result<()> {
         ensure!(!daemon.said().contains("panicked"), "the daemon panicked");
         self.hear_out(&daemon.said())?;
@@ -241,7 +242,7 @@ impl Case {
         Ok(())
     }
 
-    /// The daemon has said that all is replicated up to that place of the record.
+    /// Notes that the daemon has reported everything up to `place` of the record as replicated.
     pub(crate) fn acknowledge(&mut self, place: Option<usize>) {
         let Some(place) = place else { return };
         self.counts.acknowledged += 1;
@@ -253,18 +254,18 @@ impl Case {
         }
     }
 
-    /// Whether a daemon may rightly say that something is not replicated.
+    /// Whether a daemon may rightly report that something is not replicated.
     pub(crate) fn may_lack_something(&self) -> bool {
         !self.users.is_empty() || self.replica_may_lag()
     }
 
     fn replica_may_lag(&self) -> bool {
         let bad = self.store_was_bad.is_some_and(|time| time.elapsed() < RECOVERY_MAX);
-        // Who finds another one there begins anew, and may have to wait before that.
+        // A daemon that finds another one there begins anew, and may have to wait before that.
         bad || self.unreachable.is_some() || self.peer.is_some()
     }
 
-    /// Right after its start, a signal ends a process as if nobody listened.
+    /// Waits until the daemon handles signals: right after its start, a signal just kills it.
     pub(crate) fn expect_signals_to_work(&self, daemon: &mut Process) -> anyhow::Result<()> {
         let (began, id) = (Instant::now(), format!("{}\n", daemon.id()));
         let lock = self.site.state().join("lock");
@@ -337,7 +338,7 @@ pub(crate) fn expect_progress(began: Instant, otherwise: &str) -> anyhow::Result
     Ok(())
 }
 
-/// The end of a log, where the reason is.
+/// The end of a log, which contains the reason.
 pub(crate) fn last_lines(log: &str) -> String {
     let lines: Vec<&str> = log.lines().rev().take(4).collect();
     lines.into_iter().rev().collect::<Vec<_>>().join(" / ")

@@ -11,18 +11,19 @@ use crate::record::Recorder;
 use crate::site::REPLICAS;
 use crate::state::State;
 
-/// File systems take the time of a file from a clock that moves in steps of up to 10 ms.
+/// The resolution of file times, with a margin: file systems use a clock that moves in steps of up
+/// to 10 ms.
 const CLOCK: Duration = Duration::from_millis(20);
 
-/// What came of a restore.
+/// The result of a restore.
 enum Restored {
     File(PathBuf),
     Nothing(String),
 }
 
 impl Case {
-    /// Restores the latest state: a commit that there was, and none older than what the replica is
-    /// known to hold. The same for what it held before the database went on in a fork.
+    /// Restores the latest state, which must be a real commit, not older than what the replica is
+    /// known to hold. Does so also for the replica that the database left for a fork.
     pub(crate) fn check_latest(&mut self, replica: &'static str) -> anyhow::Result<()> {
         if self.unreachable == Some(replica) {
             return Ok(());
@@ -42,7 +43,7 @@ impl Case {
         self.judge(|case| case.compare_latest(replica, fork))
     }
 
-    /// Makes a restore and compares it. One that is wrong while everything is at work is counted.
+    /// Makes a restore and compares it. Wrong ones while everything is at work are counted.
     fn judge(
         &mut self,
         compare: impl FnOnce(&mut Self) -> anyhow::Result<()>,
@@ -69,7 +70,7 @@ impl Case {
             Restored::File(path) => {
                 let state = verify(&path)?;
                 let record = self.record()?;
-                // Another generation may have begun, or the older one expired, meanwhile.
+                // Meanwhile, another generation may have begun, or the older one may have expired.
                 let misled = misled || self.may_be_misled(replica, fork.as_ref())?;
                 let required = required.filter(|_| !misled);
                 let place = match (record.places(state), &self.peer) {
@@ -100,7 +101,8 @@ impl Case {
         }
     }
 
-    /// Restores what a replica shows that does not list all that it has: some commit, or nothing.
+    /// Restores from a replica that does not list all that it has: the result must be some commit,
+    /// or nothing.
     pub(crate) fn check_any(&mut self, replica: &'static str) -> anyhow::Result<()> {
         let fork = self.site.fork(replica);
         self.judge(|case| {
@@ -116,8 +118,8 @@ impl Case {
         })
     }
 
-    /// Restores the state at the time of some commit: one that there was then, and none older than
-    /// what the replica was known to hold before.
+    /// Restores the state at the time of some commit. It must be one from that time, not older
+    /// than what the replica was known to hold before.
     pub(crate) fn check_some_time(&mut self, replica: &'static str) -> anyhow::Result<()> {
         self.judge(|case| case.compare_some_time(replica))
     }
@@ -132,7 +134,7 @@ impl Case {
         let Some(begin) = self.times_count_from(replica, first.time) else { return Ok(()) };
         let record = self.record()?;
         let times = record.entries.iter().map(|entry| entry.time);
-        // What another one writes has its own times.
+        // What the other daemon writes has its own times.
         let end = self.peer.as_ref().map(|peer| peer.since);
         let times = times.filter(|time| end.is_none_or(|end| *time + CLOCK < end));
         let times: Vec<SystemTime> = times.filter(|time| begin + CLOCK < *time).collect();
@@ -162,12 +164,12 @@ impl Case {
         }
     }
 
-    /// Whether objects may have been stored anew, so that they are younger than they were.
+    /// Whether objects may have been stored again, so that they seem younger.
     pub(crate) fn renews_times(&self, replica: &str) -> bool {
         self.store_was_bad.is_some() && self.settings.remote == Some(replica)
     }
 
-    /// The place of what a replica was known to hold before that time.
+    /// The place of what a replica was known to hold at the time `before`.
     fn required(
         &self,
         replica: &str,
@@ -184,8 +186,8 @@ impl Case {
         known.map(|known| known.place).max()
     }
 
-    /// Restores both replicas, which must be, byte by byte, what SQLite makes of database and log.
-    /// Nobody may be using the database. With a rival, it is enough if one of all forks is that.
+    /// Restores both replicas, which must equal, byte by byte, what SQLite makes of database and
+    /// log. Nobody may be using the database. With a rival, one of all forks must be equal.
     pub(crate) fn check_identical(&mut self) -> anyhow::Result<()> {
         let source = self.fresh("source.db");
         self.site.copy_database(&source)?;
@@ -210,7 +212,7 @@ impl Case {
         discard(&source)
     }
 
-    /// Why what is restored is not that file, if it is not.
+    /// Why what is restored differs from `expected`, or `None` if it does not.
     fn compare_bytes(
         &mut self,
         replica: &str,
@@ -237,8 +239,8 @@ impl Case {
         })
     }
 
-    /// Takes note of the state of the database, while nobody uses it: it may be older than the last
-    /// commit, and must be in the record before anybody replicates it.
+    /// Records the state of the database, while nobody uses it: it may be older than the last
+    /// commit, and must be in the record before it is replicated.
     pub(crate) fn record_what_is_left(&mut self) -> anyhow::Result<()> {
         let copy = self.fresh("left.db");
         self.site.copy_database(&copy)?;
@@ -293,7 +295,7 @@ impl Case {
     }
 }
 
-/// Removes a database and what SQLite made beside it.
+/// Removes a database and its side files.
 pub(crate) fn discard(path: &Path) -> anyhow::Result<()> {
     for suffix in ["db", "db-wal", "db-shm"] {
         let path = path.with_extension(suffix);
@@ -304,7 +306,7 @@ pub(crate) fn discard(path: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Brings what is in the log into the file, and checks whatever can be checked within it.
+/// Copies the log into the file, and checks whatever can be checked within it.
 pub(crate) fn verify(path: &Path) -> anyhow::Result<State> {
     let look = || -> anyhow::Result<State> {
         let connection = Connection::open(path)?;
@@ -314,7 +316,7 @@ pub(crate) fn verify(path: &Path) -> anyhow::Result<State> {
     look().with_context(|| format!("CORRUPT: {}", path.display()))
 }
 
-/// Whether a message says that there is nothing that old, or nothing yet.
+/// Whether a message reports that there is nothing that old, or nothing yet.
 fn is_about_a_beginning(message: &str) -> bool {
     let texts = ["no matching backups found", "no snapshot", "there is no fork"];
     texts.iter().any(|text| message.contains(text))

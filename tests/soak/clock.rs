@@ -8,16 +8,16 @@ use crate::site::REPLICAS;
 
 const HOUR: Duration = Duration::from_hours(1);
 
-/// How the clock of a replica was set.
+/// How the clock of a replica was moved.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Clock {
-    /// When that was last. From then on its times are ours again.
+    /// When it was last moved. From then on, its times are ours again.
     set: SystemTime,
-    /// It was set back at some time: what was stored before seems to be younger than it is.
+    /// Whether it was ever set back: what was stored before then seems younger than it is.
     back: bool,
 }
 
-/// How far a clock is set, and where to.
+/// How far a clock is moved, and in which direction.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Jump {
     Forth(Duration),
@@ -25,7 +25,7 @@ pub(crate) enum Jump {
 }
 
 impl Jump {
-    /// The time that `time` seems to have been, once the clock was set.
+    /// What `time` seems to have been after the clock was moved.
     pub(crate) fn seen_from_behind(self, time: SystemTime) -> SystemTime {
         match self {
             Self::Forth(jump) => time - jump,
@@ -35,10 +35,9 @@ impl Jump {
 }
 
 impl Case {
-    /// Sets the clock of the machine, of the S3 server, or of both, while no daemon runs.
+    /// Moves the clock of the machine, of the S3 server, or of both, while no daemon runs.
     ///
-    /// Ours cannot be set. So everything that is there gets other times, as it would look after
-    /// that.
+    /// Our own clock cannot be moved, so the times of everything stored are changed instead.
     pub(crate) fn set_clock(&mut self) -> anyhow::Result<()> {
         if self.random.bool() {
             self.kill_daemon()?;
@@ -78,8 +77,8 @@ impl Case {
         Ok(())
     }
 
-    /// Since when the times in a replica say what was there at a time, if that is not before
-    /// `known`. `None`: they never do.
+    /// From when on the times in a replica can be relied on, but not before `known`. `None` if
+    /// they never can.
     pub(crate) fn times_count_from(&self, replica: &str, known: SystemTime) -> Option<SystemTime> {
         match self.clocks.get(replica) {
             None => Some(known),
@@ -87,13 +86,13 @@ impl Case {
         }
     }
 
-    /// Whether somewhere times do not say what came after what.
+    /// Whether the times in some replica do not show the order of events.
     pub(crate) fn times_mislead(&self) -> bool {
         self.clocks.values().any(|clock| clock.back)
     }
 
-    /// Whether a restore may give an older state: which of several generations is the latest is
-    /// told by the times of their objects, and the clock was set back.
+    /// Whether a restore may give an older state: the times of the objects show which of several
+    /// generations is the latest, and the clock was set back.
     pub(crate) fn may_be_misled(
         &self,
         replica: &str,

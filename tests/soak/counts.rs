@@ -1,20 +1,20 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// What a case did, or all of them.
+/// What one case did, or all of them.
 #[derive(Debug, Default)]
 pub(crate) struct Counts {
     pub(crate) faults: BTreeMap<&'static str, u64>,
-    /// How often the daemon said that everything was replicated.
+    /// How often the daemon reported that everything was replicated.
     pub(crate) acknowledged: u64,
     /// How often a daemon found nothing wrong with a replica.
     pub(crate) validations: u64,
     pub(crate) restores: Restores,
     pub(crate) bytes: u64,
     pub(crate) slowest_stop: Duration,
-    /// From a second signal to the end.
+    /// The longest time from a second signal to the end.
     pub(crate) slowest_interruption: Duration,
-    /// To S3 servers, and those of them that went wrong one by one.
+    /// Requests to S3 servers, and those of them that were struck by rules.
     pub(crate) requests: u64,
     pub(crate) requests_struck: u64,
 }
@@ -23,9 +23,9 @@ pub(crate) struct Counts {
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Restores {
     pub(crate) compared: u64,
-    /// Those that began while the daemon and the writers were at work.
+    /// How many began while the daemon and the writers were at work.
     pub(crate) live: u64,
-    /// Those of them that were not what they had to be, or failed.
+    /// How many of these were wrong or failed.
     pub(crate) live_wrong: u64,
 }
 

@@ -13,7 +13,7 @@ use crate::process::Process;
 use crate::role::{AT_WORK, Role};
 use crate::site::REPLICAS;
 
-/// How the daemon says that the application goes on without it.
+/// How the daemon reports that the application goes on without it.
 const ABANDONED: &str = "the application is still running";
 
 /// What happens to a daemon and the application that it runs.
@@ -22,11 +22,11 @@ enum Turn {
     /// The application ends by itself.
     Nothing,
     Signal,
-    /// As a terminal does it.
+    /// Both are signalled, as a terminal does.
     SignalToBoth,
     SecondSignal,
     KillApplication,
-    /// The application goes on for a while, and nobody replicates what it writes.
+    /// The application goes on for a while, without replication.
     KillDaemon,
 }
 
@@ -59,8 +59,8 @@ impl Turn {
 impl Case {
     /// Lets the daemon run the oracle as its child, until one of them ends.
     ///
-    /// When the child's exit code is passed on without a word, everything that it committed is in
-    /// the replicas at once.
+    /// If the child's exit code is passed on without an error, all that it committed must be in
+    /// the replicas.
     pub(crate) fn run_application(&mut self) -> anyhow::Result<()> {
         if self.random.bool() {
             self.kill_daemon()?;
@@ -68,7 +68,7 @@ impl Case {
             self.stop_daemon()?;
         }
         self.end_users()?;
-        // Who is not the child may keep the daemon from having everything.
+        // A process that is not the child may keep the daemon from replicating everything.
         if self.random.u32(..4) == 0 {
             let other = [Role::Adversary, Role::Reader][self.random.usize(..2)];
             self.start_user(other)?;
@@ -86,7 +86,7 @@ impl Case {
         }
         let Some(mut daemon) = self.daemon.take() else { return Ok(()) };
         let status = self.take_turn(turn, &mut daemon, &leash)?;
-        // Else nothing can be said of what it commits.
+        // Otherwise nothing could be said about what it commits.
         leash.end()?;
         self.note(&format!("the daemon ended with {status}"))?;
         self.take_leave(&daemon)?;
@@ -117,7 +117,7 @@ impl Case {
         Ok(())
     }
 
-    /// Lets it happen, and gives the exit code of the daemon.
+    /// Makes it happen, and returns the exit code of the daemon.
     fn take_turn(
         &mut self,
         turn: Turn,
@@ -140,7 +140,7 @@ impl Case {
             }
             Turn::SecondSignal => return self.signal_twice(daemon),
             Turn::KillApplication => {
-                // Before that it cannot be told who it is.
+                // Before that, its process id is unknown.
                 await_application(daemon)?;
                 leash.signal(Signal::KILL);
             }
@@ -148,7 +148,7 @@ impl Case {
         daemon.wait(PATIENCE)
     }
 
-    /// Expects of a daemon that ended with `status` that it said the truth, also about its child.
+    /// Expects that a daemon that ended with `status` reported the truth, also about its child.
     fn expect_honesty(
         &mut self,
         turn: Turn,
@@ -172,7 +172,7 @@ impl Case {
             let expected = match turn {
                 Turn::KillApplication => vec![128 + Signal::KILL.as_raw()],
                 Turn::Nothing => vec![part.status()],
-                // Before it listens, a signal ends it.
+                // Before it handles signals, a signal kills it.
                 _ if !said.contains(AT_WORK) => {
                     vec![128 + Signal::TERM.as_raw(), 128 + Signal::INT.as_raw()]
                 }
@@ -190,8 +190,9 @@ impl Case {
         for replica in REPLICAS {
             self.check_latest(replica)?;
         }
-        // Who is killed in the middle of a commit may leave one that nobody was told of: the daemon
-        // has not seen it, and SQLite finds it in the log when all have closed the database.
+        // A process that is killed in the middle of a commit may leave one that is not published:
+        // the daemon has not seen it, and SQLite finds it in the log when all have closed the
+        // database.
         let whole = turn != Turn::KillApplication && !said.contains(LACK);
         if whole && self.users.is_empty() { self.check_identical() } else { Ok(()) }
     }
@@ -211,7 +212,7 @@ impl Case {
     }
 }
 
-/// Waits until the application listens to signals, unless it has ended by then.
+/// Waits until the application handles signals, or has ended.
 fn await_application(daemon: &mut Process) -> anyhow::Result<()> {
     let began = Instant::now();
     while !daemon.said().contains(AT_WORK) && daemon.ended()?.is_none() {

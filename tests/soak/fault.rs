@@ -42,7 +42,7 @@ pub(crate) enum Fault {
 }
 
 impl Fault {
-    /// Those that are to happen more often are here more often.
+    /// The faults to choose from. Frequent ones are repeated.
     const CHOICE: [Self; 28] = [
         Self::KillDaemon,
         Self::KillDaemon,
@@ -74,7 +74,7 @@ impl Fault {
         Self::Clock,
     ];
 
-    /// `remote`: a replica is on an S3 server.
+    /// Chooses a fault. `remote`: a replica is on an S3 server.
     pub(crate) fn choose(random: &mut fastrand::Rng, remote: bool) -> Self {
         if remote && random.u32(..2) == 0 {
             return Self::Store(Trouble::choose(random));
@@ -110,7 +110,7 @@ impl Fault {
 }
 
 impl Case {
-    /// Lets it happen. Afterwards everybody is at work again.
+    /// Makes a fault happen. Afterwards everybody is at work again.
     pub(crate) fn inject(&mut self, fault: Fault) -> anyhow::Result<()> {
         if fault != Fault::CleanStop {
             *self.counts.faults.entry(fault.name()).or_default() += 1;
@@ -177,7 +177,7 @@ impl Case {
         }
     }
 
-    /// Sometimes what follows comes at once.
+    /// Pauses, or not, so that the next step sometimes follows at once.
     pub(crate) fn perhaps_pause(&mut self) {
         if self.random.bool() {
             self.pause(500);
@@ -205,8 +205,7 @@ impl Case {
         }
     }
 
-    /// Puts a file where the directory of a replica is, so that nothing can be done there, and
-    /// after a while the directory again.
+    /// Replaces the directory of a replica by a file for a while, so that it cannot be used.
     fn outage(&mut self) -> anyhow::Result<()> {
         let replica = REPLICAS[self.random.usize(..REPLICAS.len())];
         if self.settings.remote == Some(replica) {
@@ -225,7 +224,7 @@ impl Case {
         Ok(())
     }
 
-    /// Lets a while pass, in which the daemon may be killed or stopped.
+    /// Waits for a while, in which the daemon may be killed or stopped.
     fn linger(&mut self) -> anyhow::Result<()> {
         self.pause(1500);
         self.perhaps_restart_daemon()?;
@@ -242,7 +241,7 @@ impl Case {
         }
     }
 
-    /// Lets the S3 server misbehave for a while, and looks whether what it gives is right.
+    /// Makes the S3 server misbehave for a while, and checks that what it gives is right.
     fn befall(&mut self, trouble: Trouble) -> anyhow::Result<()> {
         let (Some(store), Some(replica)) = (&self.store, self.settings.remote) else {
             return Ok(());
@@ -265,7 +264,7 @@ impl Case {
         Ok(())
     }
 
-    /// Takes the state of the daemon away, or damages it.
+    /// Removes or damages the state of the daemon.
     fn damage_state(&mut self) -> anyhow::Result<()> {
         self.kill_daemon()?;
         self.perhaps_pause();
@@ -274,7 +273,7 @@ impl Case {
         match self.random.u32(..3) {
             _ if !state.exists() => (),
             0 => fs::remove_dir_all(&state)?,
-            // It has not come that far.
+            // The daemon has not come that far.
             _ if !file.exists() => (),
             1 => overwrite_a_part(&file, &mut self.random)?,
             _ => {
@@ -285,7 +284,7 @@ impl Case {
         self.start_daemon()
     }
 
-    /// Lets the last one who uses the database remove the log, while the daemon does not look.
+    /// Lets the last connection to the database delete the log, while no daemon runs.
     fn last_close(&mut self) -> anyhow::Result<()> {
         if self.random.bool() {
             self.kill_daemon()?;
@@ -297,8 +296,8 @@ impl Case {
         self.start_all()
     }
 
-    /// Puts a vacuumed copy in the place of the database, as an application may to make it smaller,
-    /// under a daemon that runs or not.
+    /// Replaces the database by a vacuumed copy, as an application may to make it smaller, with or
+    /// without a running daemon.
     fn replace(&mut self) -> anyhow::Result<()> {
         let absent = self.random.bool();
         if absent {
@@ -310,7 +309,7 @@ impl Case {
         if absent { self.start_daemon() } else { Ok(()) }
     }
 
-    /// Puts an older copy of database and state in the place of what there is.
+    /// Replaces database and state by an older copy.
     fn roll_back(&mut self) -> anyhow::Result<()> {
         self.kill_all()?;
         if self.has_copy {
@@ -320,7 +319,7 @@ impl Case {
             self.site.save_volume()?;
             self.has_copy = true;
         }
-        // What was found must be in the record before anybody replicates it.
+        // What is found must be in the record before it is replicated.
         self.start_user(Role::Oracle)?;
         self.start_user(Role::Adversary)?;
         self.start_daemon()?;
@@ -329,7 +328,7 @@ impl Case {
 }
 
 impl Case {
-    /// Lets the daemon die at some step, the next time that it comes by or a later one.
+    /// Makes the daemon die at some step, at its next pass or a later one.
     fn die_at_failpoint(&mut self) -> anyhow::Result<()> {
         let failpoint = Failpoint::ALL[self.random.usize(..Failpoint::ALL.len())];
         let script = format!("{} = kill @ {}", failpoint.name(), self.random.u32(1..6));
@@ -342,7 +341,7 @@ impl Case {
         if at_start {
             self.start_daemon()?;
         }
-        // Some it comes by rarely, or never.
+        // The daemon passes some places rarely, or never.
         for _ in 0..20 {
             if self.daemon.as_mut().map_or(Ok(None), Process::ended)?.is_some() {
                 self.note("died")?;
@@ -356,7 +355,7 @@ impl Case {
         self.start_daemon()
     }
 
-    /// Lets the disk of the daemon, or of the replicas, fail or be slow for a while.
+    /// Makes the disk of the daemon, or of the replicas, fail or slow down for a while.
     fn disk(&mut self) -> anyhow::Result<()> {
         let mut script = String::new();
         for _ in 0..self.random.u32(1..4) {

@@ -10,21 +10,21 @@ use crate::process::Process;
 /// Exit code: a second signal came before everything was replicated.
 pub(crate) const INTERRUPTED: i32 = 130;
 
-/// How the daemon says, at its end, that not everything is replicated.
+/// How the daemon reports, at its end, that not everything is replicated.
 pub(crate) const LACK: &str = "error: not everything is replicated";
 const FIRST: &str = "signal received, ";
-/// It has noticed the second one, and not ended otherwise before.
+/// How the daemon logs the second signal, unless it ended otherwise before.
 pub(crate) const SECOND: &str = "second signal received, ";
 
-/// How long it may take to end then, on a machine with other things to do.
+/// How long it may take to end after that, on a busy machine.
 const AT_ONCE: Duration = Duration::from_secs(10);
-/// After so long the second one is sent again: it has arrived as one with the first.
+/// After this time the second signal is sent again: it may have been merged with the first.
 const AGAIN: Duration = Duration::from_secs(5);
 
 impl Case {
-    /// Tells the daemon twice to end, as a user does who is tired of waiting.
+    /// Signals the daemon twice, as an impatient user does.
     ///
-    /// It ends at once, and says what is missing; or everything is there.
+    /// It must end at once and report what is missing, unless everything is there.
     pub(crate) fn interrupt_daemon(&mut self) -> anyhow::Result<()> {
         let Some(mut daemon) = self.daemon.take() else { return Ok(()) };
         self.expect_signals_to_work(&mut daemon)?;
@@ -41,10 +41,10 @@ impl Case {
         Ok(())
     }
 
-    /// Sends two signals, at some distance, and gives the exit code.
+    /// Sends two signals, some time apart, and returns the exit code.
     pub(crate) fn signal_twice(&mut self, daemon: &mut Process) -> anyhow::Result<i32> {
         let signals = [(); 2].map(|()| self.any_signal());
-        // Two of the same kind may arrive as one, while the first was not noticed.
+        // Two of the same kind may be merged, until the first is noticed.
         let waits = self.random.bool();
         let longest = [0, 20, 300, 4000][self.random.usize(..4)];
         let distance = self.random.u64(..=longest);

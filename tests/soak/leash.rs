@@ -11,11 +11,12 @@ use rustix::process::{Pid, Signal, kill_process};
 use crate::case::PATIENCE;
 use crate::process::Hang;
 
-/// What keeps an application alive which is the daemon's child, and not ours: it may outlive the
-/// daemon, but not the rig.
+/// Keeps alive an application that is the daemon's child, not ours: it may outlive the daemon, but
+/// not the rig.
 ///
-/// Both hold a file locked. When the one of the rig is let go of, however that comes, the
-/// application ends on the spot; and when the one of the application can be locked, that is gone.
+/// The rig and the application each hold a locked file. When the rig's lock is released, in
+/// whatever way, the application ends at once; and when the application's file can be locked, the
+/// application is gone.
 #[derive(Debug)]
 pub(crate) struct Leash {
     path: PathBuf,
@@ -23,8 +24,8 @@ pub(crate) struct Leash {
 }
 
 impl Leash {
-    /// A new one, at a path that was not used before: an application that starts late must not take
-    /// the next one for its own.
+    /// Makes a leash, at a path that was not used before: an application that starts late must not
+    /// take a later leash for its own.
     pub(crate) fn hold(path: PathBuf) -> io::Result<Self> {
         let held = File::create(&path)?;
         held.lock()?;
@@ -39,7 +40,7 @@ impl Leash {
     pub(crate) fn signal(&self, signal: Signal) {
         let text = fs::read_to_string(presence(&self.path)).unwrap_or_default();
         if let Some(pid) = text.trim_end().parse().ok().and_then(Pid::from_raw) {
-            // It may have ended just now.
+            // The application may just have ended.
             let _ = kill_process(pid, signal);
         }
     }
@@ -57,8 +58,8 @@ impl Leash {
     }
 }
 
-/// As the application: ends this process when nobody holds the leash any more. Nothing may be done
-/// before, and the value is to be kept.
+/// For the application: ends this process when nobody holds the leash any more. Must be called
+/// before anything else, and the value must be kept.
 pub(crate) fn follow(path: &Path) -> anyhow::Result<File> {
     let present = File::options().create(true).append(true).open(presence(path))?;
     present.lock()?;

@@ -1,7 +1,8 @@
 //! Tries to make replication lose or corrupt data. How it works, and what it covers: tests/README.md.
 //!
 //! A case is a database with writers, a daemon, two replicas and a few faults, all decided by a
-//! seed. Only the decisions are: what the processes make of them depends on the machine.
+//! seed. Only the decisions are determined: what the processes make of them depends on the
+//! machine.
 #![allow(clippy::print_stdout)]
 
 mod absence;
@@ -45,8 +46,8 @@ use tally::Tally;
 /// The cases that are always run.
 const FIXED: std::ops::RangeInclusive<u64> = 1..=7;
 
-/// A run of at least so many seconds has time for stores that are away for minutes, in one of so
-/// many cases.
+/// A run of at least this many seconds has time for stores that are away for minutes, in one of
+/// this many cases.
 const LONG_RUN: (u64, u64) = (600, 24);
 
 fn main() -> ExitCode {
@@ -72,7 +73,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Runs cases until the time is over, and says whether all passed.
+/// Runs cases until the time is over, and returns whether all passed.
 ///
 /// With a seed and no time there is one case. With neither, the fixed ones and a fresh one.
 fn run(seconds: Option<u64>, seed: Option<u64>, jobs: usize, long: bool) -> bool {

@@ -33,7 +33,7 @@ pub(crate) struct Oracle {
     pub(crate) random: fastrand::Rng,
     recorder: Recorder,
     state: State,
-    /// Bytes.
+    /// The bytes written so far.
     written: u64,
 }
 
@@ -43,7 +43,7 @@ impl Oracle {
         Ok(Self { random, recorder, state: State::default(), written: 0 })
     }
 
-    /// Opens the database, and takes note of what is in it.
+    /// Opens the database, and records what is in it.
     pub(crate) fn open(&mut self, stage: &Stage) -> anyhow::Result<Connection> {
         let connection = stage.open(&mut self.random)?;
         self.state = State::read(&connection)?;
@@ -95,7 +95,7 @@ impl Oracle {
         Ok(without.toggled(key, &value))
     }
 
-    /// Mostly short, half of it easy to compress.
+    /// A content that is mostly short; half of them are easy to compress.
     fn content(&mut self) -> Vec<u8> {
         let mut content = vec![0; [10, 10, 200, 200, 200, 3000, 20_000][self.random.usize(..7)]];
         if self.random.bool() {

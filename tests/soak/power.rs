@@ -1,4 +1,4 @@
-//! What is left of files after a loss of power. tests/README.md says why it is modelled like this.
+//! What is left of files after a loss of power. tests/README.md explains the model.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -6,13 +6,14 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-/// What a disk writes whole or not at all.
+/// The bytes that a disk writes wholly or not at all.
 const SECTOR: usize = 512;
 
-/// What the daemon syncs each time that it writes it, or when it matters.
+/// The files that the daemon syncs each time that it writes them, or when it matters.
 const SYNCED: [&str; 4] = ["fork", "lineage", "restored", "sent"];
 
-/// Loses what was written below `directory` since it was synced, when it was as `synced` is now.
+/// Loses some of what was written below `directory` since it was last synced. `synced` is a copy
+/// from that time.
 pub(crate) fn lose_tree(
     directory: &Path,
     synced: &Path,
@@ -42,7 +43,7 @@ pub(crate) fn lose_tree(
     Ok(())
 }
 
-/// Loses what is in the files of a replica that were not complete.
+/// Loses the contents of incomplete files of a replica.
 pub(crate) fn lose_partial_objects(replica: &Path, random: &mut fastrand::Rng) -> io::Result<()> {
     for path in files(replica)? {
         if path.extension().is_some_and(|extension| extension == "tmp") {
@@ -55,8 +56,8 @@ pub(crate) fn lose_partial_objects(replica: &Path, random: &mut fastrand::Rng) -
     Ok(())
 }
 
-/// What is left of a file: all, what it was when it was synced, or some blocks of either. What was
-/// never written to is zero.
+/// What is left of a file: all, what it was when it was synced, or some blocks of either. Blocks
+/// that were never written are zero.
 fn remains(
     written: Option<Vec<u8>>,
     synced: Option<Vec<u8>>,
@@ -85,8 +86,8 @@ fn remains(
 
 /// Loses a part of a log that SQLite has not synced: its end, and sectors before that.
 ///
-/// What was to go into the database file was synced before; how far that is stands in the
-/// `-shm` file, which is not there any more after a start.
+/// What was to be copied into the database file was synced before; the `-shm` file says how far
+/// that is. It no longer exists after a start.
 pub(crate) fn lose_log(database: &Path, random: &mut fastrand::Rng) -> io::Result<()> {
     let [log, index] = ["db-wal", "db-shm"].map(|suffix| database.with_extension(suffix));
     let kept = match (read(&log)?, read(&index)?) {
@@ -110,12 +111,12 @@ pub(crate) fn lose_log(database: &Path, random: &mut fastrand::Rng) -> io::Resul
     Ok(())
 }
 
-/// How much of a log is kept in any case. `None`: all of it, because the index belongs to the next
-/// one, and this one is in the database.
+/// How much of a log is kept in any case. `None` means all of it, because the index belongs to the
+/// next log, and this one is in the database.
 fn synced_bytes(log: &[u8], index: &[u8]) -> Option<u64> {
     let number = |at: usize| Some(u32::from_ne_bytes(index.get(at..at + 4)?.try_into().ok()?));
     let (header, copy) = (index.get(..48)?, index.get(48..96)?);
-    // In both the salt, as it is in the log.
+    // Both copies must contain the salt of the log.
     if header != copy || header[32..40] != *log.get(16..24)? {
         return None;
     }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail};
 use rustix::process::{Pid, Signal, kill_process};
 
-/// A child process. It does not outlive this value, nor the thread that started it.
+/// A child process. It outlives neither this value nor the thread that started it.
 #[derive(Debug)]
 pub(crate) struct Process {
     child: Child,
@@ -28,26 +28,26 @@ impl fmt::Display for Hang {
 
 impl std::error::Error for Hang {}
 
-/// Makes the kernel kill this process when its parent is gone, however that ended.
+/// Makes the kernel kill this process when its parent is gone, in whatever way.
 pub(crate) fn die_with_parent() -> anyhow::Result<()> {
     #[cfg(target_os = "linux")]
     rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
     Ok(())
 }
 
-/// Replaces this process by a program. Returns only an error.
+/// Replaces this process by a program. Returns only on an error.
 pub(crate) fn become_program(words: &[String]) -> anyhow::Result<()> {
     die_with_parent()?;
     let [program, arguments @ ..] = words else { bail!("--become needs a program") };
     Err(Command::new(program).args(arguments).exec()).with_context(|| format!("run {program}"))
 }
 
-/// This program again, with other arguments.
+/// A command that runs this program again, for other arguments.
 pub(crate) fn ourselves() -> anyhow::Result<Command> {
     Ok(Command::new(std::env::current_exe()?))
 }
 
-/// The program under test, in an environment that says nothing.
+/// The program under test, in a minimal environment.
 pub(crate) fn litestream() -> anyhow::Result<Command> {
     let mut command = ourselves()?;
     command
@@ -60,7 +60,7 @@ pub(crate) fn litestream() -> anyhow::Result<Command> {
 }
 
 impl Process {
-    /// Starts `command`. What it says goes to the end of `log`.
+    /// Starts `command`. What it prints is appended to `log`.
     pub(crate) fn start(command: &mut Command, log: &Path) -> anyhow::Result<Self> {
         let output = File::options().create(true).append(true).open(log)?;
         command.stdin(Stdio::piped()).stdout(output.try_clone()?).stderr(output);
@@ -76,25 +76,25 @@ impl Process {
         Ok(kill_process(Pid::from_child(&self.child), signal)?)
     }
 
-    /// Stops it for a while.
+    /// Suspends it for a while.
     pub(crate) fn freeze(&self, pause: Duration) -> anyhow::Result<()> {
         self.signal(Signal::STOP)?;
         sleep(pause);
         self.signal(Signal::CONT)
     }
 
-    /// Tells one of our own processes to come to an end.
+    /// Asks one of our own processes to end.
     pub(crate) fn ask_to_end(&mut self) {
         drop(self.child.stdin.take());
     }
 
-    /// Its exit code, or 128 and the number of its signal, once it has ended.
+    /// Its exit code, or 128 plus the number of its signal, once it has ended.
     pub(crate) fn ended(&mut self) -> anyhow::Result<Option<i32>> {
         let status = self.child.try_wait()?;
         Ok(status.and_then(|status| status.code().or(status.signal().map(|number| 128 + number))))
     }
 
-    /// Waits for its end. To take longer than `patience` is an error.
+    /// Waits for its end. Taking longer than `patience` is an error.
     pub(crate) fn wait(&mut self, patience: Duration) -> anyhow::Result<i32> {
         let began = Instant::now();
         loop {
@@ -109,7 +109,7 @@ impl Process {
         }
     }
 
-    /// Ends it on the spot.
+    /// Kills it.
     pub(crate) fn kill(mut self) -> anyhow::Result<()> {
         self.child.kill()?;
         self.child.wait()?;
@@ -120,7 +120,7 @@ impl Process {
         self.log.clone()
     }
 
-    /// Everything that was said to its log.
+    /// Everything in its log.
     pub(crate) fn said(&self) -> String {
         fs::read_to_string(&self.log).unwrap_or_default()
     }

@@ -7,22 +7,23 @@ use crate::case::{Case, PATIENCE, last_lines};
 use crate::process::{Process, litestream};
 use crate::site::REPLICAS;
 
-/// How the daemon says that validation failed.
+/// How the daemon reports that validation failed.
 const ALARM: &str = "validator: the replica cannot be restored";
-/// And that it found the database damaged, which it never is.
+/// How it reports that the database is damaged, which it never is.
 const DAMAGE: &str = "validator: the database itself is damaged";
-/// And that it found nothing wrong.
+/// How it reports that it found nothing wrong.
 const PROOF: &str = "msg=validator ";
 
-/// What expires is taken away by several requests, and a daemon that died between two of them goes on
-/// when it looks again.
+/// How long to wait for expiry to finish. Expired history is deleted by several requests, and a
+/// daemon that died between two of them continues when it looks again.
 const EXPIRY: Duration = Duration::from_millis(1500);
 const LOOKS_MAX: u32 = 4;
 
-/// What the program says of its replicas itself. Nothing is wrong with them, so it must not say so.
+/// What the program itself reports about its replicas. Nothing is wrong with them, so it must not
+/// report otherwise.
 impl Case {
-    /// Takes note that what is read from a replica may be wrong, or nothing, for a while: then
-    /// validation says so, and rightly, perhaps only after its second try.
+    /// Notes that reads of a replica may be wrong, or fail, for a while. Then validation rightly
+    /// reports it, perhaps only after its second try.
     pub(crate) fn excuse(&mut self, replicas: &[&'static str]) {
         self.excused.extend(replicas);
     }
@@ -39,16 +40,16 @@ impl Case {
         Ok(())
     }
 
-    /// The same of a daemon that has ended, whose validations are counted.
+    /// Expects no alarm from a daemon that has ended, and counts its validations.
     pub(crate) fn hear_out(&mut self, said: &str) -> anyhow::Result<()> {
         let proofs = said.lines().filter(|line| line.contains(PROOF)).count();
         self.counts.validations += proofs as u64;
         self.expect_no_alarm(said)
     }
 
-    /// Expects that `verify -full` finds nothing in the replicas, nor in our forks, while everything
-    /// is at rest. With a rival, it may find what that did not live to take back, and where a store
-    /// was bad, logs that the replica does not have.
+    /// Expects that `verify -full` finds nothing in the replicas and in our forks, while
+    /// everything is at rest. With a rival, it may find what that daemon did not live to delete;
+    /// and if a store was bad, logs that the replica lacks.
     pub(crate) fn verify_replicas(&mut self) -> anyhow::Result<()> {
         if self.peer.is_some() {
             return Ok(());
@@ -69,7 +70,7 @@ impl Case {
 
     fn defects(&mut self, replica: &str) -> anyhow::Result<Option<String>> {
         let fork = self.site.fork(replica);
-        // In a fork, there is the replica that it left, too.
+        // If there is a fork, also check the replica that it left.
         let places = [fork.as_ref().map(|_| None), Some(fork.clone())].into_iter().flatten();
         for fork in places {
             let log = self.fresh("verify.log");

@@ -4,7 +4,7 @@ use rusqlite::Connection;
 
 use crate::role::{Stage, say_at_work, tolerate_busy};
 
-/// Reads in transactions that are in the way of checkpoints, and goes away in between.
+/// Reads in transactions that block checkpoints, and disconnects in between.
 pub(crate) fn play(stage: &Stage, mut random: fastrand::Rng) -> anyhow::Result<()> {
     say_at_work();
     while !stage.is_over() {

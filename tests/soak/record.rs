@@ -8,10 +8,10 @@ use anyhow::{Context, bail};
 
 use crate::state::State;
 
-/// What the oracle says of its commits, one line each, outside the database.
+/// The oracle's log of its commits, one line each, outside the database.
 ///
-/// A line is written before the commit, and another one after it. The time between belongs to a
-/// commit of which nobody knows, if the oracle is killed then.
+/// A line is written before the commit, and another one after it. If the oracle is killed in
+/// between, nobody knows whether the commit happened.
 #[derive(Debug)]
 pub(crate) struct Recorder(File);
 
@@ -20,7 +20,7 @@ impl Recorder {
         Ok(Self(File::options().create(true).append(true).open(path)?))
     }
 
-    /// Takes note of what is in the database at the start: the last commit, or that of an older copy.
+    /// Records what is in the database at the start: the last commit, or that of an older copy.
     pub(crate) fn found(&mut self, state: State) -> anyhow::Result<()> {
         self.line("found", state)
     }
@@ -47,13 +47,13 @@ impl Recorder {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fate {
-    /// The oracle was killed before it could say.
+    /// The oracle was killed before it could record the outcome.
     Unknown,
     Committed,
     RolledBack,
 }
 
-/// A state of the database, and when it was about to become that.
+/// A state of the database, and when it was about to be committed.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Entry {
     pub(crate) time: SystemTime,
@@ -61,11 +61,11 @@ pub(crate) struct Entry {
     fate: Fate,
 }
 
-/// The record as it is read again. Places in it are in the order of time.
+/// The record as read back. Its places are in the order of time.
 #[derive(Debug)]
 pub(crate) struct Record {
     pub(crate) entries: Vec<Entry>,
-    /// The same state occurs again where the oracle was started anew.
+    /// The places of each state. A state occurs again where the oracle was restarted.
     places: HashMap<State, Vec<usize>>,
 }
 
@@ -73,7 +73,7 @@ impl Record {
     pub(crate) fn read(path: &Path) -> anyhow::Result<Self> {
         let mut entries: Vec<Entry> = Vec::new();
         let text = fs::read_to_string(path)?;
-        // The last line may be on its way.
+        // The last line may be incomplete.
         let whole = text.rfind('\n').map_or("", |end| &text[..end]);
         for line in whole.lines() {
             let last = entries.last_mut().map(|entry| &mut entry.fate);
@@ -90,12 +90,12 @@ impl Record {
         Ok(Self { entries, places })
     }
 
-    /// The place of the last commit that is known to be one.
+    /// The place of the last commit that is known to have happened.
     pub(crate) fn last_commit(&self) -> Option<usize> {
         self.entries.iter().rposition(|entry| entry.fate == Fate::Committed)
     }
 
-    /// Where the database was in that state. What never was committed is an error.
+    /// The places where the database was in `state`. A state that was never committed is an error.
     pub(crate) fn places(&self, state: State) -> anyhow::Result<&[usize]> {
         let Some(places) = self.places.get(&state) else {
             bail!("{state:?} was never written");

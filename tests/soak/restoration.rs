@@ -8,8 +8,8 @@ use crate::process::{Process, litestream};
 use crate::site::REPLICAS;
 
 impl Case {
-    /// Lets everybody end, restores the database in its place, and lets them go on. Who closes it
-    /// after that is not the last one as long as the daemon has it open.
+    /// Ends everything, restores the database in its place, and starts everything again. A process
+    /// that closes the database after that is not the last one while the daemon has it open.
     pub(crate) fn restore_in_place(&mut self) -> anyhow::Result<()> {
         self.come_to_rest()?;
         let forked = REPLICAS.iter().any(|replica| self.site.fork(replica).is_some());
@@ -19,7 +19,7 @@ impl Case {
         self.start_all()
     }
 
-    /// All of it is in both replicas.
+    /// Restores over the database, all of which is in both replicas.
     fn restore_over(&mut self) -> anyhow::Result<()> {
         let (before, database) = (self.fresh("before.db"), self.site.database());
         self.site.copy_database(&before)?;

@@ -13,10 +13,10 @@ use crate::site::REPLICAS;
 use crate::state::State;
 use crate::trouble::Trouble;
 
-/// Another one that writes to the same replicas, with a database of its own.
+/// Another daemon that writes to the same replicas, with a database of its own.
 #[derive(Clone, Debug)]
 pub(crate) struct Peer {
-    /// What its writers say of themselves.
+    /// The record of its writers.
     record: PathBuf,
     /// When it began.
     pub(crate) since: SystemTime,
@@ -25,8 +25,8 @@ pub(crate) struct Peer {
 }
 
 impl Peer {
-    /// Expects that it was once in that state, and that what a replica was known to hold before is
-    /// in it: nobody may take the place of what he does not continue.
+    /// Expects that its database was once in `state`, and that this contains what the replica was
+    /// known to hold before: a daemon must not replace what it does not continue.
     pub(crate) fn expect_state(&self, state: State, required: Option<usize>) -> anyhow::Result<()> {
         Record::read(&self.record)?.places(state).context("not ours, nor the other one's")?;
         let split = self.split;
@@ -35,7 +35,7 @@ impl Peer {
     }
 }
 
-/// What happens to either of two.
+/// The faults that happen to either of the two.
 const FAULTS: [Fault; 9] = [
     Fault::KillDaemon,
     Fault::KillDaemon,
@@ -49,8 +49,8 @@ const FAULTS: [Fault; 9] = [
 ];
 
 impl Case {
-    /// Lets a second daemon, which has a copy of everything as if it was on another machine, write
-    /// to the same replicas. In the end both databases must be there.
+    /// Lets a second daemon, which has a copy of everything as if it were on another machine,
+    /// write to the same replicas. In the end both databases must be there.
     pub(crate) fn compete(&mut self) -> anyhow::Result<()> {
         let mut rival = self.clone_machine()?;
         let outcome = self.compete_with(&mut rival);
@@ -59,7 +59,7 @@ impl Case {
         outcome
     }
 
-    /// Copies the machine as it is at rest, at some moment, or as it was at an earlier one.
+    /// Clones the machine: at rest, at some moment, or as it was earlier.
     fn clone_machine(&mut self) -> anyhow::Result<Self> {
         *self.counts.faults.entry("rival").or_default() += 1;
         if self.random.bool() {
@@ -70,14 +70,14 @@ impl Case {
         let earlier = self.has_copy && self.random.u32(..3) == 0;
         self.note(if earlier { "a rival with the older copy" } else { "a rival" })?;
         let random = self.random.fork();
-        // Each may find what the other one has yet to take back.
+        // Each may find what the other one has yet to delete.
         self.excuse(&REPLICAS);
         let mut rival = Self::new(self.site.of_rival(), self.settings.clone(), random);
         rival.store.clone_from(&self.store);
         rival.store_was_bad = self.store_was_bad;
         rival.clocks.clone_from(&self.clocks);
         rival.excuse(&REPLICAS);
-        // Another machine, or at least another container.
+        // It is another machine, or at least another container.
         rival.boot = self.boot + [0, 1000][self.random.usize(..2)];
         self.site.clone_for_rival(&rival.site, earlier)?;
         rival.site.configure(&self.settings, self.store.as_deref())?;
@@ -117,13 +117,13 @@ impl Case {
         rival.come_to_rest().context("the rival")?;
         self.pause(1200);
         self.come_to_rest().context("after the rival")?;
-        // Nothing that happened since may have taken it away.
+        // Nothing that happened since may have removed it.
         rival.check_identical().context("the rival, after its end")
     }
 
     fn strike_either(&mut self, rival: &mut Self) -> anyhow::Result<()> {
         let fault = match self.random.u32(..12) {
-            // For both, of course.
+            // This one strikes both.
             0 | 1 if self.store.is_some() => Fault::Store(Trouble::choose(&mut self.random)),
             0 => Fault::Outage,
             _ => FAULTS[self.random.usize(..FAULTS.len())],
@@ -139,7 +139,7 @@ impl Case {
         Ok(())
     }
 
-    /// All that a replica consists of, but for the fork that is ours; `None` is the replica itself.
+    /// All forks of a replica except our own; `None` stands for the replica itself.
     pub(crate) fn other_forks(&self, replica: &str) -> anyhow::Result<BTreeSet<Option<String>>> {
         let mut forks = BTreeSet::from([None]);
         let remote = self.store.as_ref().filter(|_| self.settings.remote == Some(replica));

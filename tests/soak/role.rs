@@ -13,10 +13,10 @@ use rusqlite::{Connection, ErrorCode};
 use crate::site::Site;
 use crate::{adversary, oracle, process, reader};
 
-/// A process that uses the database. Locks belong to processes, so each is one of its own.
+/// A process that uses the database. Locks belong to processes, so each role has its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Role {
-    /// Writes what can be told apart afterwards.
+    /// Writes commits that can be told apart afterwards.
     Oracle,
     /// Writes, checkpoints and reconnects in every way there is.
     Adversary,
@@ -40,7 +40,7 @@ impl Role {
     }
 }
 
-/// Where a role is played.
+/// The environment in which a role is played.
 #[derive(Debug)]
 pub(crate) struct Stage {
     pub(crate) site: Site,
@@ -48,7 +48,7 @@ pub(crate) struct Stage {
 }
 
 impl Stage {
-    /// It is over when `stop` is set.
+    /// Makes a stage that is over when `stop` is set.
     pub(crate) fn new(home: &Path, stop: Arc<AtomicBool>) -> Self {
         Self { site: Site::at(home), stop }
     }
@@ -70,7 +70,7 @@ impl Stage {
         Ok(connection)
     }
 
-    /// Lets go of the processor for at most this long, and less if it is over.
+    /// Sleeps for a random time of up to `max`, or until it is over.
     pub(crate) fn rest(&self, random: &mut fastrand::Rng, max: Duration) {
         let mut left = max.mul_f64(random.f64());
         while !left.is_zero() && !self.is_over() {
@@ -81,14 +81,14 @@ impl Stage {
     }
 }
 
-/// Says that the role is being played from here on.
+/// Reports that the role is at work from here on.
 pub(crate) fn say_at_work() {
     println!("{AT_WORK}");
 }
 
 pub(crate) const AT_WORK: &str = "at work";
 
-/// Forgives what the others that use the database may cause.
+/// Ignores errors that other users of the database may cause.
 pub(crate) fn tolerate_busy(outcome: rusqlite::Result<()>) -> rusqlite::Result<()> {
     match outcome {
         Err(error)

@@ -24,11 +24,11 @@ use crate::state::SCHEMA;
 #[derive(Clone, Debug)]
 pub(crate) struct Site {
     home: PathBuf,
-    /// Where the replicas are: with a second daemon, not beside its own things.
+    /// Where the replicas are. A second daemon does not have them in its own directory.
     replicas: PathBuf,
 }
 
-/// The replicas and the settings of each. Only the first one forgets, and not in every case.
+/// The names of the replicas. Only the first one deletes history, and not in every case.
 pub(crate) const REPLICAS: [&str; 2] = ["one", "two"];
 
 impl Site {
@@ -36,13 +36,13 @@ impl Site {
         Self { home: home.to_owned(), replicas: home.to_owned() }
     }
 
-    /// Where a second daemon works, which has the same replicas.
+    /// The site of a second daemon with the same replicas.
     pub(crate) fn of_rival(&self) -> Self {
         Self { home: self.path("rival"), replicas: self.replicas.clone() }
     }
 
-    /// Makes the database and the configuration. Where `remote` is, that replica of the settings is
-    /// on an S3 server.
+    /// Makes the database and the configuration. `remote` is the S3 server of the replica that the
+    /// settings name.
     pub(crate) fn build(&self, settings: &Settings, remote: Option<&Rogue>) -> anyhow::Result<()> {
         fs::create_dir_all(self.volume())?;
         fs::write(self.bytes(), "")?;
@@ -57,8 +57,8 @@ impl Site {
         self.configure(settings, remote)
     }
 
-    /// Makes a copy of everything but the replicas for a second daemon, as if somebody had cloned
-    /// the machine: now, or when the copy of the volume was made. Nobody may be using it.
+    /// Copies everything but the replicas for a second daemon, as if somebody had cloned the
+    /// machine: now, or when the copy of the volume was made. Nobody may be using it.
     pub(crate) fn clone_for_rival(&self, rival: &Self, earlier: bool) -> anyhow::Result<()> {
         let volume = if earlier { self.path("copy") } else { self.volume() };
         replace_tree(&volume, &rival.volume())?;
@@ -109,7 +109,7 @@ dbs:
         self.home.join(name)
     }
 
-    /// The directory of a replica, if that is one.
+    /// The directory of a replica, if it is in one.
     pub(crate) fn replica(&self, name: &str) -> PathBuf {
         self.replicas.join(name)
     }
@@ -126,7 +126,7 @@ dbs:
         self.volume().join(".app.db-litestream")
     }
 
-    /// What the daemon has noted of how far it got.
+    /// The cursor of the daemon, as text.
     pub(crate) fn cursor(&self) -> String {
         fs::read_to_string(self.state().join("cursor")).unwrap_or_default()
     }
@@ -158,7 +158,7 @@ dbs:
         self.path("failpoints")
     }
 
-    /// Lets the daemon die or fail where these lines say; with none, nowhere.
+    /// Makes the daemon die or fail where these lines say; without lines, nowhere.
     pub(crate) fn arm(&self, script: &str) -> io::Result<()> {
         let partial = self.path("failpoints.partial");
         fs::write(&partial, script)?;
@@ -191,7 +191,7 @@ dbs:
         self.mark_synced()
     }
 
-    /// Takes note of the state of the daemon, which is on the disk for good.
+    /// Copies the state of the daemon, which has just been synced.
     pub(crate) fn mark_synced(&self) -> io::Result<()> {
         if self.state().exists() {
             replace_tree(&self.state(), &self.path("synced"))
@@ -200,7 +200,7 @@ dbs:
         }
     }
 
-    /// Loses, while nothing runs, what a loss of power may lose.
+    /// Loses what a loss of power may lose, while nothing runs.
     pub(crate) fn lose_power(&self, random: &mut fastrand::Rng) -> io::Result<()> {
         power::lose_tree(&self.state(), &self.path("synced"), random)?;
         for replica in REPLICAS {
@@ -273,15 +273,15 @@ pub(crate) struct Settings {
     snapshots: &'static str,
     retention: &'static str,
     validation: &'static str,
-    /// The replica that is not a directory, but on an S3 server that misbehaves.
+    /// The replica that is on an S3 server that misbehaves, not in a directory.
     pub(crate) remote: Option<&'static str>,
-    /// All transactions are written with `synchronous = FULL`.
+    /// Whether all transactions are written with `synchronous = FULL`.
     durable: bool,
 }
 
 impl Settings {
     pub(crate) fn choose(random: &mut fastrand::Rng) -> Self {
-        // Without a draw, so that each seed decides what it has always decided.
+        // From a clone, so that this draw does not change the other decisions of a seed.
         let validation = ["0s", "300ms"][random.clone().usize(..2)];
         Self {
             validation,
@@ -296,7 +296,7 @@ impl Settings {
         }
     }
 
-    /// Whether that replica may have forgotten what is not the latest.
+    /// Whether a replica may have deleted all but the latest history.
     pub(crate) fn forgets(&self, replica: &str) -> bool {
         replica == REPLICAS[0] && self.retention == "2s"
     }

@@ -12,7 +12,7 @@ pub(crate) struct State {
     pub(crate) n: i64,
     /// A digest of all payloads so far, each chained to the one before it.
     pub(crate) chain: u128,
-    /// A digest of the cells, which are overwritten again and again.
+    /// A digest of the cells, which are overwritten repeatedly.
     pub(crate) cells: u128,
 }
 
@@ -32,14 +32,14 @@ pub(crate) const SCHEMA: &str = "
         UPDATE tally SET bytes = bytes + length(new.x) - length(old.x); END;";
 
 impl State {
-    /// The state after one more commit.
+    /// The state after another commit.
     pub(crate) fn after(self, payload: &[u8]) -> Self {
         let n = self.n + 1;
         let bytes = [&self.chain.to_le_bytes()[..], &n.to_le_bytes(), payload].concat();
         Self { n, chain: XxHash3_128::oneshot(&bytes), ..self }
     }
 
-    /// The state with a cell that holds `value`: without it if it is there, and the reverse.
+    /// The state with a cell that holds `value` added, or removed if it was there.
     pub(crate) fn toggled(self, key: i64, value: &[u8]) -> Self {
         let bytes = [&key.to_le_bytes()[..], value].concat();
         Self { cells: self.cells ^ XxHash3_128::oneshot(&bytes), ..self }

@@ -3,18 +3,18 @@ use std::fmt;
 use crate::counts::{Counts, Restores};
 use crate::process::Hang;
 
-/// What all cases came to.
+/// The results of all cases.
 #[derive(Debug, Default)]
 pub(crate) struct Tally {
     cases: u64,
     failures: Vec<u64>,
-    /// Failures because something did not come to an end.
+    /// Failures because something did not end.
     hangs: u64,
     counts: Counts,
 }
 
 impl Tally {
-    /// Adds a case, and says how it ended.
+    /// Adds a case, and prints how it ended.
     pub(crate) fn count(
         &mut self,
         seed: u64,

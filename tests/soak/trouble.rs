@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use crate::rogue::{Fault, Habits, Kind, Line, Refusal, Rogue, Rule};
 
-/// What is wrong for a while with a replica's store, if that is an S3 server.
+/// What is temporarily wrong with a replica's store, if that is an S3 server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Trouble {
     Outage,
@@ -58,16 +58,16 @@ impl Trouble {
         matches!(self, Self::Outage | Self::Hanging | Self::Resets | Self::Slow)
     }
 
-    /// Whether listings may be without what was stored before them. That goes for one in no order,
-    /// too, to which something is added while its pages are read.
+    /// Whether listings may lack objects that were stored before them. So may an unsorted listing,
+    /// if objects are added while its pages are read.
     pub(crate) fn hides_objects(self) -> bool {
         matches!(self, Self::LateListing | Self::UnorderedListing)
     }
 
-    /// Lets it begin. It ends when the store is told to behave.
+    /// Begins the trouble. It ends with `Rogue::behave`.
     ///
-    /// What strikes reads as well does so seldom enough for a restore of a hundred objects, which gives
-    /// up when one cannot be read ten times in a row.
+    /// Troubles that strike reads are rare enough for a restore of a hundred objects, which gives
+    /// up if an object cannot be read ten times in a row.
     pub(crate) fn befall(self, store: &Rogue, random: &mut fastrand::Rng) {
         let refusing = |refusal| Rule::from(Fault::Refuse(refusal));
         match self {
@@ -88,7 +88,7 @@ impl Trouble {
                 for _ in 0..3 {
                     let refusal = refusals[random.usize(..refusals.len())];
                     let rule = refusing(refusal).sometimes(0.1);
-                    // A restore that is forbidden something ends.
+                    // A restore that is refused for good fails.
                     let kinds: &[Kind] =
                         if others.contains(&refusal) { &Kind::STORING } else { &[] };
                     store.misbehave(rule.on(kinds));

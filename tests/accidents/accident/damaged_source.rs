@@ -13,14 +13,14 @@ use crate::settings::Settings;
 
 const ROWS: u32 = 500;
 
-/// How long the application goes on after the damage: longer than the retention, so that what is
-/// from before it expires unless somebody cares.
+/// How long the application goes on after the damage: longer than the retention, so that history
+/// from before it expires unless it is protected.
 const GOES_ON: Duration = Duration::from_secs(14);
 
 pub(super) const ACCIDENT: Accident =
     Accident { name: "damaged_source", title: "A disk damages a page of the database", happen };
 
-/// SQLite has no checksums of pages, and does not notice as long as nobody reads the page.
+/// SQLite has no checksums of pages, and notices nothing until the page is read.
 fn happen(contender: Contender) -> Outcome {
     let settings = Settings {
         snapshot_interval: Some("1s"),
@@ -33,7 +33,7 @@ fn happen(contender: Contender) -> Outcome {
     settle(&scene.database());
     let daemon = scene.replicate();
     scene.wait_for_rows(ROWS);
-    // Two validations, for those who do not say what they came to.
+    // Time for two validations, for programs that do not report their results.
     thread::sleep(Duration::from_secs(2));
     let before = SystemTime::now();
     scene.wait_until(|| last_good(&scene, before).rows() == Some(ROWS));
@@ -45,7 +45,7 @@ fn happen(contender: Contender) -> Outcome {
     }
     let noticed = notices(contender, &daemon);
     scene.stop(daemon);
-    // What was good last may be later than that.
+    // The last good state may be later than that.
     let rows = last_good(&scene, before).rows();
     match (noticed, rows.is_some_and(|rows| rows >= ROWS)) {
         (true, true) => Outcome::survived("noticed, last good kept"),
@@ -54,7 +54,7 @@ fn happen(contender: Contender) -> Outcome {
     }
 }
 
-/// Ours is to notice it, however slow the machine is.
+/// Our program must notice it, however slow the machine is.
 fn must_wait(contender: Contender, daemon: &Process, began: Instant) -> bool {
     let minute = Duration::from_mins(1);
     contender == Contender::Ours && !notices(contender, daemon) && began.elapsed() < minute
@@ -68,7 +68,7 @@ fn notices(contender: Contender, daemon: &Process) -> bool {
     words.iter().any(|word| daemon.says(word))
 }
 
-/// The others know nothing of what was good, so they are told when that was.
+/// The other programs do not record what was good, so they are given the time.
 fn last_good(scene: &Scene, before: SystemTime) -> Restoration {
     match scene.contender {
         Contender::Ours => scene.restore(&["-last-verified"]),
@@ -76,7 +76,7 @@ fn last_good(scene: &Scene, before: SystemTime) -> Restoration {
     }
 }
 
-/// Overwrites the beginning of a page of rows, which is in the file and not in the log.
+/// Overwrites the beginning of a page of rows that is in the file, not in the log.
 fn damage_a_page(scene: &Scene) {
     const PAGE: usize = 4096;
     const LEAF: u8 = 13;

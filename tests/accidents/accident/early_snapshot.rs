@@ -16,8 +16,8 @@ pub(super) const ACCIDENT: Accident = Accident {
     happen,
 };
 
-/// The machine is lost at any moment while snapshots are made of a database that is written: what
-/// is in the replica just then has to do.
+/// The machine is lost at any moment while snapshots of a busy database are made: what is in the
+/// replica just then must suffice.
 fn happen(contender: Contender) -> Outcome {
     let settings = Settings {
         checkpoint_pages: Some("20"),

@@ -15,7 +15,7 @@ pub(super) const ACCIDENT: Accident = Accident {
     happen,
 };
 
-/// The directory of the replica is a symbolic link, which can be turned in one step.
+/// The directory of the replica is a symbolic link, which can be redirected in one step.
 fn happen(contender: Contender) -> Outcome {
     let scene = Scene::new(contender);
     let (objects, no_directory) = (scene.path("objects"), scene.path("no directory"));
@@ -31,7 +31,7 @@ fn happen(contender: Contender) -> Outcome {
     thread::sleep(Duration::from_secs(2));
     turn(&scene, &objects);
     scene.wait_for_rows(100);
-    // The machine is lost: no last words.
+    // The machine is lost: the daemon cannot send anything more.
     daemon.kill();
     scene.restore(&[]).outcome(100)
 }

@@ -8,13 +8,13 @@ use crate::contender::Contender;
 use crate::outcome::Outcome;
 use crate::segments::Segments;
 
-/// The length of the seal that we put behind the data.
+/// The length of the seal that we write after the data.
 const SEAL: usize = 128;
 
 pub(super) const ACCIDENT: Accident =
     Accident { name: "flipped_bit", title: "A bit flips in a stored segment", happen };
 
-/// Once in the store, and once in memory before it was compressed, where LZ4 has nothing to say.
+/// A bit flips once in the store, and once in memory before compression, which LZ4 cannot notice.
 fn happen(contender: Contender) -> Outcome {
     let segments = Segments::write();
     let damaged = segments.in_the_middle();

@@ -6,8 +6,8 @@ use crate::scene::Scene;
 pub(super) const ACCIDENT: Accident =
     Accident { name: "fresh_database", title: "A fresh database eclipses the real one", happen };
 
-/// The store cannot be reached when the volume is new. The application makes an empty database, and
-/// that is replicated to where the real one is.
+/// The store cannot be reached when the volume is new. The application makes an empty database,
+/// which is replicated to where the real one is.
 fn happen(contender: Contender) -> Outcome {
     let scene = Scene::new(contender);
     scene.replicate_once(100);

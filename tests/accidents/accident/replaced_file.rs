@@ -23,7 +23,8 @@ fn happen(contender: Contender) -> Outcome {
     let incoming = scene.path("volume/incoming.db");
     fs::copy(other.database(), &incoming).unwrap();
 
-    // It must not make a log of its own for the old file in between, which would be that of the new.
+    // The daemon must not make a log for the old file in between, which would become that of the
+    // new one.
     daemon.pause();
     for suffix in ["-wal", "-shm"] {
         let _ = fs::remove_file(format!("{}{suffix}", scene.database().display()));

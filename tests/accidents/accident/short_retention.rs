@@ -12,7 +12,7 @@ use crate::scene::Scene;
 use crate::settings::Settings;
 
 const RETENTION: Duration = Duration::from_secs(3);
-/// How long history is written: some times the retention.
+/// How long history is written: several times the retention.
 const WRITTEN: Duration = Duration::from_secs(9);
 
 pub(super) const ACCIDENT: Accident = Accident {
@@ -21,7 +21,7 @@ pub(super) const ACCIDENT: Accident = Accident {
     happen,
 };
 
-/// A row, and a moment when it was in the replica.
+/// A number of rows, and a moment when they were in the replica.
 struct Moment {
     rows: u32,
     time: SystemTime,
@@ -41,13 +41,13 @@ fn happen(contender: Contender) -> Outcome {
     while SystemTime::now() < end {
         rows += 1;
         if write_row(&scene) {
-            // The system stamps files with a clock that ticks every few milliseconds.
+            // The clock for file times ticks only every few milliseconds.
             thread::sleep(Duration::from_millis(20));
             moments.push(Moment { rows, time: SystemTime::now() });
             thread::sleep(Duration::from_millis(20));
         }
     }
-    // From here on nobody deletes anything.
+    // From here on nothing is deleted.
     daemon.kill();
     let begin = SystemTime::now() - RETENTION;
     moments.retain(|moment| moment.time > begin);
@@ -58,11 +58,11 @@ fn happen(contender: Contender) -> Outcome {
     Outcome::new(good == moments.len(), format!("{good} of {} moments", moments.len()))
 }
 
-/// Says whether it came into the replica.
+/// Writes a row. Returns whether it got into the replica.
 fn write_row(scene: &Scene) -> bool {
     let known = segments(scene.replica());
     scene.write(1);
-    // What has failed the others try again with the next row.
+    // The others retry a failed upload only with the next row.
     let limit = match scene.contender {
         Contender::Ours => PATIENCE,
         Contender::Peer(_) => Duration::from_millis(300),
@@ -77,7 +77,7 @@ fn write_row(scene: &Scene) -> bool {
     false
 }
 
-/// The smallest objects, each of which a commit has made.
+/// The smallest objects, each of which is due to one commit.
 fn segments(replica: &Path) -> BTreeSet<PathBuf> {
     let mut directories = vec![replica.join("ltx/0")];
     for generation in fs::read_dir(replica.join("generations")).into_iter().flatten() {

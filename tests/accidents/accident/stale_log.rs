@@ -10,7 +10,7 @@ pub(super) const ACCIDENT: Accident =
     Accident { name: "stale_log", title: "A stale log lies beside the restored file", happen };
 
 /// A container is killed. Its volume keeps the log of SQLite, which is newer than the replica; the
-/// next container removes the database alone and restores.
+/// next container removes only the database and restores.
 fn happen(contender: Contender) -> Outcome {
     let scene = Scene::new(contender);
     scene.replicate_once(100);
@@ -21,11 +21,11 @@ fn happen(contender: Contender) -> Outcome {
     scene.restore_in_place().outcome(100)
 }
 
-/// Writes to the log alone, and leaves it as a process does that is killed.
+/// Writes to the log only, and leaves it as a killed process does.
 fn leave_a_log(scene: &Scene) {
     let connection = open(&scene.database());
     connection.execute_batch("INSERT INTO t (content) SELECT content FROM t").unwrap();
-    // This drops the locks of the connection, which nobody else asks for.
+    // This drops the locks of the connection, which no other process needs.
     let files = ["wal", "shm"].map(|suffix| {
         let path = scene.path(&format!("volume/app.db-{suffix}"));
         (fs::read(&path).unwrap(), path)

@@ -9,8 +9,8 @@ use crate::scene::Scene;
 pub(super) const ACCIDENT: Accident =
     Accident { name: "two_daemons", title: "Two daemons write to one replica", happen };
 
-/// A container is forgotten and goes on, while its successor has restored the database and
-/// replicates to the same place.
+/// A forgotten container goes on, while its successor has restored the database and replicates to
+/// the same place.
 fn happen(contender: Contender) -> Outcome {
     let old = Scene::new(contender);
     old.write(100);

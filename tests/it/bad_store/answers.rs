@@ -1,4 +1,4 @@
-//! Requests that are refused, or carried out without anybody hearing of it, or more than once.
+//! Requests that are refused, or carried out without an answer, or more than once.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -7,7 +7,7 @@ use super::{Remote, Signs, with_each};
 use crate::rogue::{Fault, Kind, Refusal, Rule};
 use crate::support::open;
 
-/// Often enough that it is not over with the second attempt, which the SDK makes by itself.
+/// Enough failures to outlast the second attempt, which the SDK makes by itself.
 const TIMES: u32 = 4;
 
 fn struck(signs: &Signs) -> bool {
@@ -41,7 +41,7 @@ fn one_kind_of_failure_after_the_other_only_delays() {
     Remote::new().survives(trouble, |signs| signs.struck == 6);
 }
 
-/// Right at the start that ends the process, see `beginnings`.
+/// At the start, this would end the process, see `beginnings`.
 #[test]
 fn a_store_that_forbids_something_later_only_delays() {
     with_each(&[Refusal::DENIED, Refusal::NO_BUCKET], |refusal| {
@@ -54,12 +54,13 @@ fn a_store_that_forbids_something_later_only_delays() {
     });
 }
 
-/// The seal of an object of ours could not be made out, so that it seemed to be another daemon's.
+/// If the seal of our own object cannot be read, the object must not be taken for another
+/// daemon's.
 #[test]
 fn an_answer_that_makes_no_sense_is_asked_for_again() {
     let remote = Remote::new();
     let daemon = remote.replicate();
-    // It is looked whose object it is that is there already.
+    // The daemon looks whose the existing object is.
     let lost = Rule::from(Fault::LoseAnswer).on(&[Kind::Put]).times(TIMES);
     let garbled = Rule::from(Fault::Garble).on(&[Kind::Get]).times(2);
     let trouble = |store: &crate::rogue::Rogue| {
@@ -111,7 +112,7 @@ fn requests_that_are_carried_out_twice_change_nothing() {
     });
 }
 
-/// Larger than what is stored with one request.
+/// The snapshot is too large to be stored with one request.
 #[test]
 fn a_large_snapshot_survives_failures_of_each_of_its_requests() {
     let kinds = [Kind::BeginUpload, Kind::PutPart, Kind::CompleteUpload];
@@ -129,7 +130,7 @@ fn a_large_snapshot_survives_failures_of_each_of_its_requests() {
         assert!(remote.store.struck() >= 3);
         remote.site.write(2, 10);
         daemon.stop();
-        // Of those whose beginning was struck nobody can know.
+        // Nobody can know of the uploads whose first request failed.
         let unknown = if fault == Fault::Refuse(Refusal::SLOW_DOWN) { 0 } else { 3 };
         assert!(remote.store.uploads() <= unknown, "{}: {fault:?}", remote.store.uploads());
         remote.check();

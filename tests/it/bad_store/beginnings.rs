@@ -1,4 +1,4 @@
-//! A store that is no good from the start.
+//! A store that misbehaves from the start.
 
 use super::{Remote, said, with_each};
 use crate::rogue::{Fault, Refusal, Rule};
@@ -24,7 +24,7 @@ fn a_store_that_forbids_everything_ends_the_process_with_its_reason() {
 fn a_store_that_forbids_one_request_in_two_is_used() {
     let remote = Remote::new();
     remote.site.write(1, 30);
-    // The first one is not among them, or that would be the end.
+    // The first request is not refused, or the daemon would give up.
     let rule = Rule::from(Fault::Refuse(Refusal::SLOW_DOWN)).sometimes(0.5);
     remote.store.misbehave(rule);
     let daemon = remote.replicate();

@@ -1,4 +1,4 @@
-//! Other daemons in a replica whose segments may not be read.
+//! Other daemons in a replica, whose segments we may not read.
 
 use hyper::body::Bytes;
 
@@ -10,7 +10,7 @@ fn unreadable() -> Rule {
     Rule::from(Fault::Refuse(Refusal::DENIED)).on(&[Kind::Get]).about("/wal/")
 }
 
-/// The name that another daemon uses next whose log was restarted.
+/// The name that another daemon uses next if its log was restarted.
 fn rival(remote: &Remote) -> String {
     let last = remote.keys("/wal/").into_iter().max().unwrap();
     let (directory, name) = last.rsplit_once('/').unwrap();
@@ -26,8 +26,9 @@ fn a_store_that_lets_no_segment_be_read_is_written_to() {
     remote.finish(daemon);
 }
 
-/// Whose the other segment is could not be read, so its own one counted neither as stored nor as
-/// somebody's rival: it was tried again for ever, while nothing behind the two could be restored.
+/// If the daemon cannot read whose the other segment is, its own must still count as stored or as
+/// a rival: otherwise it would retry for ever, and nothing after the two segments could be
+/// restored.
 #[test]
 fn another_daemon_whose_segment_may_not_be_read_is_met_all_the_same() {
     let remote = Remote::new();

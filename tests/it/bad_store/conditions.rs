@@ -1,4 +1,4 @@
-//! Objects that only one may create.
+//! Objects that only one process may create.
 
 use std::io::Cursor;
 
@@ -12,7 +12,7 @@ async fn create(store: &S3Store, content: Vec<u8>) -> Result<(), StoreError> {
     store.create("k", Box::new(Cursor::new(content)), length).await
 }
 
-/// With one request, and in parts.
+/// Objects are created with one request, and in parts.
 #[tokio::test]
 async fn one_of_two_creates_an_object() {
     for length in [10, 9 << 20] {
@@ -40,7 +40,7 @@ async fn a_store_that_ignores_conditions_lets_both() {
     }
 }
 
-/// It is told that there is one, and that may be its own.
+/// The daemon is told that the object exists, and it may be its own.
 #[tokio::test]
 async fn an_object_that_was_created_though_nobody_said_so_exists() {
     for fault in [Fault::LoseAnswer, Fault::Deny(Refusal::INTERNAL)] {
@@ -53,7 +53,7 @@ async fn an_object_that_was_created_though_nobody_said_so_exists() {
     }
 }
 
-/// There a second daemon is noticed late, so that somebody should know before there is one.
+/// Without conditions, a second daemon is noticed late, so the user should know beforehand.
 fn expect_to_be_named(trouble: impl Fn(&Rogue), line: &str) {
     let remote = Remote::new();
     trouble(&remote.store);
@@ -78,7 +78,7 @@ fn a_store_that_ignores_conditions_is_named() {
     expect_to_be_named(|store| store.set_habits(habits.clone()), IGNORED);
 }
 
-/// It has to be asked again without them, or nothing would ever be stored there.
+/// The request must be repeated without conditions, or nothing would ever be stored there.
 #[test]
 fn a_store_that_knows_no_conditions_is_named_and_used() {
     let rule = Rule::from(Fault::Refuse(Refusal::NOT_IMPLEMENTED));
@@ -86,7 +86,7 @@ fn a_store_that_knows_no_conditions_is_named_and_used() {
     expect_to_be_named(|store| store.misbehave(rule.clone()), IGNORED);
 }
 
-/// Of a policy that allows the names of Litestream only.
+/// A policy may allow only the names that Litestream uses.
 #[test]
 fn a_store_that_does_not_let_itself_be_asked_is_named_and_used() {
     let rule = Rule::from(Fault::Refuse(Refusal::DENIED));

@@ -1,4 +1,4 @@
-//! How many requests it takes, which is what S3 is paid for.
+//! The number of requests, which S3 charges for.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -11,7 +11,7 @@ fn requests(remote: &Remote) -> usize {
     remote.store.requests().len()
 }
 
-/// Waits until everything was sent: nothing is asked for any more.
+/// Waits until everything was sent and no more requests arrive.
 fn come_to_rest(remote: &Remote, daemon: &Process) {
     eventually("rest", || {
         let before = requests(remote);
@@ -41,11 +41,11 @@ fn commits_within_an_interval_share_a_request() {
     let puts_max = began.elapsed().as_millis() / INTERVAL.mul_f64(0.8).as_millis() + 2;
     let puts = count(Kind::Put);
     assert!((1..=puts_max).contains(&puts), "{puts} and not {puts_max}");
-    // Whether another daemon has taken the replica over.
+    // Listings show whether another daemon has taken over the replica.
     let lists_max = began.elapsed().as_secs() / 15 + 1;
     assert!(count(Kind::List) <= lists_max.into(), "{sent:?}");
-    // After each put it is looked for the name that another daemon would use; and at times for the
-    // snapshot.
+    // After each put, the daemon looks for the name that another daemon would use, and at times
+    // for the snapshot.
     assert!(count(Kind::Get) <= puts + u128::from(lists_max), "{sent:?}");
     assert_eq!(sent.len() as u128, puts + count(Kind::Get) + count(Kind::List), "{sent:?}");
     daemon.stop();
@@ -74,7 +74,8 @@ fn a_start_on_a_replica_that_goes_on_takes_six_requests() {
     daemon.stop();
     let kinds: Vec<Kind> =
         remote.store.requests().split_off(before).iter().map(|request| request.kind).collect();
-    // What is stored and deleted shows, once for a bucket, whether it keeps to conditional writes.
+    // The object that is stored and deleted shows, once per bucket, whether it keeps to
+    // conditional writes.
     let expected = [Kind::List, Kind::Put, Kind::Put, Kind::Delete, Kind::List, Kind::Get];
     assert_eq!(kinds, expected);
 }
@@ -85,9 +86,9 @@ fn a_first_start_takes_a_few_requests() {
     let daemon = remote.replicate();
     come_to_rest(&remote, &daemon);
     let (requests, lists) = (requests(&remote), remote.store.count(Kind::List));
-    // Whether it answers, what it holds, in the format of Litestream 0.5 as well, and whether anybody
-    // else begins at the same time; and the snapshot, and three to find out whether the bucket keeps
-    // to conditional writes.
+    // Listings show whether the store answers, what it holds, also in the format of Litestream
+    // 0.5, and whether another daemon begins at the same time. The others store the snapshot, and
+    // find out whether the bucket keeps to conditional writes.
     assert!(lists <= 5 && requests <= lists + 5, "{:?}", remote.store.requests());
     daemon.stop();
 }
@@ -102,7 +103,7 @@ fn a_restore_reads_each_object_once() {
     let count = |kind| made.iter().filter(|request| request.kind == kind).count();
     let (lists, gets) = (count(Kind::List), count(Kind::Get));
     assert_eq!(made.len(), lists + gets, "{made:?}");
-    // The generations, the objects of each, and whether there are forks; the objects, and one look
-    // at the snapshot's seal.
+    // Listings are for the generations, the objects of each, and the forks. Reads are for the
+    // objects, and once for the seal of the snapshot.
     assert!(lists <= 3 && gets <= objects + 1, "{objects} objects: {made:?}");
 }

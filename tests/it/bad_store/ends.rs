@@ -1,4 +1,4 @@
-//! Told to end while the store is of no use.
+//! Daemons that are stopped while the store does not work.
 
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ const TROUBLES: [Trouble; 4] = [
     |store| store.misbehave(Fault::Refuse(Refusal::DENIED)),
 ];
 
-/// A daemon that is told to end while its store is in trouble, with something to send.
+/// A daemon that is asked to stop while its store is in trouble, with something to send.
 fn end_in(trouble: Trouble, shutdown_timeout: &str) -> (Remote, Process) {
     let remote = Remote::new();
     remote.site.configure_also(&format!("shutdown-timeout: {shutdown_timeout}"));
@@ -30,7 +30,7 @@ fn end_in(trouble: Trouble, shutdown_timeout: &str) -> (Remote, Process) {
     (remote, daemon)
 }
 
-/// Expects that the next start, with a store that is well, goes on with what was not finished.
+/// Expects that the next daemon, with a working store, finishes the work.
 fn arrives_later(remote: &Remote) {
     remote.store.behave();
     remote.site.replicate().stop();
@@ -88,14 +88,14 @@ fn an_end_that_comes_back_in_time_is_a_good_one() {
     remote.check();
 }
 
-/// Long before any time-out of a request, and of the end.
+/// Much less than any time-out of a request or of the shutdown.
 const AT_ONCE: Duration = Duration::from_secs(5);
 
-/// Tells a daemon a second time to end, which it does at once. Gives the one line that it says.
+/// Signals a daemon a second time, so that it ends at once. Returns its error line.
 fn end_at_once(daemon: &mut Process) -> String {
     daemon.signal_again();
     assert_eq!(daemon.wait_within(AT_ONCE), Some(130), "{}", daemon.log());
-    // The application may have said something as well.
+    // The application may have printed something as well.
     let log = daemon.log();
     let lines: Vec<&str> = log.lines().filter(|line| line.starts_with("error: ")).collect();
     let [line] = lines[..] else { panic!("{log}") };
@@ -136,7 +136,8 @@ fn a_second_signal_waits_for_no_first_snapshot() {
 }
 
 /// The application ends with the first signal, which is passed on to it, or by itself before that,
-/// or never. What it had cut off then was taken for a loss, and a generation began.
+/// or never. What was not captured then must not be taken for a loss, which would begin a
+/// generation.
 #[test]
 fn a_second_signal_waits_neither_for_a_store_nor_for_the_application() {
     let line = Helper::words().join(" ");
@@ -174,14 +175,13 @@ fn a_second_signal_waits_neither_for_a_store_nor_for_the_application() {
     });
 }
 
-/// The log was gone, so that nothing seemed to be left behind the cursor: it ended with the code of
-/// its child, and without a word of the transactions that were not compared yet. The torture rig
-/// found it.
+/// If the log is gone, nothing seems to be left after the cursor. The daemon must still report the
+/// transactions that were not compared yet, and not end with the exit code of its child.
 #[cfg(debug_assertions)]
 #[test]
 fn a_comparison_that_a_second_signal_cuts_off_leaves_something() {
     let remote = Remote::new();
-    // So that it has most of its pages in common with what it will be.
+    // Enough rows that most pages will stay the same.
     remote.site.write(1, 500);
     let daemon = remote.replicate();
     remote.at_work(&daemon);

@@ -1,4 +1,4 @@
-//! How good a replica is, for whoever asks over HTTP.
+//! The health of a replica, as served over HTTP.
 
 use std::fs::File;
 use std::time::{Duration, SystemTime};
@@ -14,7 +14,7 @@ fn expect_good(remote: &Remote, daemon: &Process) {
     assert_eq!(daemon.ask("/health"), (200, line));
 }
 
-/// Expects that it is served as failing, for that reason and after such an error.
+/// Expects that the replica is served as failing, with this reason and this error.
 fn expect_failing(daemon: &Process, reason: &str, error: &str) {
     let (status, line) = daemon.ask("/health");
     assert!(status == 503 && line.contains("\"health\":\"failing\""), "{status} {line}");
@@ -23,8 +23,8 @@ fn expect_failing(daemon: &Process, reason: &str, error: &str) {
     assert!(found.contains(error), "{line}");
 }
 
-/// A load balancer and an orchestrator know nothing else. How long the outage had lasted was
-/// counted anew from each start.
+/// A load balancer or an orchestrator knows nothing else. The duration of the outage must not be
+/// counted from the last start.
 #[test]
 fn an_outage_that_lasts_over_a_restart_is_served_until_it_is_over() {
     let remote = Remote::new();
@@ -51,7 +51,7 @@ fn an_outage_that_lasts_over_a_restart_is_served_until_it_is_over() {
     remote.finish(daemon);
 }
 
-/// It was good for five seconds, and then only said to lack commits.
+/// The replica must not be reported as good for five seconds, and then only as lacking commits.
 #[test]
 fn a_store_that_refuses_is_failing_and_named_as_such() {
     let remote = Remote::new();

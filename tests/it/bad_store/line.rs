@@ -18,7 +18,7 @@ fn refused_connections_only_delay() {
 
 #[test]
 fn connections_that_hang_only_delay() {
-    // Nothing is to be seen of it before the time for an answer is over.
+    // Nothing shows this before the time-out for an answer.
     let wait = |_: &Signs| {
         thread::sleep(Duration::from_secs(1));
         true
@@ -26,7 +26,7 @@ fn connections_that_hang_only_delay() {
     Remote::new().survives(|store| store.set_line(Line::Hangs), wait);
 }
 
-/// It was said after half a minute, when a time-out was over, that a store hangs.
+/// A hanging store must not be reported only after a time-out of half a minute.
 #[test]
 fn a_store_that_hangs_is_named_within_seconds() {
     let remote = Remote::new();
@@ -43,7 +43,8 @@ fn a_store_that_hangs_is_named_within_seconds() {
     remote.finish(daemon);
 }
 
-/// Whoever looked at it, or waited for a restore, heard nothing for a minute and more.
+/// A user who lists a replica, or waits for a restore, must not wait a minute or more for any
+/// message.
 #[test]
 fn a_store_that_hangs_is_named_by_all_who_read_it() {
     let remote = Remote::new();
@@ -65,8 +66,8 @@ fn a_store_that_hangs_is_named_by_all_who_read_it() {
     remote.store.behave();
 }
 
-/// In the middle of the head of a request, of its body, and before and in the middle of an answer,
-/// when the object is there already.
+/// Resets come within the head of a request, within its body, and before and within an answer,
+/// when the object is already stored.
 #[test]
 fn connections_that_are_reset_only_delay() {
     let lines = [

@@ -1,4 +1,4 @@
-//! Listings that are late, in no order, or have a wrong idea of the time.
+//! Listings that are late, unsorted, or have wrong times.
 
 use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -50,9 +50,9 @@ fn a_snapshot_that_is_not_listed_yet_is_missed() {
     remote.check();
 }
 
-/// A daemon was started anew and not shown the newest objects, and the database file was still as it
-/// had been before those. So it went on from there, took the first name behind, and found the second
-/// one taken: nothing behind the first could be restored. The torture rig found it.
+/// A restarted daemon may not be shown the newest objects, while the database file is still as it
+/// was before them. If it went on from there, it would use the first name after that, and find the
+/// second one taken: nothing after the first could be restored.
 #[test]
 fn who_is_shown_an_earlier_end_does_not_go_on_from_there() {
     let settings = "monitor-interval: 10ms, min-checkpoint-page-count: 20";
@@ -65,7 +65,7 @@ fn who_is_shown_an_earlier_end_does_not_go_on_from_there() {
         connection.query_row(look, (), |row| Ok((row.get(1)?, row.get(2)?))).unwrap()
     };
     eventually("a reader of the file alone, who lets nothing be copied to it", || {
-        // All of the log had been copied before it began: otherwise it reads from that.
+        // All of the log was copied before the reader began: otherwise it reads from the log.
         let before = log();
         reader.execute_batch("BEGIN; SELECT * FROM logged").unwrap();
         let (frames, copied) = log();
@@ -105,7 +105,7 @@ fn who_is_shown_an_earlier_end_does_not_go_on_from_there() {
     }
 }
 
-/// The newest objects are not listed: a restore is older than the database, and no mixture.
+/// If the newest objects are not listed, a restore is older than the database, but not a mixture.
 #[test]
 fn what_is_not_listed_yet_is_not_restored_and_not_lost() {
     let remote = Remote::new();
@@ -120,7 +120,7 @@ fn what_is_not_listed_yet_is_not_restored_and_not_lost() {
     assert_same(&before, &remote.restored());
     daemon.stop();
 
-    // The next start cannot know what the one before it has stored.
+    // The next daemon cannot know what the one before it has stored.
     let daemon = remote.site.replicate();
     remote.site.write(4, 20);
     daemon.stop();
@@ -143,7 +143,8 @@ fn objects_that_are_listed_in_another_order_than_stored_are_restored_once_all_ar
     remote.check();
 }
 
-/// By the local clock all history seemed to have expired, when that of the store was days behind.
+/// If the clock of the store is days behind, all history must not seem to have expired by the
+/// local clock.
 #[test]
 fn a_store_whose_clock_is_wrong_by_days_can_be_restored() {
     with_each(&[3, -3], |days: i64| {
@@ -161,8 +162,8 @@ fn a_store_whose_clock_is_wrong_by_days_can_be_restored() {
     });
 }
 
-/// S3 counts in whole seconds: of a moment at the beginning of one, all that was committed in it was
-/// restored, such as the mistake that was to be undone.
+/// S3 counts in whole seconds. For a moment at the beginning of a second, a restore must not
+/// contain all that was committed in that second, such as the mistake that is to be undone.
 #[test]
 fn a_moment_is_kept_to_though_the_store_counts_in_seconds() {
     let remote = Remote::new();

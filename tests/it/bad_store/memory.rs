@@ -1,4 +1,4 @@
-//! Uploads that wait for memory, because others do not get on.
+//! Uploads that wait for memory, because others make no progress.
 
 use std::io::{self, Read};
 use std::time::{Duration, Instant};
@@ -11,7 +11,7 @@ use crate::rogue::{Fault, Kind, Rogue, Rule};
 /// Three parts, of which two are in memory before anything is sent.
 const LENGTH: u64 = 11 << 20;
 
-/// That many have room, and one more is to wait.
+/// How many uploads have room. Another one must wait.
 const AT_A_TIME: usize = 6;
 
 const DELAY: Duration = Duration::from_secs(2);
@@ -38,7 +38,7 @@ async fn large_objects_wait_for_each_other_and_small_ones_for_nobody() {
             store.put(&format!("small/{number}"), content, 1000).await.unwrap();
         }
         let (begun, elapsed) = (rogue.count(Kind::BeginUpload), began.elapsed());
-        // On a machine that is slow enough some are done by now.
+        // On a slow machine, some may already be done.
         assert!(begun == AT_A_TIME || DELAY <= elapsed, "{begun} in {elapsed:?}");
     };
     tokio::join!(large, small);

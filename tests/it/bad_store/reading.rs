@@ -40,8 +40,8 @@ fn a_restore_that_is_forbidden_says_so_and_leaves_no_file() {
     remote.check();
 }
 
-/// It was listed a second time, to see whether something had changed, and a store that was gone was
-/// waited for twice as long.
+/// Listing it a second time, to see whether something has changed, would double the wait for a
+/// store that is gone.
 #[test]
 fn a_replica_that_cannot_be_listed_is_not_listed_again() {
     let remote = Remote::new();
@@ -49,7 +49,7 @@ fn a_replica_that_cannot_be_listed_is_not_listed_again() {
     remote.store.misbehave(Fault::Refuse(Refusal::DENIED));
     let before = remote.store.count(Kind::List);
     remote.fail_restore();
-    // The generations, and whether there are forks.
+    // One for the generations, and one for the forks.
     assert_eq!(remote.store.count(Kind::List), before + 2);
 }
 
@@ -64,7 +64,7 @@ fn a_restore_from_a_store_that_is_gone_gives_up_and_leaves_no_file() {
     remote.check();
 }
 
-/// The store gives less than it lists, or lost the end of what it had.
+/// The store may return less than it lists, or have lost the end of an object.
 #[test]
 fn an_object_that_comes_back_truncated_is_named() {
     let remote = Remote::new();

@@ -28,7 +28,7 @@ fn site(failpoint: Failpoint) -> Site {
     site
 }
 
-/// At which of the times that a place is passed the process dies when there is a history already.
+/// At which pass of a place the process dies if there already is a history.
 fn later(failpoint: Failpoint) -> u32 {
     match failpoint {
         Failpoint::PagesBuilt | Failpoint::ObjectReading => 1,
@@ -68,7 +68,7 @@ fn a_daemon_that_dies_at_any_step_loses_nothing() {
                 look(&site, replica, seen);
             }
         };
-        // Only a daemon that finds something has something to read.
+        // A daemon reads something only if the replica is not empty.
         if failpoint == Failpoint::ObjectReading {
             run_until_snapshot(&site);
         }
@@ -91,8 +91,9 @@ fn a_daemon_that_dies_at_any_step_loses_nothing() {
     });
 }
 
-/// After a death in the middle of a cut, a table of pages that was damaged as well was taken for one
-/// that was only ahead: every seal from there on had the wrong digest, and nothing could be restored.
+/// If a process dies in the middle of a cut, a page table that is damaged as well must not be
+/// taken for one that is only ahead: every later seal would have a wrong digest, and nothing could
+/// be restored.
 #[test]
 fn a_table_that_was_damaged_when_a_cut_was_interrupted_is_made_anew() {
     let site = Site::new();

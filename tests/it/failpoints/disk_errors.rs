@@ -6,7 +6,7 @@ use rustix::process::Signal;
 use super::{application, for_each, is_of_an_accident, look};
 use crate::support::{Ledger, Process, Site, assert_same, eventually, open, settle};
 
-/// What a disk may say, and how the daemon passes it on.
+/// The errors of a disk, and how the daemon reports them.
 const ERRORS: [(&str, &str); 3] = [
     ("enospc", "No space left on device"),
     ("eio", "Input/output error"),
@@ -17,7 +17,7 @@ const REPLICA: &str = "replica";
 
 fn site(failpoint: Failpoint) -> Site {
     let retention = match failpoint {
-        // Restores go on meanwhile, and have to be done by then.
+        // Restores run meanwhile, and must be done before anything expires.
         Failpoint::ObjectDeleting => "retention: 5s, retention-check-interval: 100ms",
         _ => "",
     };
@@ -29,10 +29,11 @@ fn site(failpoint: Failpoint) -> Site {
     site
 }
 
-/// Where the daemon can meet an error while it runs.
+/// Whether the daemon can meet an error here while it runs.
 fn is_met_while_running(failpoint: Failpoint) -> bool {
     match failpoint {
-        // There nothing can fail; and what is met at the start and at the end.
+        // Nothing can fail at some of these, and the others are passed only at the start or the
+        // end.
         Failpoint::LogCopied
         | Failpoint::LogBackfilled
         | Failpoint::SnapshotStored
@@ -43,7 +44,7 @@ fn is_met_while_running(failpoint: Failpoint) -> bool {
     }
 }
 
-/// Whether what was committed last cannot be on the replica while there is an error.
+/// Whether an error here keeps the last commit from the replica.
 fn is_in_the_way(failpoint: Failpoint) -> bool {
     !matches!(
         failpoint,
@@ -54,8 +55,8 @@ fn is_in_the_way(failpoint: Failpoint) -> bool {
     )
 }
 
-/// Stops a daemon while something may be wrong: either it says that it could not do all, or all
-/// is there.
+/// Stops a daemon while something may be wrong: either it reports that something is missing, or
+/// the replica is complete.
 fn expect_honest_end(site: &Site, mut daemon: Process) -> i32 {
     daemon.signal(Signal::TERM);
     let status = daemon.wait();
@@ -80,7 +81,7 @@ fn a_disk_that_fails_for_a_while_is_said_and_loses_nothing() {
             let script = format!("{} = {error}", failpoint.name());
             let writes = application(&site);
             let daemon = site.replicate();
-            // A store that refuses the first snapshot ends it.
+            // The daemon would end if the store refused the first snapshot.
             expect_progress(&site, &mut seen);
 
             site.arm(&script);
@@ -110,7 +111,7 @@ fn expect_progress(site: &Site, seen: &mut i64) {
     });
 }
 
-/// What is met only when a daemon starts.
+/// Errors that are met only when a daemon starts.
 #[test]
 fn a_disk_that_fails_at_the_start_is_waited_for() {
     for (failpoint, errors) in
@@ -137,7 +138,7 @@ fn a_disk_that_fails_at_the_start_is_waited_for() {
     }
 }
 
-/// What is met only when a daemon stops.
+/// Errors that are met only when a daemon stops.
 #[test]
 fn a_disk_that_fails_at_the_end_costs_no_more_than_a_snapshot() {
     for (error, text) in ERRORS {
@@ -180,8 +181,8 @@ fn a_slow_disk_disturbs_nobody() {
     site.check();
 }
 
-/// A daemon that was told to end at once went on with the segment that it was cutting: for half a
-/// minute, when the transaction was large and the disk slow.
+/// A daemon that must end at once must not finish the segment that it is cutting: this may take
+/// half a minute, if the transaction is large and the disk slow.
 #[test]
 fn a_large_transaction_and_a_slow_disk_keep_nobody_from_ending_it() {
     let (site, mut daemon) = quiet();
@@ -200,7 +201,7 @@ fn a_large_transaction_and_a_slow_disk_keep_nobody_from_ending_it() {
     site.check();
 }
 
-/// Everything was on the replica, and yet the end waited for one more snapshot of it.
+/// If everything is on the replica, the shutdown must not wait for another snapshot.
 #[test]
 fn a_snapshot_that_nobody_needs_at_the_end_is_not_waited_for() {
     let site = Site::with("monitor-interval: 20ms", "sync-interval: 20ms, snapshot-interval: 1s");
@@ -215,7 +216,7 @@ fn a_snapshot_that_nobody_needs_at_the_end_is_not_waited_for() {
     site.check();
 }
 
-/// Until it was said once, and not each time.
+/// Repeats must not be logged each time.
 #[test]
 fn a_failure_that_goes_on_is_not_said_each_time() {
     for failpoint in [Failpoint::ObjectWriting, Failpoint::SegmentCreating] {
@@ -224,17 +225,17 @@ fn a_failure_that_goes_on_is_not_said_each_time() {
         expect_last_commit_to_be_sent(&site);
         let log = daemon.stop();
         let lines = log.lines().filter(|line| line.contains("No space left on device")).count();
-        // A second time after 30 s, on a machine that is busy.
+        // It may be logged a second time after 30 s, on a busy machine.
         assert!((1..=2).contains(&lines), "{log}");
         site.check();
     }
 }
 
-/// No file is left under a name that is no temporary one.
+/// No file may be left under a name that is not a temporary one.
 #[test]
 fn a_disk_that_is_full_in_the_middle_of_an_object_leaves_nothing_of_it() {
     let site = site(Failpoint::ObjectWriting);
-    // Larger than what is written at a time, and nothing that could be compressed.
+    // Larger than a single write, and not compressible.
     let connection = open(&site.database());
     let sql = "CREATE TABLE t (x); INSERT INTO t VALUES (randomblob(3000000))";
     connection.execute_batch(sql).unwrap();
@@ -256,7 +257,7 @@ fn a_disk_that_is_full_in_the_middle_of_an_object_leaves_nothing_of_it() {
     site.check();
 }
 
-/// A site with a history, on which nothing else happens, and where a daemon is at work.
+/// A site with a history and a daemon at work, where nothing else happens.
 fn quiet() -> (Site, Process) {
     let site = Site::new();
     site.write(1, 20);
@@ -265,15 +266,15 @@ fn quiet() -> (Site, Process) {
     (site, daemon)
 }
 
-/// Makes the last commit for a long time, and expects that it is sent.
+/// Makes a commit that nothing follows for long, and expects that it is sent.
 fn expect_last_commit_to_be_sent(site: &Site) {
     let before = site.listing().segments();
     open(&site.database()).execute_batch("INSERT INTO t (number) VALUES (1)").unwrap();
     eventually("a segment", || site.listing().segments() > before);
 }
 
-/// A segment could not be staged, and what was looked at for it was not looked at again: its
-/// transactions were lost with the next checkpoint, and the daemon ended with 0.
+/// If a segment cannot be staged, its frames must be read again: otherwise its transactions would
+/// be lost with the next checkpoint, and the daemon would still end with 0.
 #[test]
 fn a_segment_that_could_not_be_staged_is_cut_again() {
     let (site, daemon) = quiet();
@@ -283,9 +284,9 @@ fn a_segment_that_could_not_be_staged_is_cut_again() {
     site.check();
 }
 
-/// The first segment of a generation could not be finished, and then its log was restarted, which is
-/// allowed where all of it is in the database file. What had been seen of the old log was not seen
-/// again, and from then on the digests were wrong: nothing could be restored.
+/// The first segment of a generation cannot be finished, and then its log is restarted, which is
+/// allowed if all of it is in the database file. What was seen of the old log cannot be seen
+/// again. If the generation went on, its digests would be wrong, and nothing could be restored.
 #[test]
 fn a_log_that_is_restarted_after_a_segment_failed_ends_the_generation() {
     let site = Site::new();
@@ -305,7 +306,7 @@ fn a_log_that_is_restarted_after_a_segment_failed_ends_the_generation() {
     let log = site.database().with_extension("db-wal");
     let salt = || fs::read(&log).unwrap()[16..24].to_vec();
     let before = salt();
-    // While we look how much is committed, or copy it, it is not.
+    // The log is not restarted while we look how much is committed, or copy it.
     eventually("the log is restarted", || {
         connection.execute("INSERT INTO b VALUES (1)", ()).unwrap();
         salt() != before
@@ -322,8 +323,8 @@ fn a_log_that_is_restarted_after_a_segment_failed_ends_the_generation() {
     assert!(log.contains("a segment of it could not be finished"), "{log}");
 }
 
-/// The cursor could not be written, and yet was moved: its segment was not sent before another one
-/// was cut, however long that took.
+/// If the cursor cannot be written, it must not move: otherwise its segment would not be sent
+/// until another one is cut.
 #[test]
 fn a_segment_that_could_not_be_counted_is_cut_again() {
     let (site, daemon) = quiet();
@@ -333,8 +334,8 @@ fn a_segment_that_could_not_be_counted_is_cut_again() {
     site.check();
 }
 
-/// The disk was full when a segment had been sent, which was therefore not noted: the next start
-/// took what the replica held for the history of another database.
+/// If the disk is full when a segment has been sent, the note of it is lost. The next start must
+/// not take what the replica holds for the history of another database.
 #[test]
 fn what_was_sent_is_known_though_the_disk_was_full() {
     let (site, daemon) = quiet();
@@ -347,15 +348,15 @@ fn what_was_sent_is_known_though_the_disk_was_full() {
     eventually("it is sent", || site.staged().is_empty());
     daemon.kill();
     site.disarm();
-    // Nothing is left of the log, by which it could be known as well.
+    // Nothing is left of the log, which would show it as well.
     site.write(2, 20);
     let log = site.replicate().stop();
     assert!(!log.contains("DIVERGED"), "{log}");
     site.check();
 }
 
-/// What was staged for a snapshot that could not be stored could not be removed, and the daemon
-/// ended.
+/// If the staged segments of a snapshot that was not stored cannot be removed, the daemon must not
+/// end.
 #[test]
 fn what_cannot_be_removed_is_no_reason_to_end() {
     let site = Site::new();
@@ -369,8 +370,8 @@ fn what_cannot_be_removed_is_no_reason_to_end() {
     site.check();
 }
 
-/// The database could not be read for a moment, which was taken for a database that is not what
-/// was captured from its log, and the generation ended.
+/// A database that cannot be read for a moment must not be taken for one that differs from what
+/// was captured from its log, which would end the generation.
 #[test]
 fn a_snapshot_that_cannot_be_read_does_not_end_its_generation() {
     let site =

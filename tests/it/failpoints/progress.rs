@@ -1,11 +1,11 @@
-//! What takes long says how far it is.
+//! Long operations report their progress.
 
 use crate::support::{Site, eventually};
 
 #[test]
 fn a_snapshot_that_takes_long_says_how_far_it_is() {
     let site = Site::new();
-    // Of each MiB.
+    // For each MiB.
     site.arm("snapshot-reading = slow 2s");
     let database = rusqlite::Connection::open(site.database()).unwrap();
     let large = "CREATE TABLE large (data BLOB); INSERT INTO large VALUES (randomblob(5000000))";

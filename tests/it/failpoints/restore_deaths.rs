@@ -6,10 +6,10 @@ use litestream::failpoint::Failpoint;
 use super::{KILLED, for_each, is_of_restore};
 use crate::support::{Ledger, Process, Site, assert_same, eventually, open, settle};
 
-/// Where a restore can come by.
+/// A place that a restore passes as well.
 const READING: Failpoint = Failpoint::ObjectReading;
 
-/// A database with so many moves, replicated, and nobody uses it.
+/// A replicated database with `moves` moves, which nobody uses.
 fn replicated(moves: u32) -> Site {
     let site = Site::new();
     let ledger = Ledger::open(&site.database());
@@ -30,7 +30,7 @@ fn start(site: &Site, output: &Path, arguments: &[&str]) -> Process {
     site.start(&mut site.command(&arguments))
 }
 
-/// Expects that a restore leaves nothing but what it is to make.
+/// Expects that a restore leaves nothing but its output.
 fn expect_nothing_else(output: &Path) {
     let name = output.file_name().unwrap().to_str().unwrap();
     for entry in fs::read_dir(output.parent().unwrap()).unwrap() {
@@ -42,7 +42,7 @@ fn expect_nothing_else(output: &Path) {
 #[test]
 fn a_restore_that_dies_at_any_step_leaves_the_whole_database_or_none() {
     let failpoints = Failpoint::ALL.iter().copied().filter(|failpoint| {
-        // There is nothing to be claimed.
+        // There is no old database to be claimed.
         (is_of_restore(*failpoint) && *failpoint != Failpoint::OutputClaimed)
             || *failpoint == READING
     });
@@ -76,7 +76,7 @@ fn make_old_database(path: &Path) -> i64 {
     for _ in 0..7 {
         ledger.step();
     }
-    // While its application still has it open: so there is a log.
+    // Copied while its application still has it open, so that there is a log.
     for suffix in ["", "-wal"] {
         let [from, to] = [&source, path].map(|path| format!("{}{suffix}", path.display()));
         fs::copy(from, to).unwrap();
@@ -125,7 +125,7 @@ fn a_restore_that_cannot_write_says_so_and_leaves_nothing() {
             assert!(restore.says(text), "{failpoint:?} = {error}\n{}", restore.log());
             expect_nothing_else(&output);
             if *failpoint == Failpoint::OutputRenamed {
-                // The database is there, and only its name may not be durable yet.
+                // The database is in place, and only its name may not be durable yet.
                 assert_eq!(status, 0, "{}", restore.log());
                 assert_same(&site.database(), &output);
                 continue;

@@ -14,14 +14,14 @@ use litestream::wal::{Checksum, FrameWriter, PageSize, Salt, WalHeader};
 
 const GENERATION: Generation = Generation::from_bits(7);
 
-/// A whole object of a few KB that holds so many MB of zeros: LZ4 can make no more of it.
+/// An intact object of a few KB with `megabytes` MB of zeros, the most that LZ4 can compress.
 fn zeros(megabytes: u64) -> Vec<u8> {
     let mut encoder = lz4::Encoder::new(Vec::new(), 1 << 30);
     io::copy(&mut io::repeat(0).take(megabytes << 20), &mut encoder).unwrap();
     encoder.finish().unwrap()
 }
 
-/// An image that takes everything and keeps nothing, but counts.
+/// An image that accepts everything and keeps nothing but its length.
 #[derive(Default)]
 struct Counter {
     longest: AtomicUsize,
@@ -51,7 +51,7 @@ fn what_expands_is_streamed() {
     assert!(image.longest.load(Ordering::Relaxed) <= 1 << 20);
 }
 
-/// The header of an LZ4 frame may say how much there will be. It need not be true.
+/// The header of an LZ4 frame may announce the length of the content, and need not be true.
 #[test]
 fn what_claims_to_be_large_is_not_believed() {
     // Independent blocks of 4 MiB, with the size of the content, and its checksum as a byte.
@@ -104,7 +104,7 @@ fn the_last_page_of_the_largest_database_takes_no_memory() {
     assert!(image.longest.load(Ordering::Relaxed) <= 1 << 20);
 }
 
-/// A transaction that never ends goes to the spill file, and is nothing in the end.
+/// A transaction that never commits goes to the spill file, and is discarded.
 #[test]
 fn a_transaction_without_an_end_is_spilled() {
     let size = PageSize::new(65536).unwrap();
@@ -127,7 +127,7 @@ fn a_transaction_without_an_end_is_spilled() {
     assert_eq!(spill.metadata().unwrap().len(), 0);
 }
 
-/// An object of nothing but what is to be skipped.
+/// An object of nothing but skippable frames.
 #[test]
 fn what_is_skipped_is_not_all_kept() {
     let mut object = Vec::new();
@@ -143,8 +143,8 @@ fn at(seconds: u64) -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)
 }
 
-/// Every plan had a list of its own of the segments to apply, and all of them were made although
-/// one is needed: for 50,000 snapshots with 50,000 segments behind them, 50 GB.
+/// If every plan had a list of its own of the segments to apply, 50,000 snapshots with 50,000
+/// segments after them would take 50 GB, although only one plan is needed.
 #[test]
 fn a_hundred_thousand_objects_are_planned_at_once() {
     let objects = (0..50_000).flat_map(|number| {
@@ -164,7 +164,7 @@ fn a_hundred_thousand_objects_are_planned_at_once() {
     }
 }
 
-/// To find the newest generation, all objects of each were counted for each comparison.
+/// The search for the newest generation must not go through all objects for each comparison.
 #[test]
 fn a_hundred_thousand_generations_are_ranked_at_once() {
     let count = 100_000_u64;
@@ -180,7 +180,7 @@ fn a_hundred_thousand_generations_are_ranked_at_once() {
     assert_eq!(histories[ranking.usable[0]].created(), Some((at(count - 1), at(count - 1))));
 }
 
-/// Each defect was compared with all that were found before it.
+/// Each defect must not be compared with all earlier ones.
 #[test]
 fn a_hundred_thousand_defects_are_reported_at_once() {
     let seal = Seal {
@@ -208,7 +208,7 @@ fn a_hundred_thousand_defects_are_reported_at_once() {
     assert_eq!(check(&history, &seals).len(), 100_000);
 }
 
-/// Ten aliases of ten aliases of …: a few hundred bytes that are a billion values.
+/// Ten aliases of ten aliases of …: a few hundred bytes that expand to a billion values.
 #[test]
 fn aliases_do_not_multiply() {
     let mut text = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n".to_owned();
@@ -220,7 +220,7 @@ fn aliases_do_not_multiply() {
         let error = Config::parse(&text, None).unwrap_err().to_string();
         assert!(!error.is_empty() && error.len() < 1000, "{error}");
     }
-    // The same under a name that may be there.
+    // Again under known names.
     let nested = text.replace("a0:", "dbs:").replace("a1:", "logging:");
     assert!(Config::parse(&nested, None).is_err());
 }

@@ -1,4 +1,4 @@
-//! What we wrote is restored by Litestream, and the other way round, to the same bytes.
+//! Litestream restores what we wrote, and we restore what it wrote, to the same bytes.
 
 use std::thread;
 use std::time::{Duration, SystemTime};
@@ -8,7 +8,7 @@ use crate::support::{
     Background, Ledger, Peer, Site, assert_same, eventually, open, settle, timestamp,
 };
 
-/// Settings under which there are many logs and some snapshots.
+/// Settings that make many logs and some snapshots.
 const DATABASE: &str = "monitor-interval: 10ms, min-checkpoint-page-count: 20";
 const REPLICA: &str = "sync-interval: 10ms, snapshot-interval: 150ms";
 
@@ -16,7 +16,7 @@ fn url(site: &Site) -> String {
     format!("file://{}", site.replica().display())
 }
 
-/// Restores by a peer, and compares with a file.
+/// Restores with a peer, and compares with a file.
 fn check_peer(
     peer: Peer,
     site: &Site,
@@ -29,11 +29,11 @@ fn check_peer(
     assert_same(expected, &restored);
 }
 
-/// A replica with everything in it that there can be: snapshots, several logs, pages that were
-/// shipped after a stop, and a database that shrank.
+/// Writes a replica with everything that there can be: snapshots, several logs, pages that were
+/// sent after a stop, and a database that shrank.
 ///
-/// Another generation may begin at the end, and Litestream takes the newest by the store's clock,
-/// which ticks once in `tick`.
+/// Another generation may begin at the end, and Litestream takes the newest one by the store's
+/// clock, which ticks every `tick`.
 fn write_history(site: &Site, tick: Duration) {
     site.write(1, 300);
     for seed in 2..5 {
@@ -156,7 +156,7 @@ fn litestream_restores_while_we_replicate() {
 
 #[test]
 fn we_restore_what_litestream_wrote() {
-    // Without further snapshots: Litestream replaces those of the same index by later ones.
+    // Without further snapshots: Litestream replaces a snapshot by a later one of the same index.
     let site = Site::with(DATABASE, "sync-interval: 10ms");
     let path = site.database();
     let ledger = Ledger::open(&path);
@@ -171,7 +171,7 @@ fn we_restore_what_litestream_wrote() {
         moments.push(SystemTime::now());
         thread::sleep(Duration::from_millis(10));
     }
-    // Their end of history is nothing that can be restored by time.
+    // The end of the history cannot be restored by a time.
     ledger.step();
     drop(ledger);
     site.stop_peer(daemon, Ledger::QUESTION);

@@ -1,4 +1,4 @@
-//! One database, replicated by the one and the other in turn.
+//! One database, replicated by us and by Litestream in turn.
 
 use crate::support::{Peer, Site, Workload, eventually, open, settle};
 

@@ -1,5 +1,5 @@
-//! A daemon that is stopped at the moment in which another one that begins with a copy of its state
-//! would use other names.
+//! A daemon that is stopped at a moment when another one, started with a copy of its state, would
+//! use other names.
 
 use std::fs;
 
@@ -8,12 +8,12 @@ use rusqlite::Connection;
 use super::fencing::sent_by;
 use crate::support::{Process, Site, all_is_sent, copy_with_log, eventually, insert, open};
 
-/// Its log is restarted whenever nobody reads from it.
+/// A site whose log is restarted whenever nobody reads from it.
 pub(super) fn often_checkpointed() -> Site {
     often_checkpointed_with("")
 }
 
-/// With these settings of its replica.
+/// A site that is checkpointed often, with these settings of its replica.
 pub(super) fn often_checkpointed_with(replica: &str) -> Site {
     let site = Site::new();
     let settings = "checkpoint-interval: 100ms, min-checkpoint-page-count: 1";
@@ -24,12 +24,12 @@ pub(super) fn often_checkpointed_with(replica: &str) -> Site {
     site
 }
 
-/// A daemon that is stopped, and whose log is restarted by the next write.
+/// A suspended daemon, whose log is restarted by the next write.
 pub(super) struct AboutToRestart {
     pub(super) one: Site,
     pub(super) connection: Connection,
     pub(super) daemon: Process,
-    /// What it had noted to have sent, one segment before.
+    /// Its note of what was sent, from one segment earlier.
     pub(super) sent: Vec<u8>,
 }
 
@@ -38,7 +38,7 @@ impl AboutToRestart {
         Self::of(often_checkpointed())
     }
 
-    /// `one` has to be often checkpointed.
+    /// `one` must be checkpointed often.
     pub(super) fn of(one: Site) -> Self {
         let connection = open(&one.database());
         let mut daemon = one.replicate();
@@ -59,11 +59,11 @@ impl AboutToRestart {
     }
 }
 
-/// A copy of a site that is in use. Its log goes on, where that of the site is restarted.
+/// A copy of a site that is in use. Its log continues, while that of the site is restarted.
 pub(super) struct Copied {
     pub(super) site: Site,
     pub(super) connection: Connection,
-    /// Keeps the log.
+    /// Keeps the log from being restarted.
     pub(super) reader: Connection,
 }
 

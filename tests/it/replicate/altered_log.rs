@@ -1,4 +1,4 @@
-//! A disk, or another program, that alters what was committed to the log.
+//! A disk or another program that alters what was committed to the log.
 
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
@@ -7,22 +7,22 @@ use rustix::process::Signal;
 
 use crate::support::{Site, eventually, open};
 
-/// A frame that was damaged before it was read was read again for ever, and nothing that was written
-/// after it was replicated.
+/// A frame that is damaged before it is read must not be read again for ever, so that nothing
+/// after it is replicated.
 #[test]
 fn a_frame_that_was_altered_is_said_and_ends_the_generation() {
     check(|places| *places.last().unwrap());
 }
 
-/// The replica does not need it, but SQLite does when it recovers the log: it would forget all that
-/// comes after it.
+/// The replica does not need such a frame, but SQLite does when it recovers the log: it would drop
+/// everything after it.
 #[test]
 fn so_is_one_whose_page_was_written_again() {
     check(|places| places[0]);
 }
 
-/// As older versions of SQLite leave it. It was taken for a log that lacks what is committed, and
-/// waited for until the application ended.
+/// Older versions of SQLite leave such a frame. It must not be taken for a log that lacks commits,
+/// and waited for until the application ends.
 #[test]
 fn so_is_one_without_its_checksum() {
     check_altered(|site| {
@@ -37,7 +37,7 @@ fn check(choose: fn(&[u64]) -> u64) {
     check_altered(|site| alter(site, choose));
 }
 
-/// Alters the log where texts were written one behind the other on the same page.
+/// Alters the log where texts were written one after the other to the same page.
 fn check_altered(alter: impl Fn(&Site)) {
     let site = Site::new();
     site.write(1, 50);
@@ -60,13 +60,13 @@ fn check_altered(alter: impl Fn(&Site)) {
     connection.execute_batch("INSERT INTO texts VALUES ('later')").unwrap();
     drop(connection);
     daemon.stop();
-    // It is replicated as the application sees it.
+    // The replica has the database as the application sees it.
     site.check();
 }
 
 /// Older versions of SQLite write such a log themselves, after a large transaction with a ROLLBACK
-/// TO. In a generation of which nothing was captured yet, the daemon stood still for ever then,
-/// and kept everybody from copying the log; and a crash of the application loses what is in it.
+/// TO. If nothing of the generation was captured yet, the daemon must not stall for ever and keep
+/// everybody from copying the log: a crash of the application would lose what is in it.
 #[test]
 fn a_log_that_cannot_be_read_is_copied_once_its_reader_has_ended() {
     let site = Site::new();
@@ -85,7 +85,7 @@ fn a_log_that_cannot_be_read_is_copied_once_its_reader_has_ended() {
     daemon.signal(Signal::CONT);
 
     daemon.wait_for("the checksums of the log do not hold, so that it cannot be captured");
-    // What the application commits meanwhile is in its database, however that is copied.
+    // What the application commits meanwhile is in its database, whoever copies the log.
     connection.execute_batch("INSERT INTO texts VALUES ('meanwhile')").unwrap();
     drop(reader);
     daemon.wait_for("replication goes on");
@@ -104,7 +104,7 @@ fn a_log_that_cannot_be_read_is_copied_once_its_reader_has_ended() {
     site.check();
 }
 
-/// Alters the log at one of the places where a text is that was written twice.
+/// Alters the log at one of the places of a text that was written twice.
 fn alter(site: &Site, choose: fn(&[u64]) -> u64) {
     let (path, word) = (site.path("app.db-wal"), b"damaged");
     let log = fs::read(&path).unwrap();

@@ -1,4 +1,4 @@
-//! The application run as a child, and signals at odd moments.
+//! Applications that run as a child, and signals at odd moments.
 
 use std::fs;
 use std::thread;
@@ -45,8 +45,8 @@ fn what_an_application_writes_when_it_is_told_to_end_is_replicated() {
     }
 }
 
-/// A command that could not be run was reported, and then the process never ended: the threads of
-/// the databases had not been told.
+/// The process must also end if the command cannot be run: the threads of the databases must be
+/// asked to stop.
 #[test]
 fn an_application_that_writes_nothing_is_no_failure() {
     let site = Site::new();
@@ -69,7 +69,7 @@ fn a_signal_right_after_the_start_is_no_excuse() {
         daemon.signal(Signal::TERM);
         match daemon.wait() {
             0 => site.check(),
-            // Ended by the signal before it could promise anything.
+            // The signal killed it before it could promise anything.
             status => assert_eq!(status, 143, "{}", daemon.log()),
         }
         site.replicate().stop();
@@ -102,8 +102,8 @@ fn a_signal_during_the_first_snapshot_waits_for_it() {
     site.check();
 }
 
-/// Compose tells all containers to end at the same moment: what the application wrote last was not
-/// in the replica.
+/// Compose stops all containers at the same moment: what the application writes last must be in
+/// the replica, too.
 #[test]
 fn an_application_may_outlive_the_daemon_by_seconds() {
     let site = Site::new();
@@ -123,7 +123,7 @@ fn an_application_may_outlive_the_daemon_by_seconds() {
     assert_eq!((rows(&site), count), (40, 40), "{log}");
 }
 
-/// As the next signal was only passed on, too, nothing but SIGKILL ended either of them.
+/// If the second signal were only passed on too, nothing but SIGKILL would end them.
 #[test]
 fn a_second_signal_ends_it_whatever_the_application_does() {
     let site = Site::new();
@@ -137,8 +137,8 @@ fn a_second_signal_ends_it_whatever_the_application_does() {
     assert!(daemon.says("the application is still running"), "{}", daemon.log());
 }
 
-/// A terminal and systemd send it to both at once. When the application had ended before the daemon
-/// saw the signal, this was taken for a second one, and what was committed last was not sent.
+/// A terminal and systemd signal both processes at once. If the application ends before the daemon
+/// sees the signal, it must not count as a second one, or the last commits are not sent.
 #[test]
 fn a_signal_that_ends_the_application_as_well_is_the_first_one() {
     for _ in 0..8 {

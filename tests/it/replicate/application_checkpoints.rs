@@ -1,5 +1,5 @@
-//! Applications that checkpoint their log themselves, and want all of it: SQLite makes them wait for
-//! whoever reads from it, and everybody who writes wait for them.
+//! Applications that checkpoint all of their log themselves: SQLite makes them wait for readers of
+//! the log, and makes writers wait for them.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,7 +14,7 @@ use crate::support::{Background, Ledger, Site, eventually, open};
 
 const MODES: [&str; 3] = ["FULL", "RESTART", "TRUNCATE"];
 
-/// Checkpoints, for as long as the busy timeout lets it, and expects that nobody was in the way.
+/// Checkpoints within the busy timeout, and expects that nobody was in the way.
 fn checkpoint(connection: &Connection, mode: &str) {
     let sql = format!("PRAGMA wal_checkpoint({mode})");
     loop {
@@ -22,7 +22,7 @@ fn checkpoint(connection: &Connection, mode: &str) {
             .query_row(&sql, [], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
             .unwrap();
         if frames == -1 {
-            // We are checkpointing just now, which nobody waits for.
+            // The daemon is checkpointing, which SQLite does not wait for.
             continue;
         }
         assert!(!busy && frames == copied, "{mode}: {copied} of {frames} frames");
@@ -44,7 +44,7 @@ fn wait_for_nobody_when_all_is_captured() {
             assert_eq!(site.listing().generations.len(), 1, "{mode} {round}");
         }
     }
-    // What is written next may be lost if we took it for the log before.
+    // What is written next would be lost if the daemon took the new log for the previous one.
     connection.execute_batch("INSERT INTO t (number) VALUES (2)").unwrap();
     drop(connection);
     let log = daemon.stop();
@@ -52,7 +52,7 @@ fn wait_for_nobody_when_all_is_captured() {
     site.check();
 }
 
-/// Only until the next segment is cut.
+/// They wait only until the next segment is cut.
 #[test]
 fn wait_not_for_long_while_others_write() {
     let site = Site::with("monitor-interval: 20ms", "sync-interval: 100ms, snapshot-interval: 2s");
@@ -74,7 +74,7 @@ fn wait_not_for_long_while_others_write() {
     site.check();
 }
 
-/// However seldom segments are sent.
+/// This holds however rarely segments are sent.
 #[test]
 fn wait_for_no_sync_interval() {
     let site = Site::with("monitor-interval: 1s", "sync-interval: 1h");
@@ -92,7 +92,7 @@ fn wait_for_no_sync_interval() {
     site.check();
 }
 
-/// Without a replica that could be reached there is nothing to capture, and nothing to be kept.
+/// Without a reachable replica there is nothing to capture, and no log to keep.
 #[test]
 fn wait_for_nobody_while_nothing_can_be_captured() {
     let site = Site::new();
@@ -109,8 +109,8 @@ fn wait_for_nobody_while_nothing_can_be_captured() {
     daemon.kill();
 }
 
-/// A daemon that begins waits for the write lock, which who checkpoints has, who waits for the
-/// daemon: it was until the application gave up, and so each time again.
+/// A starting daemon waits for the write lock, held by a checkpointer that waits for the daemon.
+/// This must not last until the application gives up, at every checkpoint.
 #[test]
 fn wait_for_no_daemon_that_begins_or_ends() {
     let site = Site::with("monitor-interval: 20ms", "sync-interval: 200ms");
@@ -132,7 +132,7 @@ fn wait_for_no_daemon_that_begins_or_ends() {
         daemon.wait_for("initialized db");
         thread::sleep(Duration::from_millis(fastrand::u64(0..300)));
         daemon.signal(Signal::TERM);
-        // The application never ends writing.
+        // The application never stops writing.
         assert!([0, 75].contains(&daemon.wait()), "{}", daemon.log());
     }
     stop.store(true, Ordering::Relaxed);
@@ -141,8 +141,9 @@ fn wait_for_no_daemon_that_begins_or_ends() {
     site.check();
 }
 
-/// The application writes on after the daemon was told to end, until that captures nothing more,
-/// and empties the log with what it wrote last: no log showed any more that this was not sent.
+/// The application goes on writing after the daemon was asked to stop, until the daemon captures
+/// nothing more, and then empties the log with its last writes: no log shows any more that they
+/// were not sent.
 #[test]
 fn what_is_not_captured_at_the_end_is_said_though_its_log_is_gone() {
     let site = Site::new();
@@ -153,7 +154,7 @@ fn what_is_not_captured_at_the_end_is_said_though_its_log_is_gone() {
     let told = Instant::now();
     while told.elapsed() < Duration::from_millis(5400) {
         if told.elapsed() > Duration::from_millis(4600) {
-            // So that the daemon has to go on for a while.
+            // Keeps the daemon busy for a while.
             site.arm(&format!("{} = slow 300ms", Failpoint::ObjectWriting.name()));
         }
         write();
@@ -164,7 +165,7 @@ fn what_is_not_captured_at_the_end_is_said_though_its_log_is_gone() {
     drop(connection);
     match daemon.wait() {
         75 => assert!(daemon.says("the last transactions are not on"), "{}", daemon.log()),
-        // It was faster than us.
+        // The daemon was faster than the test.
         code => assert_eq!(code, 0, "{}", daemon.log()),
     }
     if !daemon.says("error: ") {

@@ -1,5 +1,5 @@
-//! Who reads a replica, or starts on it, while it has a stray: what a daemon stored and did not live
-//! to take back, beside what another one has gone on with.
+//! Reads of a replica, and starts on it, while it has a stray: a segment that a daemon stored and
+//! did not live to delete again, beside the one that another daemon continued.
 
 use std::fs;
 use std::process::Command;
@@ -18,21 +18,21 @@ use crate::support::{
     timestamp,
 };
 
-/// A daemon that is stopped, and whose log is restarted by the next write, and another one whose log
-/// goes on from the same state.
+/// A suspended daemon, whose log is restarted by the next write, and another daemon, whose log
+/// continues from the same state.
 struct Rivals {
     one: Site,
     connection: Connection,
     daemon: Process,
     other: Site,
-    /// Keeps the other one's log.
+    /// Keeps the other one's log from being restarted.
     reader: Connection,
     copy: Connection,
     copied: Process,
 }
 
 impl Rivals {
-    /// `one` has to be often checkpointed. With these settings of the other one's replica.
+    /// `one` must be checkpointed often. `settings` are for the replica of the other site.
     fn new(one: Site, settings: &str) -> Self {
         let AboutToRestart { one, connection, daemon, .. } = AboutToRestart::of(one);
         let Copied { site: other, connection: copy, reader } = Copied::of(&one);
@@ -43,7 +43,8 @@ impl Rivals {
         Self { one, connection, daemon, other, reader, copy, copied }
     }
 
-    /// The other one has gone on in its log, and the first one has died with a segment of the next.
+    /// The other daemon has continued in its log, and the first one has died after it stored a
+    /// segment of the next log.
     fn with_stray_of_next_log() -> Self {
         let mut rivals = Self::new(often_checkpointed(), "");
         rivals.other_goes_on();
@@ -51,7 +52,7 @@ impl Rivals {
         rivals
     }
 
-    /// The same, and the other one has ended its log with a snapshot before that.
+    /// As above, but first the other daemon has ended its log with a snapshot.
     fn with_stray_behind_snapshot() -> Self {
         let mut rivals = Self::new(often_checkpointed(), "snapshot-interval: 50ms");
         rivals.other_goes_on();
@@ -88,7 +89,7 @@ impl Rivals {
         assert_ne!(self.copied.wait(), 0);
     }
 
-    /// The other one ends, whose database is all that is needed then. The two databases.
+    /// Ends the other daemon, and returns the two sites.
     fn end_other(self) -> (Site, Site) {
         drop((self.connection, self.reader, self.copy));
         self.copied.stop();
@@ -96,7 +97,7 @@ impl Rivals {
         (self.one, self.other)
     }
 
-    /// The same for the first one.
+    /// Ends the first daemon, and returns its site.
     fn end_one(self) -> Site {
         drop(self.connection);
         self.daemon.stop();
@@ -104,15 +105,17 @@ impl Rivals {
     }
 }
 
-/// The database of the daemon that had died was just what its stray led to. It went on from there,
-/// with nothing beside it to know better by, and what the other one had acknowledged was left out.
+/// The database of the dead daemon is just what its stray leads to, and no state beside it shows
+/// otherwise. The daemon must not go on from there, or the acknowledged segments of the other one
+/// would be left out.
 #[test]
 fn nobody_goes_on_from_a_stray() {
     let (one, other) = Rivals::with_stray_of_next_log().end_other();
     check_who_starts_on_stray(&one, &other);
 }
 
-/// The same behind a snapshot of the log of the stray: nothing could be restored from it any more.
+/// This holds after a snapshot of the stray's log, too: otherwise nothing could be restored from
+/// it any more.
 #[test]
 fn nobody_goes_on_from_a_stray_behind_a_snapshot() {
     let (one, other) = Rivals::with_stray_behind_snapshot().end_other();
@@ -161,7 +164,7 @@ fn a_validator_leaves_a_stray_of_the_same_log_out() {
     check_stray(&one, &one);
 }
 
-/// Waits for one more validation, and expects that none has found anything.
+/// Waits for another validation, and expects that none has found anything.
 fn await_proof(daemon: &Process) {
     let proofs = || daemon.log().matches("status=ok").count();
     let seen = proofs();
@@ -171,7 +174,7 @@ fn await_proof(daemon: &Process) {
     });
 }
 
-/// A moment that is not the same to the clock of files as what is before and behind it.
+/// A moment that file times can tell from what comes before and after it.
 fn moment() -> SystemTime {
     let pause = || thread::sleep(Duration::from_millis(20));
     pause();
@@ -194,7 +197,7 @@ fn a_moment_behind_a_stray_of_the_next_log_is_restored() {
     assert_eq!(rows_at(&one, moment), expected);
 }
 
-/// What shows which of the two counts was stored after that moment.
+/// The segment that shows which of the two counts was stored after the moment.
 #[test]
 fn a_moment_behind_a_stray_of_the_same_log_is_restored() {
     let mut rivals = Rivals::new(often_checkpointed(), "");
@@ -207,7 +210,7 @@ fn a_moment_behind_a_stray_of_the_same_log_is_restored() {
     assert_eq!(rows_at(&one, moment), expected);
 }
 
-/// Its name is that of a later log, but what is behind it is older than what another replica has.
+/// A stray is named as in a later log, but a replica that ends with it is older than another one.
 #[test]
 fn a_replica_does_not_come_first_by_its_stray() {
     let rivals = Rivals::with_stray_of_next_log();

@@ -1,4 +1,4 @@
-//! Logs that were begun by a machine of the other byte order: SQLite goes on with them.
+//! Logs that were begun on a machine of the other byte order: SQLite continues them.
 
 use std::fs;
 use std::io::Cursor;
@@ -22,7 +22,7 @@ fn turned(log: &[u8]) -> Vec<u8> {
     writer.into_inner()
 }
 
-/// Writes to a database, and leaves it with such a log.
+/// Writes to a database, and leaves it with a log of the other byte order.
 fn write_elsewhere(database: &Path) {
     let connection = open(database);
     connection
@@ -30,7 +30,7 @@ fn write_elsewhere(database: &Path) {
         .unwrap();
     let log = database.with_file_name("app.db-wal");
     let [content, logged] = [database, &log].map(|path| fs::read(path).unwrap());
-    // It takes the log with it.
+    // This deletes the log.
     drop(connection);
     fs::write(database, content).unwrap();
     fs::write(&log, turned(&logged)).unwrap();
@@ -60,8 +60,8 @@ fn what_is_in_such_a_log_is_replicated() {
     assert_eq!(rows, 2, "the log was not read");
 }
 
-/// Such a log was followed while somebody read from it. What had changed when that was reset was
-/// sent behind it, with the checksums of this machine, and nothing could be restored any more.
+/// Such a log is followed while somebody reads from it. What has changed when the log is reset is
+/// sent after it, and must not have the checksums of this machine, or nothing could be restored.
 #[test]
 fn such_a_log_is_continued() {
     let site = Site::new();

@@ -1,4 +1,4 @@
-//! A clock that is set by days: what was stored before is from the future, or long ago.
+//! Clocks that are moved by days: what was stored before is from the future, or very old.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -10,17 +10,17 @@ use crate::support::{Process, Site, eventually, open, settle};
 
 const DAY: Duration = Duration::from_hours(24);
 
-/// Which way the clock is set.
+/// Which way the clock is moved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Clock {
-    /// So all that is there is from the future.
+    /// Everything stored so far is from the future.
     Back,
-    /// So all that is there is old.
+    /// Everything stored so far is old.
     Forward,
 }
 
 impl Clock {
-    /// Moves the times of all objects instead.
+    /// Moves the times of all objects instead of the clock.
     fn set(self, directory: &Path) {
         for entry in fs::read_dir(directory).unwrap() {
             let path = entry.unwrap().path();
@@ -53,7 +53,7 @@ fn insert(connection: &Connection) {
     connection.execute_batch("INSERT INTO t VALUES (1)").unwrap();
 }
 
-/// Writes until there are so many more snapshots. In between it is looked for what has expired.
+/// Writes until there are `count` more snapshots. Meanwhile the daemon looks for expired history.
 fn write(site: &Site, count: usize) -> Process {
     let connection = open(&site.database());
     let daemon = site.replicate();
@@ -95,14 +95,14 @@ fn what_is_needed_outlives_a_clock_that_is_set() {
         site.start(&mut site.command(&["verify", "-full"])).finish();
         let now = objects(&site);
         let gone = before.iter().filter(|object| !now.contains(object)).count();
-        // The state from before is not older than what is kept, whichever way.
+        // The state from before the change is within the retention, whichever way.
         assert_eq!(gone == 0, clock == Clock::Back, "{gone} are gone\n{log}");
         settle(&site.database());
         site.restore(&["-index", &format!("{last:08x}")]);
     }
 }
 
-/// A generation that ended, and whose times are no guide to whether another one has begun since.
+/// The times of a generation that has ended do not show whether another one has begun since.
 #[test]
 fn a_generation_from_before_is_kept_when_the_clock_is_set() {
     for clock in [Clock::Back, Clock::Forward] {
@@ -111,7 +111,7 @@ fn a_generation_from_before_is_kept_when_the_clock_is_set() {
         let kept = site.keep_copy();
         let generation = site.listing().only().name.clone();
         clock.set(&site.replica());
-        // So much is another one that a generation begins.
+        // So much changes that a new generation begins.
         open(&site.database()).execute_batch(FILL).unwrap();
         settle(&site.database());
         write(&site, 3).stop();

@@ -8,7 +8,7 @@ use litestream::failpoint::Failpoint;
 
 use crate::support::{Background, Helper, Role, Site, Workload, eventually, open};
 
-/// Settings under which we checkpoint all the time, too.
+/// A site whose daemon checkpoints all the time, too.
 fn site() -> Site {
     let site =
         Site::with("monitor-interval: 10ms, min-checkpoint-page-count: 20", "sync-interval: 10ms");
@@ -34,8 +34,8 @@ fn check_against_adversaries(autocheckpoints: [u32; 2]) {
     assert_eq!(site.listing().snapshots(), 1, "continuity was lost\n{log}");
 }
 
-/// Generations ended without need: when a new connection is the first to write to a log that another
-/// one has emptied, SQLite makes up a wholly random salt.
+/// This must not end generations: when a new connection is the first to write to a log that
+/// another one has emptied, SQLite makes up a wholly random salt.
 #[test]
 fn writers_that_checkpoint_after_every_frame_cannot_hide_one() {
     check_against_adversaries([1, 1]);
@@ -73,8 +73,8 @@ fn a_reader_that_never_ends_delays_nothing() {
     site.check();
 }
 
-/// The first snapshot was taken in the middle of a log, and named no link of the segment that leads
-/// there: restore refused the whole generation.
+/// The first snapshot may be taken in the middle of a log. It must name the link of the segment
+/// that leads there, or `restore` refuses the whole generation.
 #[test]
 fn a_reader_from_before_the_start_may_leave_later() {
     let site = site();
@@ -113,8 +113,8 @@ fn readers_that_come_and_go_lose_nothing() {
     site.check();
 }
 
-/// The first snapshot locked an application out for most of a second that wrote faster than its log
-/// could be copied and synced.
+/// The first snapshot must not lock out, for most of a second, an application that writes faster
+/// than its log can be copied and synced.
 #[test]
 fn an_application_that_is_faster_than_the_disk_gets_its_snapshot_and_its_checkpoints() {
     let site = Site::with(
@@ -125,7 +125,7 @@ fn an_application_that_is_faster_than_the_disk_gets_its_snapshot_and_its_checkpo
     site.arm(&format!("{} = slow 200ms", Failpoint::LogCopied.name()));
     let connection = open(&site.database());
     connection.execute_batch("CREATE TABLE t (x)").unwrap();
-    // Far more in that time than may be left to be copied.
+    // In that time, this writes far more than may be left to be copied.
     let writer = Background::start(move |_| {
         connection.execute_batch("INSERT INTO t VALUES (zeroblob(100000))").unwrap();
         thread::sleep(Duration::from_millis(5));
@@ -140,8 +140,8 @@ fn an_application_that_is_faster_than_the_disk_gets_its_snapshot_and_its_checkpo
     assert_eq!(site.listing().snapshots(), 1, "continuity was lost");
 }
 
-/// Another process copied the rest of the log just when ours was at it. We took the log for one that
-/// our read transaction keeps, and it does not: it reads the file alone.
+/// Another process may copy the rest of the log during our checkpoint. We must not believe that
+/// our read transaction keeps that log: it reads only the file.
 #[test]
 fn a_checkpoint_that_another_process_completes_is_complete() {
     let site = Site::with(
@@ -187,7 +187,7 @@ fn a_checkpoint_that_another_process_completes_is_complete() {
     assert_eq!(site.listing().snapshots(), 1, "continuity was lost");
 }
 
-/// A forgotten read transaction filled the disk with the log, and nobody knew whose it was.
+/// A forgotten read transaction makes the log fill the disk, so its owner must be named.
 #[test]
 fn who_keeps_the_log_from_being_emptied_is_named() {
     let site = Site::with(
@@ -208,8 +208,7 @@ fn who_keeps_the_log_from_being_emptied_is_named() {
     site.check();
 }
 
-/// The log was copied again and again, each time a longer one, before a generation could begin: for
-/// a minute there was none.
+/// The log must not be copied again and again, each time longer, before a generation can begin.
 #[test]
 fn a_writer_that_is_faster_than_the_disk_does_not_keep_a_generation_from_its_beginning() {
     let site = site();

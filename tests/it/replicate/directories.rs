@@ -1,4 +1,4 @@
-//! All databases of a directory, those that come and go too.
+//! All databases of a directory, including those that come and go.
 
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
@@ -40,7 +40,7 @@ pub(super) fn start(site: &Site) -> Process {
     site.start(&mut site.command(&["replicate"]))
 }
 
-/// Restores a database by its path, and compares it with what it is or was.
+/// Restores a database by its path, and compares it with what it should be.
 pub(super) fn check(site: &Site, database: &Path, expected: &Path) {
     let output = site.fresh("restored");
     let [to, from] = [&output, database].map(|path: &Path| path.to_str().unwrap());
@@ -93,7 +93,7 @@ fn databases_that_come_and_go_are_noticed() {
         let _ = fs::remove_file(format!("{}{suffix}", first.display()));
     }
     daemon.wait_for("the database is gone");
-    // It comes back under its old name, as another one.
+    // Another database comes under its old name.
     make(&first, 3);
     daemon.wait_for("DIVERGED");
     daemon.stop();
@@ -102,7 +102,7 @@ fn databases_that_come_and_go_are_noticed() {
     check(&site, &second, &second);
 }
 
-/// It is an error of the configuration, and nobody would notice a daemon that waits for ever.
+/// This is an error in the configuration, and nobody would notice a daemon that waits for ever.
 #[test]
 fn a_directory_without_databases_is_refused_unless_it_is_watched() {
     let (site, directory) = tenants("recursive: false");
@@ -125,7 +125,7 @@ fn a_directory_without_databases_is_refused_unless_it_is_watched() {
     check(&site, &directory.join("late.db"), &directory.join("late.db"));
 }
 
-/// A database that anybody may write.
+/// Makes a database that anybody may write.
 fn make_for_all(database: &Path) {
     make(database, 10);
     settle(database);
@@ -140,7 +140,7 @@ fn set_modes(paths: &[&Path], mode: u32) {
 
 const UNREADABLE: &str = "cannot be read: databases that are there are not replicated";
 
-/// What was in it was on no replica, and nobody said so.
+/// What is in it is on no replica, which must be reported.
 #[test]
 fn what_may_not_be_read_is_named_and_the_rest_is_replicated() {
     let (site, directory) = tenants("recursive: true, watch: true");
@@ -186,7 +186,7 @@ fn what_may_not_be_read_is_named_and_the_rest_is_replicated() {
     }
 }
 
-/// While one could not be read, what came into the others was not followed.
+/// While one directory cannot be read, new databases in the others must still be followed.
 #[test]
 fn a_whole_directory_that_may_not_be_read_holds_up_no_other() {
     let (site, directory) = tenants("watch: true");
@@ -197,7 +197,7 @@ fn a_whole_directory_that_may_not_be_read_holds_up_no_other() {
     let second = list
         .replace(directory.to_str().unwrap(), other.to_str().unwrap())
         .replace(site.replica().to_str().unwrap(), site.path("second").to_str().unwrap());
-    // What is in the directory by then cannot be followed to its end.
+    // What is in the unreadable directory cannot be captured to its end at a stop.
     let text = format!("dbs: [{list}, {second}]\nshutdown-timeout: 1s\n");
     fs::write(site.config(), text).unwrap();
     let [first, second] = [directory.join("first.db"), other.join("second.db")];
@@ -217,7 +217,7 @@ fn a_whole_directory_that_may_not_be_read_holds_up_no_other() {
     assert!(!daemon.says("the database is gone"), "{}", daemon.log());
     check(&site, &second, &second);
 
-    // At the start it is an error of the configuration.
+    // At the start, this is an error in the configuration.
     let mut daemon = site.start(&mut as_nobody(&site));
     assert_eq!(daemon.wait(), 1, "{}", daemon.log());
     let named = format!("directory {}: Permission denied", directory.display());
@@ -226,7 +226,8 @@ fn a_whole_directory_that_may_not_be_read_holds_up_no_other() {
     check(&site, &first, &first);
 }
 
-/// Two databases that would share a replica: the first one is replicated, the other one named.
+/// If two databases would share a replica, the first one is replicated, and the other one
+/// reported.
 #[test]
 fn a_database_whose_place_is_taken_is_refused() {
     let (site, directory) = tenants("watch: true");
@@ -251,7 +252,8 @@ fn a_database_whose_place_is_taken_is_refused() {
     check(&site, &site.path("other.db"), &site.path("other.db"));
 }
 
-/// It had ended before anybody looked into the directory again, and its database was on no replica.
+/// The application may end before the daemon looks into the directory again, and its database must
+/// still be replicated.
 #[test]
 fn what_a_short_lived_application_makes_in_a_directory_is_replicated() {
     let (site, directory) = tenants("watch: true");
@@ -265,8 +267,8 @@ fn what_a_short_lived_application_makes_in_a_directory_is_replicated() {
     check(&site, &database, &database);
 }
 
-/// A database whose header was damaged, or that was encrypted, was taken for a file that never was
-/// one: of what was replicated before nothing was said.
+/// A database whose header is damaged, or that was encrypted, must not be taken for a file that
+/// never was a database: that something was replicated before must be reported.
 #[test]
 fn what_was_replicated_and_is_no_database_any_more_is_failing() {
     let (site, directory) = tenants("watch: true");
@@ -292,7 +294,7 @@ fn what_was_replicated_and_is_no_database_any_more_is_failing() {
     assert_eq!(daemon.wait(), 75, "{}", daemon.log());
 }
 
-/// A name that was mistyped was waited for without a word, and the health was empty, which is good.
+/// A mistyped name must not be waited for silently, with an empty health, which means good.
 #[test]
 fn a_watched_directory_that_does_not_exist_is_warned_of() {
     let (site, directory) = tenants("watch: true");
@@ -312,8 +314,8 @@ fn a_watched_directory_that_does_not_exist_is_warned_of() {
     daemon.stop();
 }
 
-/// The daemon began, and ended with the advice to make a database readable: SQLite does not say why
-/// it cannot open a file.
+/// Otherwise the daemon would start, and end with the advice to make a database readable: SQLite
+/// does not say why it cannot open a file.
 #[test]
 fn too_few_open_files_are_named_before_anything_begins() {
     let (site, directory) = tenants("watch: true");
@@ -330,7 +332,7 @@ fn too_few_open_files_are_named_before_anything_begins() {
     assert!(!site.replica().exists(), "nothing has begun");
 }
 
-/// All were begun with at once, each with the files that it needs for that, and none could finish.
+/// If all began at once, each with the files that it needs to begin, none could finish.
 #[test]
 fn many_databases_begin_with_files_enough_for_their_rest() {
     let (site, directory) = tenants("watch: true");
@@ -352,7 +354,7 @@ fn many_databases_begin_with_files_enough_for_their_rest() {
     daemon.stop();
 }
 
-/// A database kept those that were to begin after it waiting until it had something to do.
+/// A database must not hold up those that begin after it until it has something to do.
 #[test]
 fn databases_whose_store_hangs_do_not_keep_others_from_beginning() {
     let (site, directory) = tenants("watch: true");

@@ -1,5 +1,5 @@
-//! Databases that do not continue what their replica holds, and some that seem not to: no history
-//! is lost or hidden, and nothing is uploaded twice.
+//! Databases that do not continue what their replica holds, and some that only seem not to: no
+//! history is lost or hidden, and nothing is uploaded twice.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -27,7 +27,8 @@ fn copy_directory(from: &Path, to: &Path) {
     }
 }
 
-/// A site whose database was replicated and then lost with all that was beside it. What it was.
+/// A site whose database was replicated and then lost, with everything beside it, and a copy of
+/// that database.
 pub(super) fn lost_volume() -> (Site, PathBuf) {
     let site = Site::new();
     site.write(1, 100);
@@ -53,8 +54,8 @@ fn files(directory: &Path) -> usize {
     entries.map(|entry| if entry.path().is_dir() { files(&entry.path()) } else { 1 }).sum()
 }
 
-/// The bucket could not be reached when the volume was new, the application made an empty database,
-/// and the backup of that was all that was restored from then on.
+/// If the bucket cannot be reached when the volume is new, the application makes an empty
+/// database, whose backup must not be all that is restored from then on.
 #[test]
 fn a_fresh_database_does_not_eclipse_the_real_one() {
     let (site, lost) = lost_volume();
@@ -65,7 +66,7 @@ fn a_fresh_database_does_not_eclipse_the_real_one() {
         site.write(3, 2);
         let log = daemon.stop();
         assert!(log.contains("DIVERGED") && log.contains("on-divergence"), "{log}");
-        // The command, just as it is to be given.
+        // The command, exactly as the user must give it.
         let (config, database) = (site.config(), site.database());
         let remedy = format!("-force -config {} {}`", config.display(), database.display());
         assert!(log.contains(&remedy), "{log}");
@@ -75,8 +76,7 @@ fn a_fresh_database_does_not_eclipse_the_real_one() {
     assert_eq!(files(&site.replica().join("generations")), objects);
 }
 
-/// What the fork holds expires, and what it was kept apart from does not, however long ago that was
-/// written.
+/// History expires in the fork, but not in the replica above it, however old it is.
 #[test]
 fn retention_in_a_fork_leaves_the_real_one_alone() {
     let (site, lost) = lost_volume();
@@ -117,7 +117,7 @@ fn what_a_fork_was_made_of_may_take_the_place_of_the_rest() {
     assert!(log.contains("takes its place"), "{log}");
     site.check();
     site.check_restore(&["-generation", &generation], &lost);
-    // Once said is enough.
+    // The option is needed only once.
     site.configure("monitor-interval: 50ms", &[&replica]);
     let daemon = site.replicate();
     site.write(3, 3);
@@ -138,7 +138,7 @@ fn divergence_may_end_replication() {
     assert!(site.forks().is_empty());
     site.check_restore(&[], &lost);
 
-    // It was not said before it went to a fork.
+    // The policy was given only after the database went to a fork.
     site.configure("on-divergence: fork", &[&replica]);
     let mut daemon = site.replicate();
     daemon.wait_for("snapshot written");
@@ -154,7 +154,7 @@ fn divergence_may_end_replication() {
     site.check();
 }
 
-/// A note that could not be read counted as none, and the replica was written to.
+/// A note that cannot be read must not count as missing, or the replica would be written to.
 #[test]
 fn a_note_of_a_fork_that_is_damaged_is_no_way_into_the_replica() {
     let (site, lost) = lost_volume();
@@ -188,13 +188,13 @@ fn who_restores_the_real_one_is_back_in_the_replica() {
     site.check();
 }
 
-/// The whole database was uploaded again.
+/// The whole database must not be uploaded again.
 #[test]
 fn a_restored_database_goes_on_without_a_snapshot() {
     let (site, _) = lost_volume();
     for round in 1..4 {
         restore_in_place(&site);
-        // The application may be first.
+        // The application may start first.
         let connection = open(&site.database());
         if round > 1 {
             connection.execute_batch("INSERT INTO t DEFAULT VALUES").unwrap();
@@ -250,8 +250,8 @@ fn who_restores_an_earlier_moment_knows_what_comes_after_it() {
     assert!(log.contains("there is no WAL of that index"), "as Litestream, which is silent\n{log}");
 }
 
-/// A volume was restored to what it had been days before, and what was replicated from then on hid
-/// the days in between, until retention deleted them.
+/// If a volume is restored to an earlier state, what is replicated from then on must not hide what
+/// came in between, until retention deletes it.
 #[test]
 fn an_older_copy_of_everything_is_a_fork() {
     let site = Site::new();
@@ -276,7 +276,7 @@ fn an_older_copy_of_everything_is_a_fork() {
     site.check_restore(&[], &newer);
 }
 
-/// Puts another database in the place of a site's, and says where that is now.
+/// Puts another database in the place of a site's, and returns where the site's is now.
 fn take_place(site: &Site) -> PathBuf {
     let other = Site::new();
     other.write(2, 30);
@@ -306,8 +306,9 @@ fn another_file_under_the_same_name_is_a_fork() {
     site.check_restore(&[], &before);
 }
 
-/// A daemon waited for the log to end, for its next snapshot, when another file took the place of the
-/// database. It went on in the replica and hid what was there, for nobody had looked what that was.
+/// Another file takes the place of the database while the daemon waits for the log to end, for its
+/// next snapshot. It must look at the new file before it goes on in the replica, or it hides what
+/// is there.
 #[test]
 fn another_file_while_a_snapshot_is_waited_for_is_a_fork() {
     let site = Site::with("monitor-interval: 20ms", "sync-interval: 20ms, snapshot-interval: 50ms");
@@ -316,11 +317,11 @@ fn another_file_while_a_snapshot_is_waited_for_is_a_fork() {
     let daemon = site.replicate();
     let reader = open(&site.database());
     reader.execute_batch("BEGIN; SELECT count(*) FROM sqlite_schema").unwrap();
-    // Now that the log cannot end: so a snapshot is due, and has to wait.
+    // The log cannot end now, so the snapshot that comes due must wait.
     site.write(2, 5);
     let objects = files(&site.replica());
     eventually("another segment", || files(&site.replica()) > objects);
-    // By then it is due. If not, the test proves less.
+    // The snapshot is due after this. If not, the test proves less.
     thread::sleep(Duration::from_millis(500));
 
     let before = take_place(&site);
@@ -367,7 +368,8 @@ fn without_what_is_kept_beside_it_a_database_is_known_by_what_it_holds() {
     let connection = open(&site.database());
     let mut daemon = site.replicate();
     daemon.wait_for("the generation goes on");
-    // From here on nothing is copied into the file. The log is longer than what a replica has of it.
+    // From here on nothing is copied into the file. The log gets longer than what the replica has
+    // of it.
     let reader = open(&site.database());
     reader.execute_batch("BEGIN; SELECT count(*) FROM t").unwrap();
     daemon.pause();
@@ -378,7 +380,7 @@ fn without_what_is_kept_beside_it_a_database_is_known_by_what_it_holds() {
     daemon.stop();
     assert_eq!(site.listing().only().snapshots.len(), 1);
 
-    // Its log still has the end of what was sent.
+    // The log still contains the end of what was sent.
     fs::remove_dir_all(site.state()).unwrap();
     let daemon = site.replicate();
     connection.execute_batch("INSERT INTO t DEFAULT VALUES").unwrap();
@@ -387,7 +389,7 @@ fn without_what_is_kept_beside_it_a_database_is_known_by_what_it_holds() {
     drop((connection, reader));
     site.check();
 
-    // Nothing is left that could tell.
+    // Nothing is left that could show it.
     fs::remove_dir_all(site.state()).unwrap();
     site.write(5, 100);
     settle(&site.database());

@@ -1,5 +1,5 @@
-//! Two daemons that write to one replica: both databases can be restored, byte by byte, and whoever
-//! comes second says so.
+//! Two daemons that write to one replica: both databases can be restored, byte by byte, and the
+//! daemon that comes second reports it.
 
 use std::fs;
 use std::path::PathBuf;
@@ -36,15 +36,15 @@ fn of_a_volume_and_its_copy_one_goes_on() {
     }
 }
 
-/// Two daemons went on from the same state. For one of them the log had been reset, so it wrote to the
-/// next index, and the other one behind what both had: neither met the other, and nothing that they
-/// wrote could be restored.
+/// Two daemons go on from the same state. The log of one has been reset, so it writes to the next
+/// index, while the other one writes after what both have. One must notice the other, or nothing
+/// that they write could be restored.
 #[test]
 fn of_two_that_go_on_one_with_a_new_log_and_one_with_the_old_one_meets_the_other() {
     for one_is_first in [true, false] {
         let one = Site::new();
         one.write(1, 50);
-        // Keeps the log.
+        // Keeps the log from being deleted.
         let connection = open(&one.database());
         let mut daemon = one.replicate();
         daemon.wait_for("snapshot written");
@@ -77,7 +77,7 @@ fn last_segment(owner: &Site) -> PathBuf {
     segments.map(|entry| entry.unwrap().path()).max().unwrap()
 }
 
-/// Puts the last segment of a replica where it was before it was sent: in a copy it may be there.
+/// Stages the last segment of a replica again, as it may be in a copy of the state.
 fn stage_last_segment(copy: &Site, owner: &Site) {
     let last = last_segment(owner);
     let staging = sent_by(copy).with_file_name(&owner.listing().only().name);
@@ -85,13 +85,13 @@ fn stage_last_segment(copy: &Site, owner: &Site) {
     fs::copy(&last, staging.join(last.file_name().unwrap())).unwrap();
 }
 
-/// Makes a copy that still has to send the last segment. `sent`: what had been noted before that.
+/// Makes a copy still have to send the last segment. `sent` is the note from before it was sent.
 pub(super) fn go_back_one_segment(copy: &Site, owner: &Site, sent: &[u8]) {
     stage_last_segment(copy, owner);
     fs::write(sent_by(copy), sent).unwrap();
 }
 
-/// Where a daemon takes note of what it has sent.
+/// The file in which a daemon notes what it has sent.
 pub(super) fn sent_by(site: &Site) -> PathBuf {
     site.state().join("staging/file.replica/sent")
 }
@@ -101,16 +101,16 @@ pub(super) fn sent_by(site: &Site) -> PathBuf {
 enum Order {
     CopyFirst,
     CopySecond,
-    /// The same, and the copy still has to send what both have.
+    /// The copy comes second, and still has to send what both have.
     CopySecondWithRest,
     /// The copy begins first, and the other one ends first.
     Both,
 }
 
-/// A daemon whose log was about to be restarted, and another one that began with a copy of its state
-/// of that very moment, used different names: nothing behind the first of them could be restored. The
-/// same when the copy had a segment to send first that was stored before: with that it had looked, and
-/// did not look again. The torture rig found both.
+/// A daemon whose log is about to be restarted, and another one that begins with a copy of its
+/// state from that very moment, use different names. If neither notices the other, nothing after
+/// the first of these objects can be restored. This must also hold when the copy first sends a
+/// segment that is already stored: having looked with that one, it must look again.
 #[test]
 fn of_one_that_runs_and_its_copy_the_second_one_goes_elsewhere() {
     let second = [Order::CopySecond, Order::CopySecondWithRest];
@@ -161,15 +161,15 @@ fn of_one_that_runs_and_its_copy_the_second_one_goes_elsewhere() {
     }
 }
 
-/// The first look for the other one failed. By the next attempt the segment was there already, and
-/// whoever did not know that it had created it would have left it.
+/// The first look for the other daemon fails. At the next attempt, the segment already exists, and
+/// a daemon that does not know that it created it itself would not delete it.
 #[test]
 fn who_comes_second_takes_its_segment_back_though_a_look_failed() {
     let AboutToRestart { one, connection, daemon, sent } = AboutToRestart::new();
     let Copied { site: other, connection: copy, reader } = Copied::of(&one);
     go_back_one_segment(&other, &one, &sent);
     let mut copied = other.replicate();
-    // With that it has looked for a successor, and reads nothing any more but what is looked for.
+    // Now it has looked for a successor, and will read nothing but what the test is about.
     copied.wait_for("wal segment written");
     daemon.signal(Signal::CONT);
     insert(&connection, 4);
@@ -186,8 +186,8 @@ fn who_comes_second_takes_its_segment_back_though_a_look_failed() {
     check_all(&one, &[&one, &other]);
 }
 
-/// What a replica has from us was taken for another daemon's when the note of it was lost: it begins
-/// where the other one's would, which goes on in the old log.
+/// If the note is lost, our own segment must not be taken for another daemon's: it begins where a
+/// segment of a daemon would begin that goes on in the old log.
 #[test]
 fn who_has_forgotten_what_it_sent_meets_nobody() {
     let site = often_checkpointed();
@@ -241,8 +241,8 @@ fn of_two_that_begin_at_the_same_time_none_hides_the_other() {
     }
 }
 
-/// A daemon that was stopped for an hour went on where it was, in the middle of what another one had
-/// written since: nothing behind that could be restored.
+/// A daemon that was suspended for long must not go on where it was, in the middle of what another
+/// one has written since: nothing after that could be restored.
 #[test]
 fn who_was_stopped_for_long_does_not_spoil_what_others_wrote() {
     for log_goes_on in [true, false] {

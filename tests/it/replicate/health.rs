@@ -1,4 +1,4 @@
-//! What is said while something is wrong, and for how long.
+//! What is reported while something is wrong, and for how long.
 
 use std::fs;
 use std::thread;
@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::support::{Background, Site, eventually, exchange, insert, open};
 
-/// The store could not be reached, and nobody knew until the database was needed.
+/// Without a report, nobody would notice an unreachable store until the database is needed.
 #[test]
 fn a_replica_that_refuses_is_failing_and_good_again_afterwards() {
     let site = Site::new();
@@ -17,7 +17,7 @@ fn a_replica_that_refuses_is_failing_and_good_again_afterwards() {
     site.write(2, 2);
     daemon.wait_for("replica is failing");
     exchange(&site.replica(), &hidden);
-    // Without another write.
+    // This happens without another write.
     daemon.wait_for("replica is good again");
     daemon.stop();
     site.check();
@@ -37,7 +37,7 @@ fn a_fork_is_failing_until_somebody_acts() {
     daemon.stop();
 }
 
-/// A path that was mistyped was good for ever.
+/// A mistyped path must not be reported as good for ever.
 #[test]
 fn a_database_whose_directory_is_not_there_is_warned_of() {
     let site = Site::new();
@@ -46,7 +46,7 @@ fn a_database_whose_directory_is_not_there_is_warned_of() {
     let replica = format!("{{path: {replica}, sync-interval: 50ms}}");
     let text = format!("dbs: [{{path: {path}, monitor-interval: 50ms, replicas: [{replica}]}}]\n");
     fs::write(site.config(), text).unwrap();
-    // The first one makes it, for its state.
+    // The first daemon makes the directory, for its state.
     for _ in 0..2 {
         let mut daemon = site.start(&mut site.command(&["replicate"]));
         daemon.wait_for("the directory of the database does not exist, or is empty");
@@ -54,22 +54,22 @@ fn a_database_whose_directory_is_not_there_is_warned_of() {
     }
     let mut daemon = site.start(&mut site.command(&["replicate"]));
     daemon.wait_for("waiting for the database");
-    // Its application makes it, as one under -exec may.
+    // The application makes the directory, as one under -exec may.
     fs::create_dir_all(database.parent().unwrap()).unwrap();
     open(&database).execute_batch("CREATE TABLE t (x)").unwrap();
     daemon.wait_for("snapshot written");
     daemon.stop();
 }
 
-/// Each commit began the time anew, and the replica was good for as long as somebody wrote.
+/// Commits must not restart the timer, or the replica would be good while somebody writes.
 #[test]
 fn a_database_that_is_not_captured_is_late_though_it_is_written_to() {
     let site = Site::new();
     let mut daemon = site.begin();
-    // What would hold up the replica as well.
+    // A missing note would hold up the replica as well.
     let sent = site.state().join("staging/file.replica/sent");
     eventually("a note of what was sent", || sent.exists());
-    // The replica looks once more at what is staged.
+    // The replica looks at the staged segments again.
     thread::sleep(Duration::from_millis(300));
     let hidden = site.path("hidden");
     fs::write(&hidden, "no directory").unwrap();
@@ -85,7 +85,7 @@ fn a_database_that_is_not_captured_is_late_though_it_is_written_to() {
     daemon.kill();
 }
 
-/// Nothing had been captured yet, and so nothing was missed.
+/// Nothing was ever captured here, and that must still be noticed.
 #[test]
 fn a_database_that_cannot_be_taken_up_is_late() {
     let site = Site::new();

@@ -1,4 +1,4 @@
-//! Every moment that the retention promises can be restored, at every moment.
+//! Every moment that the retention promises can be restored, at any time.
 
 use std::fs;
 use std::thread;
@@ -55,7 +55,7 @@ fn each_recorded_moment_is_restored() {
         let before = site.listing().segments();
         ledger.step();
         eventually("a segment", || site.listing().segments() > before);
-        // The system stamps files with a clock that ticks every few milliseconds.
+        // The clock for file times ticks only every few milliseconds.
         thread::sleep(Duration::from_millis(20));
         moments.push((moves, SystemTime::now()));
         thread::sleep(Duration::from_millis(20));
@@ -72,8 +72,8 @@ fn each_recorded_moment_is_restored() {
     site.check_restore(&["-timestamp", &later], &site.database());
 }
 
-/// A rule of the bucket deletes what is old, and of a database that nobody writes to all of it is.
-/// It had no backup any more, and was good.
+/// A rule of the bucket may delete old objects, which is everything of a database that nobody
+/// writes to. It must not be left without a backup and reported as good.
 #[test]
 fn what_is_lost_of_an_idle_database_is_stored_again() {
     for (retention, is_snapshot) in [("24h", true), ("0s", true), ("24h", false)] {

@@ -1,4 +1,4 @@
-//! A generation that has had as many logs as there are numbers for.
+//! A generation whose indexes are used up.
 
 use std::fs;
 
@@ -9,7 +9,7 @@ use super::about_to_restart::often_checkpointed;
 use super::fencing::sent_by;
 use crate::support::{Site, all_is_sent, eventually, insert, open};
 
-/// Moves a generation that consists of a snapshot to another index, as if it had gone on for years.
+/// Moves a generation that consists of a snapshot to another index, as if it had lasted for years.
 fn advance(site: &Site, index: WalIndex) {
     let first = WalIndex::default();
     let generation = site.replica().join("generations").join(&site.listing().only().name);
@@ -34,7 +34,7 @@ fn advance(site: &Site, index: WalIndex) {
     fs::write(sent_by(site), text).unwrap();
 }
 
-/// The one that had ended was taken up again, which failed, and nothing was replicated any more.
+/// The generation that has ended must not be resumed, which fails, so that nothing is replicated.
 #[test]
 fn a_generation_whose_indexes_are_used_up_is_followed_by_another() {
     let site = often_checkpointed();

@@ -8,7 +8,7 @@ use crate::support::{Site, assert_same, settle};
 
 const NAMES: [&str; 3] = ["a.db", "b.db", "below/c.db"];
 
-/// A directory with databases that were replicated, and what they were.
+/// A directory with replicated databases, their paths, and copies of them.
 fn replicated() -> (Site, Vec<PathBuf>, Vec<PathBuf>) {
     let (site, directory) = tenants("recursive: true");
     fs::create_dir(directory.join("below")).unwrap();
@@ -53,7 +53,7 @@ fn all_that_a_lost_directory_held_is_restored() {
     for (database, kept) in databases.iter().zip(&kept) {
         assert_same(kept, database);
     }
-    // They go on where they were.
+    // Replication continues where it was.
     make(&databases[0], 3);
     replicate(&site);
     let again = run(&site, &["restore", "-all"]);
@@ -91,7 +91,7 @@ fn one_that_cannot_be_restored_is_in_the_way_of_no_other() {
     }
 }
 
-/// The start script of a container whose bucket is still empty, and one whose bucket is wrong.
+/// The bucket of a container's start script may still be empty, or be the wrong one.
 #[test]
 fn that_there_is_nothing_yet_is_an_error_unless_it_is_expected() {
     let (site, _) = tenants("watch: true");

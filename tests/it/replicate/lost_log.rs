@@ -1,5 +1,5 @@
-//! Logs that are taken away while the daemon has them open: by somebody's hand, or by an application
-//! that does not see its locks.
+//! Logs that are removed while the daemon has them open: by a user, or by an application that does
+//! not see its locks.
 
 use std::fs;
 use std::path::Path;
@@ -17,7 +17,7 @@ use crate::support::{
 
 const LOST: &str = "was removed or replaced while it was in use";
 
-/// All that was committed is in the database file, and in the replica.
+/// A site whose commits are all in the database file and in the replica, and its daemon.
 fn settled() -> (Site, Process) {
     let site = checkpointing("sync-interval: 50ms");
     site.write(1, 50);
@@ -33,8 +33,8 @@ fn commit_and_close(connection: Connection, number: u32) {
     connection.close().unwrap();
 }
 
-/// The daemon went on to read a log that had no name any more, said that all was well, and ended
-/// with 0, without what was committed since.
+/// The daemon must not go on reading a log that no longer has a name, and report success without
+/// the later commits.
 #[test]
 fn what_is_committed_to_the_log_in_its_place_is_replicated() {
     for taken in [2, 1] {
@@ -53,12 +53,13 @@ fn what_is_committed_to_the_log_in_its_place_is_replicated() {
     }
 }
 
-/// As long as somebody has the old files open, nothing of ours may be: it would be in the way of what
-/// SQLite does when the last one closes the database, or even cut off what is still written to.
+/// While another process has the old files open, we must not have the database open: we would
+/// interfere with what SQLite does when the last connection closes, or even truncate a log that is
+/// still being written.
 const WAITS: &str = "while an application has it open";
 
-/// Commits with files that have no name any more, and copies them as an application does, while the
-/// daemon waits; then as one that opens the database anew.
+/// Commits to files that have no name any more, and checkpoints them as an application does, while
+/// the daemon waits; then does so on a new connection.
 fn check_old_log(site: &Site, mut daemon: Process, application: Connection) {
     for number in 100..120 {
         insert(&application, number);
@@ -81,7 +82,7 @@ fn check_old_log(site: &Site, mut daemon: Process, application: Connection) {
     site.check();
 }
 
-/// The database was damaged by it, or the application lost what it had committed.
+/// Otherwise the database would be damaged, or the application would lose commits.
 #[test]
 fn an_application_that_still_has_the_old_log_loses_nothing() {
     for taken in [0..2, 1..2, 0..1] {
@@ -113,7 +114,8 @@ fn a_log_that_is_replaced_by_a_copy_is_not_taken_for_the_one_in_use() {
     check_old_log(&site, daemon, application);
 }
 
-/// At its start the daemon made an index of its own, and emptied the log under the application.
+/// At its start, the daemon must not make an index of its own, and empty the log under the
+/// application.
 #[test]
 fn a_database_whose_index_was_removed_is_not_touched_at_the_start() {
     let (site, daemon) = settled();
@@ -126,7 +128,7 @@ fn a_database_whose_index_was_removed_is_not_touched_at_the_start() {
     check_old_log(&site, daemon, application);
 }
 
-/// The log that SQLite made in its place was empty, as if nobody had written anything.
+/// The log that SQLite makes in its place is empty, as if nobody had written anything.
 #[test]
 fn a_log_that_was_removed_is_missed_by_the_next_daemon() {
     for killed in [false, true] {
@@ -149,7 +151,8 @@ fn a_log_that_was_removed_is_missed_by_the_next_daemon() {
     }
 }
 
-/// At its start it cannot be seen that there is another one, but that it lacks something can.
+/// At the start, it cannot be seen that the log is another file, but it can be seen that it lacks
+/// commits.
 #[test]
 fn a_copy_of_a_log_that_lacks_what_is_committed_is_an_error() {
     let (site, daemon) = settled();
@@ -169,7 +172,7 @@ fn a_copy_of_a_log_that_lacks_what_is_committed_is_an_error() {
     application.close().unwrap();
 }
 
-/// All that is committed since a checkpoint is in the log, and the replica has it.
+/// A site whose commits since a checkpoint are all in the log and in the replica, and its daemon.
 fn in_the_log() -> (Site, Process) {
     let site = Site::new();
     site.write(1, 50);
@@ -187,8 +190,8 @@ fn rows(site: &Site) -> i64 {
     open(&site.database()).query_one("SELECT count(*) FROM t", [], |row| row.get(0)).unwrap()
 }
 
-/// The application comes and goes, and only the daemon holds on to the log: it ended with that, and
-/// commits that had been acknowledged were gone from the database and from the replica.
+/// The application comes and goes, and only the daemon has the log open. When the daemon ends,
+/// acknowledged commits must not be gone from the database and from the replica.
 #[test]
 fn a_log_that_only_the_daemon_has_is_brought_into_the_database() {
     for taken in [0..2, 0..1, 1..2] {
@@ -210,8 +213,8 @@ fn a_log_that_only_the_daemon_has_is_brought_into_the_database() {
     }
 }
 
-/// The log ends with the process, wherever that is on its way to give it its name back: it is in the
-/// copy of it, and in the replica, which the older state is not to take the place of.
+/// The log is gone when the process dies, wherever it is on its way to give the log its name back.
+/// Its content is in the copy and in the replica, and the older state must not replace it there.
 #[test]
 fn a_daemon_that_dies_with_a_log_that_only_it_has_does_not_hide_it() {
     for place in ["lost-log-copying = kill @ 3", "lost-log-naming = kill"] {
@@ -232,7 +235,7 @@ fn a_daemon_that_dies_with_a_log_that_only_it_has_does_not_hide_it() {
     }
 }
 
-/// It is tried again, and keeps nobody from the database meanwhile.
+/// The daemon retries, and keeps nobody from the database meanwhile.
 #[test]
 fn a_log_that_cannot_be_brought_into_the_database_yet_is_held() {
     for failing in ["lost-log-copying", "lost-log-naming"] {
@@ -251,7 +254,8 @@ fn a_log_that_cannot_be_brought_into_the_database_yet_is_held() {
     }
 }
 
-/// What was in the log is gone from the database. The replica followed it, and had it no more.
+/// What was in the log is gone from the database. The replica must not follow, and lose it as
+/// well.
 #[test]
 fn what_was_lost_with_its_log_stays_in_the_replica() {
     for is_open in [false, true] {
@@ -271,8 +275,8 @@ fn what_was_lost_with_its_log_stays_in_the_replica() {
     }
 }
 
-/// With the index that is in use it went on behind the log that was removed, in a file that began
-/// with a hole.
+/// With the index that is still in use, the application continues after the removed log, in a new
+/// file that begins with a hole.
 #[test]
 fn what_an_application_adds_to_a_log_that_was_removed_is_joined_to_it() {
     let (site, mut daemon) = in_the_log();
@@ -280,7 +284,7 @@ fn what_an_application_adds_to_a_log_that_was_removed_is_joined_to_it() {
     let [log, _] = side_files(&site.database());
     fs::remove_file(log).unwrap();
     let application = Connection::open(site.database()).unwrap();
-    // It reads nothing that was in the log.
+    // This reads nothing that was in the log.
     application.execute_batch("PRAGMA user_version = 7").unwrap();
     drop(application);
     daemon.signal(Signal::CONT);
@@ -291,7 +295,7 @@ fn what_an_application_adds_to_a_log_that_was_removed_is_joined_to_it() {
     site.check();
 }
 
-/// Of a page that had been captured before the start, only the log has what it was.
+/// The content of a page that was captured before the start is only in the log.
 #[test]
 fn a_log_of_which_an_earlier_daemon_has_captured_a_part_is_kept_as_well() {
     let (site, daemon) = in_the_log();
@@ -310,7 +314,7 @@ fn a_log_of_which_an_earlier_daemon_has_captured_a_part_is_kept_as_well() {
     site.check();
 }
 
-/// Whoever owns the directory could have had a file of somebody else overwritten.
+/// The owner of the directory could otherwise have another user's file overwritten.
 #[test]
 fn a_log_is_not_written_through_a_link() {
     let (site, mut daemon) = in_the_log();
@@ -327,7 +331,7 @@ fn a_log_is_not_written_through_a_link() {
     site.check();
 }
 
-/// A copy that took the name of the database is the same database, and the log is its log.
+/// A copy that takes the name of the database is the same database, and the log is its log.
 #[test]
 fn a_copy_that_takes_the_name_of_a_database_keeps_its_log() {
     let (site, mut daemon) = in_the_log();
@@ -340,8 +344,8 @@ fn a_copy_that_takes_the_name_of_a_database_keeps_its_log() {
     daemon.kill();
 }
 
-/// The usual way to restore in place: the log was put over the backup, which was malformed then, and
-/// took the place of the good history.
+/// This is the usual way to restore in place: the log must not be applied to the backup, which
+/// would then be malformed, and replace the good history.
 #[test]
 fn a_log_is_not_put_over_another_state_of_the_database() {
     for (is_older, pause) in [(true, 0), (false, 0), (true, 300)] {
@@ -375,8 +379,8 @@ fn a_log_is_not_put_over_another_state_of_the_database() {
     }
 }
 
-/// Half of a log is no older state: its end was committed. What the file was then took the place of
-/// what had been replicated.
+/// Half of a log is not an older state: the rest was committed. What the file is then must not
+/// replace what has been replicated.
 #[test]
 fn a_log_of_which_half_is_cut_off_does_not_harm_the_replica() {
     for is_running in [true, false] {
@@ -398,7 +402,8 @@ fn a_log_of_which_half_is_cut_off_does_not_harm_the_replica() {
     }
 }
 
-/// The log got its name back under another database, which SQLite then applied it to.
+/// The log must not get its name back beside another database, since SQLite would apply it to that
+/// one.
 #[test]
 fn a_log_is_not_left_to_another_database_of_that_name() {
     let (site, mut daemon) = in_the_log();
@@ -419,7 +424,8 @@ fn a_log_is_not_left_to_another_database_of_that_name() {
     site.check_fork();
 }
 
-/// It died with the only log that it had, and with it what was not in the database file.
+/// The application dies with the only descriptor of the log, and what was not in the database file
+/// is lost.
 #[test]
 fn what_an_application_loses_that_dies_with_the_old_log_stays_in_the_replica() {
     let (site, mut daemon) = in_the_log();
@@ -433,7 +439,8 @@ fn what_an_application_loses_that_dies_with_the_old_log_stays_in_the_replica() {
     check_fork(&site, daemon, &before);
 }
 
-/// A generation of the damaged file took the place of the good one, and the end was 0.
+/// A generation of the damaged file must not replace the good one, and the daemon must not end
+/// with 0.
 #[test]
 fn a_log_that_is_cut_off_does_not_harm_the_replica() {
     for is_open in [false, true] {

@@ -5,8 +5,8 @@ use std::fs;
 use super::divergence::restore_in_place;
 use crate::support::{Site, all_is_sent, eventually, insert, open};
 
-/// It said so twice a minute, captured nothing, and the next daemon, which knew nothing of what was
-/// in the replica, went on in a fork.
+/// Otherwise the daemon would log this twice a minute and capture nothing, and the next one, which
+/// knows nothing of the replica, would go on in a fork.
 #[test]
 fn a_state_directory_that_is_removed_is_made_anew() {
     for with_pending in [false, true] {
@@ -20,7 +20,7 @@ fn a_state_directory_that_is_removed_is_made_anew() {
             }
             daemon.wait_for("sending a segment failed");
         }
-        // At once: the daemon may be writing to it.
+        // Rename it in one step: the daemon may be writing to it.
         fs::rename(site.state(), site.fresh("gone")).unwrap();
         site.disarm();
         insert(&open(&site.database()), 101);
@@ -37,7 +37,7 @@ fn a_state_directory_that_is_removed_is_made_anew() {
     }
 }
 
-/// Of what could not be written at once, the next daemon knew nothing.
+/// Otherwise the next daemon would know nothing of what could not be written at first.
 #[test]
 fn a_state_directory_is_written_anew_until_all_of_it_is_there() {
     let site = Site::new();
@@ -56,7 +56,7 @@ fn a_state_directory_is_written_anew_until_all_of_it_is_there() {
     site.check();
 }
 
-/// Each time that it was moved away and back it went on in another fork.
+/// It must not go on in another fork each time.
 #[test]
 fn a_database_that_is_moved_away_and_back_is_the_same() {
     let site = Site::new();
@@ -88,7 +88,7 @@ fn a_database_that_was_restored_is_no_other_one_when_its_state_is_lost() {
     let mut daemon = site.replicate();
     insert(&open(&site.database()), 100);
     all_is_sent(&site, &site);
-    // At once: the daemon may be writing to it.
+    // Rename it in one step: the daemon may be writing to it.
     fs::rename(site.state(), site.fresh("gone")).unwrap();
     insert(&open(&site.database()), 101);
     daemon.wait_for("the state directory was removed");

@@ -1,4 +1,4 @@
-//! Replicas that have another name or another place in the configuration than before.
+//! Replicas whose name or location in the configuration has changed.
 
 use std::fs;
 use std::process::Command;
@@ -13,8 +13,8 @@ fn configure(site: &Site, name: &str, place: &str) {
     site.configure("monitor-interval: 50ms", &[&replica]);
 }
 
-/// What was sent last was noted under the other name, or not noted yet: what the replica held was
-/// taken for the history of another database.
+/// What was sent last is noted under the old name, or not noted yet. What the replica holds must
+/// not be taken for the history of another database.
 #[test]
 fn a_replica_that_is_renamed_is_the_same() {
     let site = Site::new();
@@ -35,7 +35,7 @@ fn a_replica_that_is_renamed_is_the_same() {
     assert_eq!(names, ["after.replica"]);
 }
 
-/// Each got what was noted of the other one, and the segments that waited for it.
+/// Neither may get the notes and the staged segments of the other one.
 #[test]
 fn replicas_may_exchange_their_names() {
     let site = Site::new();
@@ -62,14 +62,14 @@ fn replicas_may_exchange_their_names() {
     site.check_restore(&["-replica", "one"], &site.database());
 }
 
-/// There `restore` found no backup: all of it was in a fork of nothing.
+/// In the new place, `restore` would find no backup, if all of it were in a fork of nothing.
 #[test]
 fn a_fork_is_not_taken_along_to_another_place() {
     let site = Site::new();
     configure(&site, "file", "replica");
     site.write(1, 20);
     site.replicate().stop();
-    // A volume was lost, and the application has begun anew.
+    // A volume is lost, and the application starts over.
     fs::remove_file(site.database()).unwrap();
     fs::remove_dir_all(site.state()).unwrap();
     site.write(2, 3);
@@ -86,8 +86,8 @@ fn a_fork_is_not_taken_along_to_another_place() {
     site.check();
 }
 
-/// Copies the database and what is beside it to other files of the same names, as when a directory
-/// is moved to another disk.
+/// Replaces the database and its state by copies of the same names, as when a directory is moved
+/// to another disk.
 fn move_to_another_disk(site: &Site) {
     for path in [site.database(), site.state()] {
         let [copy, before] = [site.fresh("copy"), site.fresh("before")];
@@ -98,7 +98,8 @@ fn move_to_another_disk(site: &Site) {
     }
 }
 
-/// Its application was started first, and nothing was left of the log: it went to a fork.
+/// If the application starts first, nothing is left of the log. The database must still not go to
+/// a fork.
 #[test]
 fn a_database_that_is_moved_with_its_state_is_the_same() {
     let site = Site::new();

@@ -1,4 +1,4 @@
-//! Databases of a directory whose names change, or are none.
+//! Databases of a directory whose names change or are invalid.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -20,7 +20,7 @@ fn rename(from: &Path, to: &Path) {
     }
 }
 
-/// What was in the old one went nowhere, as if it were another name of the new one.
+/// Writes to the renamed one must not be ignored as if it were another name of the new one.
 #[test]
 fn a_database_that_is_renamed_and_the_one_in_its_place_are_both_replicated() {
     let (site, directory) = tenants("watch: true");
@@ -34,15 +34,15 @@ fn a_database_that_is_renamed_and_the_one_in_its_place_are_both_replicated() {
     daemon.wait_for(&format!("a database has come, and is followed\" db={}", old.display()));
     make(&old, 6);
     daemon.stop();
-    // The history of that name is another one.
+    // The replica of that name has another history.
     let forks = fs::read_dir(site.replica().join("current.db/forks")).unwrap();
     assert_eq!(forks.count(), 1);
     settle(&old);
     check(&site, &old, &old);
 }
 
-/// When the snapshot that was on its way had been stored, its file was closed, and with that the
-/// locks on the same file were gone that was followed under its new name by then.
+/// When the snapshot that is under way has been stored, its file is closed. That would drop the
+/// locks on the same file, if it were already followed under its new name.
 #[test]
 #[cfg(debug_assertions)]
 fn a_database_that_is_renamed_is_not_opened_before_its_snapshot_is_done() {
@@ -65,7 +65,7 @@ fn a_database_that_is_renamed_is_not_opened_before_its_snapshot_is_done() {
     check(&site, &old, &old);
 }
 
-/// They were passed over without a word.
+/// They must not be silently ignored.
 #[test]
 fn names_that_are_no_text_are_refused() {
     let (site, directory) = tenants("recursive: true, watch: true");
@@ -74,7 +74,7 @@ fn names_that_are_no_text_are_refused() {
         [b"good.db".as_slice(), b"b\xff.db", b"caf\xe9/below.db", b"\xff.txt", b"empty\xff.db"]
             .map(place);
     fs::create_dir(place(b"caf\xe9")).unwrap();
-    // Directories of no concern.
+    // Directories that do not matter.
     fs::create_dir(place(b"uploads\xe9")).unwrap();
     fs::create_dir(place(b".b\xff.db-litestream")).unwrap();
     for path in [&good, &bad, &below, &text] {

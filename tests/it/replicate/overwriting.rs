@@ -1,4 +1,4 @@
-//! Another database under the name of the one that was replicated, and what only looks like that.
+//! Another database under the name of the replicated one, and what only looks like it.
 
 use std::fs;
 use std::os::unix::fs::FileExt;
@@ -11,12 +11,12 @@ use rustix::process::Signal;
 
 use crate::support::{Process, Site, eventually, open, settle};
 
-/// A file that was overwritten in place, while no daemon ran, was taken for the database that it
-/// had been: `restore` gave the other one.
+/// A file that is overwritten in place while no daemon runs must not be taken for the earlier
+/// database: `restore` would give the other one.
 #[test]
 fn a_file_that_was_overwritten_in_place_goes_on_in_a_fork() {
     let fresh = "CREATE TABLE another (x); INSERT INTO another VALUES (1)";
-    // As often changed as the one of before, and more often: the header does not tell.
+    // Changed at least as often as the earlier one, so that the header does not show it.
     let older = format!("{fresh}; {}", "CREATE TABLE more (x); DROP TABLE more; ".repeat(100));
     let other_pages =
         format!("{older} PRAGMA journal_mode = delete; PRAGMA page_size = 8192; VACUUM");
@@ -33,7 +33,7 @@ fn a_file_that_was_overwritten_in_place_goes_on_in_a_fork() {
             open(&copied).execute_batch(statements).unwrap();
             settle(&copied);
         }
-        // The same file, with another content.
+        // This keeps the file and replaces its content.
         fs::copy(&copied, site.database()).unwrap();
         let mut daemon = site.replicate();
         daemon.wait_for("overwritten in place");
@@ -45,8 +45,9 @@ fn a_file_that_was_overwritten_in_place_goes_on_in_a_fork() {
     }
 }
 
-/// Under a running daemon it was not noticed before the next snapshot. Until then restores said that
-/// they were identical to a source that was another one; from then on that hid what had been there.
+/// A running daemon must not notice this only at the next snapshot. Until then, restores would
+/// claim to be identical to a source that is another database; after it, the other one would hide
+/// what was there.
 #[test]
 fn a_file_that_is_overwritten_under_a_daemon_goes_on_in_a_fork_at_once() {
     let truncated: fn(&Site, &Path) = |site, _| {
@@ -56,8 +57,8 @@ fn a_file_that_is_overwritten_under_a_daemon_goes_on_in_a_fork_at_once() {
     let copied: fn(&Site, &Path) = |site, other| {
         fs::copy(other, site.database()).unwrap();
     };
-    // What there was of the log was all in the file, so nothing of it was lost: the generation went
-    // on, of a database that was another one by then.
+    // All of the log was in the file, so nothing of it was lost. The generation must not go on
+    // with what is now another database.
     let without_index: fn(&Site, &Path) = |site, other| {
         fs::remove_file(site.database().with_extension("db-shm")).unwrap();
         fs::copy(other, site.database()).unwrap();
@@ -89,12 +90,12 @@ fn a_file_that_is_overwritten_under_a_daemon_goes_on_in_a_fork_at_once() {
     }
 }
 
-/// Whose log is copied into its file soon.
+/// A site whose log is soon copied into the database file.
 pub(super) fn checkpointing(replica: &str) -> Site {
     Site::with("monitor-interval: 50ms, min-checkpoint-page-count: 1", replica)
 }
 
-/// Waits until the log was copied, and all of it replicated. The database as it is then.
+/// Waits until the log has been copied and all of it replicated. Returns a copy of the database.
 pub(super) fn settle_under(site: &Site) -> PathBuf {
     let connection = open(&site.database());
     eventually("a complete checkpoint", || {
@@ -111,8 +112,9 @@ pub(super) fn settle_under(site: &Site) -> PathBuf {
     settled
 }
 
-/// A disk, or another program, damaged a page that nobody had written to. The next snapshot had it,
-/// began a generation in the place of the one without the damage, and that expired.
+/// A disk or another program damages a page that nobody wrote to. The next snapshot, which
+/// contains it, must not begin a generation in place of the undamaged one, which would then
+/// expire.
 #[test]
 fn a_page_that_is_not_what_was_captured_leads_to_a_fork() {
     let site = checkpointing("sync-interval: 50ms, snapshot-interval: 3s");
@@ -131,8 +133,8 @@ fn a_page_that_is_not_what_was_captured_leads_to_a_fork() {
     site.check_restore(&[], &before);
 }
 
-/// What an application does while no daemon runs is not to be taken for that. One that dropped its
-/// full-text index would have been, for that is made of five tables.
+/// What an application does while no daemon runs must not be taken for overwriting. Dropping a
+/// full-text index comes close, since that consists of five tables.
 #[test]
 fn an_application_may_change_everything_while_nobody_watches() {
     let rename = "ALTER TABLE t RENAME TO renamed; CREATE TABLE t (x); INSERT INTO t VALUES (1)";
@@ -152,15 +154,15 @@ fn an_application_may_change_everything_while_nobody_watches() {
     }
 }
 
-/// A database that SQLite cannot read any more under a daemon.
+/// A database that becomes unreadable to SQLite under a daemon.
 struct Unreadable {
     site: Site,
     daemon: Process,
-    /// Of an application that does not notice. It is closed before the file: in this process, that
-    /// would end its locks.
+    /// The connection of an application that does not notice. It must be closed before `file`:
+    /// closing that first would drop its locks in this process.
     connection: Connection,
     file: fs::File,
-    /// What the file began with.
+    /// The original header of the file.
     header: [u8; 100],
 }
 
@@ -176,7 +178,7 @@ impl Unreadable {
         let mut daemon = site.replicate();
         daemon.wait_for("snapshot written");
 
-        // Nothing of the log is copied any more, so that nobody knows what the file is to look like.
+        // The log is no longer copied, so that nobody knows what the file must contain.
         connection.execute_batch("PRAGMA wal_checkpoint(PASSIVE); SELECT * FROM u").unwrap();
         let reader = open(&site.database());
         reader.execute_batch("BEGIN; SELECT * FROM u").unwrap();
@@ -184,7 +186,7 @@ impl Unreadable {
         connection.execute_batch("UPDATE u SET x = 2").unwrap();
         eventually("a segment", || site.listing().segments() > segments);
         thread::sleep(Duration::from_millis(500));
-        // The connection has the first page in memory, and does not see that.
+        // The connection has the first page in memory, and does not notice.
         let file = fs::File::options().read(true).write(true).open(site.database()).unwrap();
         let mut header = [0; 100];
         file.read_exact_at(&mut header, 0).unwrap();
@@ -195,8 +197,8 @@ impl Unreadable {
     }
 }
 
-/// What was committed while the database could not be read was on no replica, and the end was said
-/// to be a good one.
+/// What is committed while the database cannot be read is on no replica, so success must not be
+/// reported.
 #[test]
 fn a_database_that_cannot_be_read_at_the_end_is_said_not_to_be_replicated() {
     let Unreadable { site, mut daemon, connection, file, .. } = Unreadable::new();
@@ -208,7 +210,7 @@ fn a_database_that_cannot_be_read_at_the_end_is_said_not_to_be_replicated() {
     drop((connection, file, site));
 }
 
-/// While the database could not be read, nobody saw that another file took its place.
+/// While the database cannot be read, it must still be noticed that another file takes its place.
 #[test]
 fn a_file_that_comes_back_as_another_one_goes_on_in_a_fork() {
     let Unreadable { site, mut daemon, connection, file, header } = Unreadable::new();

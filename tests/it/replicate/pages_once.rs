@@ -30,7 +30,7 @@ fn segments(site: &Site) -> Vec<Vec<(u32, bool)>> {
         lz4::Decoder::new(object.as_slice()).read_to_end(&mut content).unwrap();
         content
     });
-    // Together they are a WAL, in which each segment begins where the one before it ends.
+    // Together they are a WAL, and each segment begins where the one before it ends.
     let contents: Vec<Vec<u8>> = contents.collect();
     let wal = contents.concat();
     let (head, rest) = wal.split_first_chunk().unwrap();
@@ -48,7 +48,7 @@ fn segments(site: &Site) -> Vec<Vec<(u32, bool)>> {
     contents.iter().map(&mut take).collect()
 }
 
-/// A thousand commits to one row were a thousand pages to be compressed, stored and restored.
+/// A thousand commits to one row must not be a thousand pages to compress, store and restore.
 #[test]
 fn many_commits_to_one_page_are_one_page() {
     // The log is not restarted meanwhile.

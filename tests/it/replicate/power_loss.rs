@@ -1,4 +1,4 @@
-//! After a loss of power what was not synced may be gone, whole or in part, and in any order.
+//! After a loss of power, what was not synced may be gone, wholly or in part, and in any order.
 #![cfg(debug_assertions)]
 
 use std::fs;
@@ -29,7 +29,7 @@ fn interrupted(stop_cleanly: bool) -> Site {
     site
 }
 
-/// What was in the replica before, and what it led to.
+/// What was in the replica before the loss, and the database that it led to.
 struct Before {
     objects: Vec<(PathBuf, Vec<u8>)>,
     database: PathBuf,
@@ -47,8 +47,8 @@ impl Before {
         Self { objects, database: site.restore(&[]) }
     }
 
-    /// Expects that a database which has lost some of that went on in a fork, or behind it, and that
-    /// all of it is there.
+    /// Expects that a database that has lost some of this went on in a fork, or after it, and that
+    /// all of it is still there.
     fn check(&self, site: &Site) {
         if site.forks().is_empty() {
             site.check();
@@ -63,7 +63,7 @@ impl Before {
     }
 }
 
-/// Expects that nothing is wrong with any object, of whatever generation.
+/// Expects that no object of any generation has a defect.
 fn check_objects(site: &Site) {
     let path = site.database();
     let verify = ["verify", "-full", path.to_str().unwrap()];
@@ -77,9 +77,9 @@ fn log(site: &Site) -> fs::File {
     fs::File::options().write(true).open(site.path("app.db-wal")).unwrap()
 }
 
-/// The end of the log was on the disk and something before it was not. The last frame was still
-/// the one that was read, so replication went on behind commits that the database had lost, and
-/// said of a restored database that was a mixture of both that it is identical.
+/// The end of the log is on the disk, and something before it is not. The last frame is still the
+/// one that was read, but replication must not go on after commits that the database has lost: a
+/// restored database would be a mixture of both, and be reported as identical.
 #[test]
 fn a_hole_in_the_log_is_noticed() {
     for stop_cleanly in [false, true] {
@@ -115,8 +115,8 @@ fn a_log_that_lost_its_end_is_noticed() {
     }
 }
 
-/// The cursor was lost, and a segment that was staged for a replica out of reach was there in
-/// part. Nobody knew that it could not be believed, and it was sent.
+/// The cursor is lost, and a segment that is staged for an unreachable replica is only partly
+/// there. It cannot be trusted, and must not be sent.
 #[test]
 fn a_staged_segment_that_may_be_damaged_is_not_sent() {
     let damage: [fn(&Path); 3] = [
@@ -147,7 +147,7 @@ fn a_staged_segment_that_may_be_damaged_is_not_sent() {
         site.replicate().stop();
         settle(&site.database());
         check_objects(&site);
-        // It has all that was ever sent.
+        // The database has all that was ever sent.
         assert_eq!(site.forks(), [] as [PathBuf; 0]);
         site.check();
     }

@@ -1,4 +1,5 @@
-//! What cannot be replicated or restored: one line that says what, where and what to do.
+//! What cannot be replicated or restored is reported in one line that says what, where and what to
+//! do.
 
 use std::fs;
 use std::process::Command;
@@ -19,7 +20,7 @@ fn check(site: &Site, command: &mut Command, texts: &[&str]) {
         assert!(lines[0].contains(text), "{text:?} is not in {}", lines[0]);
     }
     assert!(lines[0].starts_with("error: "), "{}", lines[0]);
-    // What ends it is said once.
+    // The fatal error is reported only once.
     assert!(!log.contains("level=ERROR"), "{log}");
 }
 
@@ -35,7 +36,7 @@ fn check_restore(site: &Site, arguments: &[&str], texts: &[&str]) {
     assert!(!output.exists());
 }
 
-/// The one line that matters was no JSON.
+/// The one line that matters must be JSON, too.
 #[test]
 fn who_logs_json_gets_the_last_error_in_it() {
     let site = Site::new();
@@ -71,7 +72,7 @@ fn a_second_daemon_is_refused() {
     assert_eq!(site.listing().snapshots(), 1);
 }
 
-/// A file of one byte was written over: SQLite takes it for an empty database.
+/// Even a file of one byte must not be overwritten: SQLite takes it for an empty database.
 #[test]
 fn what_is_no_database_is_left_as_it_is() {
     for content in ["not a database, and longer than any header of one".repeat(100), "x".into()] {
@@ -89,8 +90,8 @@ fn a_directory_is_no_database() {
     check_replicate(&site, &["app.db", "it is a directory"]);
 }
 
-/// Of a database that could only be read, the daemon made a log and locks of its own, and then the
-/// application could not write it either.
+/// If the daemon made a log and an index beside a database that it can only read, the application
+/// could not write to it either.
 #[test]
 fn a_database_that_may_not_be_read_or_written_is_refused() {
     for (file_mode, directory_mode, texts) in [
@@ -109,7 +110,8 @@ fn a_database_that_may_not_be_read_or_written_is_refused() {
     }
 }
 
-/// It could be listed, so nothing seemed wrong, and a generation began every few seconds.
+/// The replica can be listed, so it seems usable, but a generation must not begin every few
+/// seconds.
 #[test]
 fn a_replica_that_may_be_read_and_not_written_is_refused() {
     let site = Site::new();
@@ -180,7 +182,7 @@ fn a_bucket_that_is_not_there_and_wrong_keys_are_refused() {
     }
 }
 
-/// A bucket that was deleted ended the backups of all other databases at the next start.
+/// A deleted bucket must not end the backups of all other databases at the next start.
 #[test]
 fn a_database_that_is_refused_does_not_keep_others_from_being_replicated() {
     let bucket = seaweed::bucket();
@@ -238,7 +240,7 @@ fn an_output_that_exists_and_an_empty_replica_are_refused() {
         ["restore", "-if-replica-exists", "-o", output.to_str().unwrap(), path.to_str().unwrap()];
     site.start(&mut site.command(&arguments)).finish();
     assert!(!output.exists());
-    // And the next start makes a replica again.
+    // The next start makes a replica again.
     site.replicate().stop();
     site.check();
 }
@@ -252,7 +254,7 @@ fn a_replica_that_is_a_file_is_refused() {
     assert_eq!(fs::read_to_string(site.replica()).unwrap(), "mine");
 }
 
-/// It was taken for an empty replica, and a start script went on with a new database.
+/// It must not be taken for an empty replica, or a start script goes on with a new database.
 #[test]
 fn a_backup_of_litestream_0_5_is_not_taken_for_none() {
     let site = Site::new();

@@ -19,7 +19,7 @@ fn site(shutdown_timeout: &str) -> Site {
     site_with(shutdown_timeout, "")
 }
 
-/// With these settings of the second one.
+/// Two replicas, with additional settings of the second one.
 fn site_with(shutdown_timeout: &str, far: &str) -> Site {
     let site = Site::new();
     let replica = |name: &str, path: &str| {
@@ -33,7 +33,7 @@ fn site_with(shutdown_timeout: &str, far: &str) -> Site {
     site
 }
 
-/// Both replicas have a snapshot.
+/// A site with two replicas that have a snapshot, and its daemon.
 fn begun(shutdown_timeout: &str) -> (Site, Process) {
     let site = site(shutdown_timeout);
     site.write(1, 50);
@@ -64,7 +64,7 @@ fn reconnect(site: &Site) {
     fs::remove_file(site.path("away")).unwrap();
 }
 
-/// Ends it. Gives its exit code and what it said on standard error.
+/// Stops a daemon. Returns its exit code and the lines that are not log lines.
 fn end(mut daemon: Process) -> (i32, Vec<String>) {
     daemon.signal(Signal::TERM);
     let status = daemon.wait();
@@ -112,7 +112,7 @@ fn a_replica_that_comes_back_gets_what_it_missed() {
     assert_eq!((far_snapshots(&site), site.listing().snapshots()), (1, 1));
 }
 
-/// What was captured last is not known any more, and one of the replicas is behind the other.
+/// It is no longer known what was captured last, and one of the replicas is behind the other.
 #[test]
 fn a_replica_that_lacks_what_another_one_has_begins_anew_behind_a_hole() {
     let (site, daemon) = begun("20s");
@@ -151,7 +151,7 @@ fn what_a_replica_lacks_at_the_end_is_said_and_sent_later() {
     }
     assert!(!line.contains("near"), "{line}");
 
-    // It is still away, and the next start says the same.
+    // The replica is still away, and the next daemon reports the same.
     let daemon = site.replicate();
     let (status, said) = end(daemon);
     assert_eq!(status, 75, "{said:?}");
@@ -192,8 +192,8 @@ fn a_second_signal_ends_it_at_once() {
     assert_eq!(said.len(), 1, "{said:?}");
 }
 
-/// A network file system that does not answer kept the process from ending: it waited for the thread
-/// that hung there.
+/// A network file system that does not answer must not keep the process from ending: it must not
+/// wait for the thread that hangs there.
 #[test]
 #[cfg(debug_assertions)]
 fn a_second_signal_ends_it_while_a_directory_hangs() {
@@ -213,7 +213,7 @@ fn a_second_signal_ends_it_while_a_directory_hangs() {
     assert_eq!(daemon.wait_within(Duration::from_secs(10)), Some(130), "{}", daemon.log());
 }
 
-/// What is restored from the other one may be older, which nobody said.
+/// What is restored from the other one may be older, which must be reported.
 #[test]
 fn a_restore_says_that_a_replica_that_cannot_be_reached_may_be_newer() {
     let (site, daemon) = begun("30s");
@@ -243,14 +243,14 @@ fn an_outage_does_not_let_the_log_grow() {
     assert_eq!((far_snapshots(&site), site.listing().snapshots()), (1, 1));
 }
 
-/// What waits for a replica.
+/// The staged segments that wait for a replica.
 fn staged(site: &Site, replica: &str) -> Vec<PathBuf> {
     let entries = |path: PathBuf| fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path());
     let directories = entries(site.state().join("staging").join(replica));
     directories.filter(|path| path.is_dir()).flat_map(entries).collect()
 }
 
-/// Takes it away, as the daemon does when that is too much.
+/// Removes the staged segments of a replica, as the daemon does when they are too many.
 fn drop_backlog(site: &Site, replica: &str) {
     eventually("something waits", || !staged(site, replica).is_empty());
     for path in staged(site, replica) {
@@ -258,32 +258,32 @@ fn drop_backlog(site: &Site, replica: &str) {
     }
 }
 
-/// What waited for a replica had become too much. When that came back it got a snapshot, without a
-/// look at what it held: another machine had restored from it meanwhile and gone on, and all that
-/// this one wrote from then on was in no restore.
+/// Too much has been staged for a replica, and was dropped. When the replica comes back, it must
+/// not get a snapshot without a look at what it holds: another machine may have restored from it
+/// meanwhile and gone on, and what this one writes from then on would be in no restore.
 #[test]
 fn a_replica_that_rejoins_after_another_daemon_has_gone_on_with_it_gets_a_fork() {
     check_rejoining("");
 }
 
-/// It had asked for its next snapshot, and got that.
+/// The replica has already asked for its next snapshot, and must not just get it.
 #[test]
 fn a_replica_that_waits_for_its_next_snapshot_and_rejoins_gets_a_fork() {
     check_rejoining("snapshot-interval: 100ms");
 }
 
-/// With these settings of the replica that is away meanwhile.
+/// Checks this with additional settings of the replica that is away meanwhile.
 fn check_rejoining(settings: &str) {
     let site = site_with("20s", settings);
     site.write(1, 50);
     let mut daemon = site.replicate();
     eventually("a snapshot on both", || daemon.log().matches("snapshot written").count() == 2);
-    // From here on the log does not end, and the next snapshot has to wait for that.
+    // From here on the log does not end, so the next snapshot must wait.
     let [connection, reader] = [(); 2].map(|()| open(&site.database()));
     insert(&connection, 0);
     reader.execute_batch("BEGIN; SELECT count(*) FROM t").unwrap();
     insert(&connection, 1);
-    // By then it is due. If not, the test proves less.
+    // The snapshot is due after this. If not, the test proves less.
     thread::sleep(Duration::from_millis(500));
     cut_off(&site);
     insert(&connection, 2);
@@ -317,8 +317,8 @@ fn check_rejoining(settings: &str) {
     assert_same(&site.database(), &restored(&site, &fork.path()));
 }
 
-/// The last segment was stored, and its answer was lost, before all of them were dropped and the log
-/// went on. To a look at the replica it is one that nobody here has sent.
+/// The last segment was stored, and its answer was lost, before all staged segments were dropped
+/// and the log went on. In the replica, it looks like a segment that this daemon never sent.
 #[test]
 fn what_was_stored_without_an_answer_is_ours_when_a_replica_rejoins() {
     let site = often_checkpointed();

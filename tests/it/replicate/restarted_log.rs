@@ -1,4 +1,4 @@
-//! A log that an application goes on with, copies and begins anew while nobody watches it.
+//! A log that an application continues, copies and restarts while no daemon watches it.
 
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
@@ -39,9 +39,9 @@ fn check(site: &Site, connection: Connection, daemon: Process) {
     site.check();
 }
 
-/// In shared memory the log is a new one, and empty, and its file is the old one still, with all
-/// that was captured of it, as after an error of the disk when the new one is begun: what was
-/// committed behind that was never missed.
+/// In shared memory the log is a new, empty one, while its file is still the old one with all that
+/// was captured, as after a disk error when the new log is begun. What was committed after that
+/// must be missed.
 #[test]
 fn one_that_is_new_in_shared_memory_only_is_another_one() {
     let (site, connection) = killed();
@@ -55,7 +55,8 @@ fn one_that_is_new_in_shared_memory_only_is_another_one() {
     check(&site, connection, daemon);
 }
 
-/// Just when it was compared with what was captured, and before it was looked at what is new.
+/// The log is emptied just after it was compared with what was captured, and before the daemon
+/// looks at what is new.
 #[test]
 fn one_that_is_emptied_when_it_was_just_compared_is_missed() {
     let (site, connection) = killed();

@@ -14,8 +14,8 @@ fn remove(site: &Site) {
     }
 }
 
-/// The decision between the two histories was made, and the daemon went on in the fork until it was
-/// started again.
+/// A restore decides between the two histories, so the daemon must not go on in the fork until it
+/// is restarted.
 #[test]
 fn a_restore_under_a_daemon_ends_the_fork() {
     let (site, _) = lost_volume();
@@ -36,7 +36,7 @@ fn a_restore_under_a_daemon_ends_the_fork() {
     assert_eq!(site.listing().only().name, generation, "it goes on");
 }
 
-/// Without its state, and before there is a file at all.
+/// The daemon starts without its state, and before there is a file at all.
 #[test]
 fn a_restore_under_a_daemon_that_waits_from_the_start_goes_on() {
     let (site, _) = lost_volume();
@@ -52,9 +52,9 @@ fn a_restore_under_a_daemon_that_waits_from_the_start_goes_on() {
     assert!(site.forks().is_empty());
 }
 
-/// To see which file was restored it was opened and closed, and with that the daemon had lost its
-/// locks: an application that closed the database last took the log away with what it had committed,
-/// and the daemon never saw it, and ended with 0.
+/// To see which file was restored, the daemon must not open and close it, which would drop its
+/// locks: an application that closes the database last would delete the log with its commits, and
+/// the daemon would never see them, and end with 0.
 #[test]
 fn what_is_committed_and_closed_after_a_restore_is_replicated() {
     for found_at_the_start in [true, false] {
@@ -81,7 +81,7 @@ fn what_is_committed_and_closed_after_a_restore_is_replicated() {
     }
 }
 
-/// A restore is what fills a disk: it ended the daemon, for all databases.
+/// A restore may fill the disk. That must not end the daemon, for all databases.
 #[test]
 fn a_restored_database_that_cannot_be_followed_yet_is_tried_again() {
     let (site, _) = lost_volume();

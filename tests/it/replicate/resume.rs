@@ -1,4 +1,4 @@
-//! Stops and starts: the history goes on where that can be proven, and begins anew where not.
+//! Stops and starts: the history goes on if continuity can be proven, and otherwise begins anew.
 
 use std::fs;
 use std::path::Path;
@@ -25,9 +25,9 @@ fn bytes_of_segments(site: &Site) -> u64 {
     entries.map(|entry| entry.unwrap().metadata().unwrap().len()).sum()
 }
 
-/// A database had shrunk and grown again, with pages of zeros where others had been in the same log.
-/// What had been there came back when it was restored, for the replica was believed to have zeros
-/// beyond the end. The torture rig found it.
+/// A database shrinks and grows again, with pages of zeros where others were in the same log. The
+/// replica must not be believed to have zeros beyond the end, or a restore brings back what was
+/// there.
 #[test]
 fn pages_that_come_back_as_zeros_are_sent() {
     let site = Site::new();
@@ -42,11 +42,11 @@ fn pages_that_come_back_as_zeros_are_sent() {
     connection.execute_batch("INSERT INTO t VALUES (randomblob(400000))").unwrap();
     connection.execute_batch("DELETE FROM t; VACUUM").unwrap();
     daemon.stop();
-    // Its end resets the log.
+    // Closing it resets the log.
     drop(connection);
     let connection = open(&site.database());
     for _ in 0..40 {
-        // Each has a page with zeros behind it, the last of its chain.
+        // Each row ends with an overflow page of zeros, the last of its chain.
         connection.execute_batch("INSERT INTO u VALUES (zeroblob(6000))").unwrap();
     }
     drop(connection);
@@ -75,9 +75,9 @@ fn goes_on_while_the_application_keeps_the_log() {
     site.check();
 }
 
-/// The header of the log was read before an application restarted it, and the frame after that. It
-/// was said that something else than SQLite had overwritten the log, and the database went into a
-/// fork.
+/// The header of the log is read before an application restarts it, and the frame after that. This
+/// must not be taken for a log that something else than SQLite has overwritten, which would lead
+/// to a fork.
 #[test]
 fn goes_on_when_the_log_is_restarted_while_it_is_looked_at() {
     let site = Site::new();
@@ -109,7 +109,7 @@ fn goes_on_after_both_have_stopped_and_the_log_is_gone() {
     for round in 0..8 {
         let daemon = site.replicate();
         let connection = open(&site.database());
-        // Every other time nothing is written.
+        // In every other round, nothing is written.
         if round % 2 == 1 {
             Workload::new(round).step(&connection).unwrap();
         }
@@ -152,8 +152,8 @@ fn ships_only_the_pages_that_changed_while_it_was_down() {
     site.check();
 }
 
-/// The digests of pages beyond the end were believed to be those of pages that the replica has.
-/// But a restored file is cut at the end of a log, and the pages came back as zeros.
+/// The replica must not be believed to have the pages beyond the end. A restored file is cut at
+/// the end of a log, and those pages would come back as zeros.
 #[test]
 fn ships_pages_that_were_there_before_the_database_shrank() {
     let site = Site::new();
@@ -242,7 +242,7 @@ fn a_pause_is_no_stop() {
     let daemon = site.replicate();
     let mut workload = Workload::new(9);
     for _ in 0..5 {
-        // Its transaction is in the way of most checkpoints, and nobody waits for it that long.
+        // The suspended daemon's transaction blocks most checkpoints, so do not wait for it long.
         connection.busy_timeout(Duration::from_millis(100)).unwrap();
         pause_outside_window(&daemon, &connection);
         for _ in 0..30 {
@@ -259,8 +259,8 @@ fn a_pause_is_no_stop() {
     site.check();
 }
 
-/// Pauses the daemon while it does not lock the database: one that is stopped in the window of a
-/// checkpoint keeps every writer out until it goes on.
+/// Suspends the daemon while it does not lock the database: a daemon that is suspended in the
+/// window of a checkpoint keeps out every writer until it is resumed.
 fn pause_outside_window(daemon: &Process, connection: &Connection) {
     eventually("a moment outside the window", || {
         daemon.pause();
@@ -272,7 +272,7 @@ fn pause_outside_window(daemon: &Process, connection: &Connection) {
     });
 }
 
-/// A commit between the last look at the log and the signal was not seen, and not missed either.
+/// A commit between the last look at the log and the signal must be seen, or at least missed.
 #[test]
 fn a_commit_just_before_the_signal_is_replicated() {
     let site = Site::with("monitor-interval: 1ms", "sync-interval: 1ms");
@@ -291,8 +291,8 @@ fn a_commit_just_before_the_signal_is_replicated() {
     }
 }
 
-/// A damaged table of pages was believed. All digests sealed after that were wrong, and nothing
-/// could be restored.
+/// A damaged page table must not be trusted: all digests sealed after that would be wrong, and
+/// nothing could be restored.
 #[test]
 fn a_lost_or_damaged_state_costs_no_more_than_a_snapshot() {
     let damage: [fn(&Path); 8] = [
@@ -355,14 +355,14 @@ fn an_older_state_after_a_loss_of_power_is_followed() {
     site.check();
 }
 
-/// A commit that could not be staged was taken for read: it waited for the next one.
+/// A commit that cannot be staged must not count as captured, and wait for the next one.
 #[test]
 fn a_state_directory_that_is_removed_while_in_use_is_no_reason_to_lie() {
     let site = Site::new();
     site.write(1, 20);
     let daemon = site.replicate();
     eventually("a snapshot", || site.listing().snapshots() == 1);
-    // Something may be written there just now.
+    // The daemon may be writing something there.
     eventually("it is removed", || fs::remove_dir_all(site.state()).is_ok());
     let before = site.listing().segments();
     site.write(2, 20);

@@ -1,11 +1,11 @@
-//! How soon two daemons that write to one replica have parted.
+//! How soon two daemons that write to one replica part.
 
 use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::support::{Background, Process, Site, check_all, copy_of, eventually, open};
 
-/// What is promised, however often others run meanwhile.
+/// The promised limit, even when other tests run meanwhile.
 const SECONDS: Duration = Duration::from_secs(10);
 
 fn with_intervals(site: &Site, owner: &Site) {
@@ -13,8 +13,8 @@ fn with_intervals(site: &Site, owner: &Site) {
     site.configure("monitor-interval: 1s", &[&replica]);
 }
 
-/// From its first write that the other one does not have, the one that comes second is where its
-/// commits are not lost, and says so.
+/// From its first write that the other one does not have, the daemon that comes second writes
+/// where its commits are not lost, and reports it.
 #[test]
 fn of_two_that_write_all_the_time_one_is_elsewhere_within_seconds() {
     let one = Site::new();

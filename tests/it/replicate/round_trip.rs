@@ -10,8 +10,8 @@ use rusqlite::Connection;
 
 use crate::support::{Background, Helper, Role, Site, Workload, eventually, open, settle};
 
-/// The path of the database was a link. SQLite keeps the log beside what that leads to, and we looked
-/// beside the link: nothing was ever captured, and all was said to be well.
+/// If the path of the database is a link, SQLite keeps the log beside the target. If we looked
+/// beside the link, nothing would ever be captured, and success would be reported.
 #[test]
 fn a_database_behind_a_link_is_replicated_too() {
     let site = Site::new();
@@ -116,7 +116,7 @@ fn a_database_of_one_page_comes_back() {
     site.check();
 }
 
-/// The page at 1 GiB is never written, and a file can have a hole there.
+/// The page at 1 GiB is never written, so the file may have a hole there.
 #[test]
 fn a_database_of_more_than_a_gigabyte_comes_back() {
     const GIBIBYTE: u64 = 1 << 30;
@@ -134,7 +134,7 @@ fn a_database_of_more_than_a_gigabyte_comes_back() {
     assert!(fs::metadata(site.database()).unwrap().len() > GIBIBYTE + (2 << 20));
 }
 
-/// Adds pages of zeros that nobody uses.
+/// Extends a database with unused pages of zeros.
 fn make_larger(database: &Path, bytes: u64) {
     let file = fs::File::options().read(true).write(true).open(database).unwrap();
     file.set_len(bytes).unwrap();
@@ -267,7 +267,7 @@ fn nothing_is_added_to_the_database() {
     settle(&control.database());
     let [found, expected] = [&site, &control].map(|site| {
         let mut content = fs::read(site.database()).unwrap();
-        // SQLite counts changes of page 1 here, and begins to count anew with each log.
+        // Here SQLite counts the changes of page 1, starting again with each log.
         content[24..28].fill(0);
         content[92..96].fill(0);
         content
@@ -275,9 +275,9 @@ fn nothing_is_added_to_the_database() {
     assert!(found == expected, "the database is not what the application alone makes of it");
 }
 
-/// Frames of a transaction that was still open were looked at, and not again. It was rolled back,
-/// and a shorter one took the place of the first frames only: the last one was still there. The
-/// commit was not seen, and lost with the next checkpoint.
+/// The frames of a transaction that is still open have been looked at. It is rolled back, and a
+/// shorter one replaces only the first frames: the last one is still there. The frames must be
+/// read again, or the commit is not seen, and lost with the next checkpoint.
 #[test]
 fn a_commit_in_the_place_of_a_longer_rollback_is_seen() {
     let site = Site::new();

@@ -1,4 +1,4 @@
-//! A daemon dies before it has taken back what it stored beside another one's.
+//! Daemons that die before they have deleted what they stored beside another one's segment.
 
 use std::path::PathBuf;
 
@@ -11,13 +11,13 @@ use crate::support::{
     Site, all_is_sent, assert_same, eventually, insert, litestream, restored, rows, settle,
 };
 
-/// Whoever is armed with it stores a segment, and dies before it looks for another daemon.
+/// A script that makes a daemon store a segment, and die before it looks for another daemon.
 pub(super) fn dies_after_storing() -> String {
     format!("{} = kill", Failpoint::ObjectRenamed.name())
 }
 
-/// Expects that the replica leads to the database of `winner`, whose segment is the only one that was
-/// gone on with, and that the other one is named by whoever reads it.
+/// Expects that the replica leads to the database of `winner`, whose segment is the one that was
+/// continued, and that all readers name the other one.
 pub(super) fn check_stray(one: &Site, winner: &Site) {
     settle(&winner.database());
     assert_same(&winner.database(), &restored(one, &one.replica()));
@@ -34,8 +34,8 @@ pub(super) fn check_stray(one: &Site, winner: &Site) {
     assert!(log.contains("left out: another daemon stored it"), "{log}");
 }
 
-/// Expects that a restore which ends with the log of the stray leaves it out too, and gives so many
-/// rows: nothing that is read up to there shows that it is one.
+/// Expects that a restore that ends with the log of the stray leaves it out too, and gives
+/// `expected` rows, although nothing that is read up to there shows that it is a stray.
 pub(super) fn check_index(one: &Site, expected: i64) {
     let [output, database] = [one.fresh("restored"), one.database()];
     let [to, from] = [&output, &database].map(|path| path.to_str().unwrap());
@@ -55,24 +55,24 @@ pub(super) fn segments(one: &Site) -> Vec<PathBuf> {
     segments.map(|entry| entry.unwrap().path()).collect()
 }
 
-/// Which of the two segments was there first, and counts.
+/// Which of the two segments was stored first, and counts.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Winner {
     NextLog,
-    /// Its daemon has gone on behind it before the other one came, or only after that.
+    /// Whether its daemon went on after it before the other one came, or only after that.
     SameLog {
         gone_on: bool,
     },
 }
 
-/// Nothing behind the two could be restored until there was another snapshot.
+/// Otherwise nothing after the two could be restored until there is another snapshot.
 #[test]
 fn what_a_dead_daemon_did_not_take_back_is_left_out() {
     let same_log = [true, false].map(|gone_on| Winner::SameLog { gone_on });
     for winner in [Winner::NextLog].into_iter().chain(same_log) {
         let AboutToRestart { one, connection, mut daemon, sent } = AboutToRestart::new();
         let Copied { site: other, connection: copy, reader } = Copied::of(&one);
-        // It looks for others before it sends what both have, and not again so soon.
+        // The copy looks for others before it sends what both have, and not again soon after.
         go_back_one_segment(&other, &one, &sent);
         let mut copied = other.replicate();
         copied.wait_for("wal segment written");
@@ -121,7 +121,7 @@ fn what_a_dead_daemon_did_not_take_back_is_left_out() {
     }
 }
 
-/// Without the note of what it sent last, it does not know the name that the other one uses.
+/// Without the note of what it sent last, a daemon does not know the name that the other one uses.
 #[test]
 fn who_has_lost_its_note_finds_the_other_one_all_the_same() {
     let AboutToRestart { one, connection, mut daemon, .. } = AboutToRestart::new();

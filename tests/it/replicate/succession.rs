@@ -1,4 +1,4 @@
-//! A daemon whose replica was taken over goes elsewhere, and hides nothing.
+//! Daemons whose replica was taken over go elsewhere, and hide nothing.
 
 use std::fs;
 use std::path::Path;
@@ -11,10 +11,10 @@ use crate::support::{
     restored_from, settle, share_replica,
 };
 
-/// A daemon, and another one that has just begun a generation in its replica.
+/// A daemon, and a second one that has just begun a generation in its replica.
 struct Succession {
     one: Site,
-    /// Of the application that the former daemon replicates.
+    /// The connection of the application that the former daemon replicates.
     connection: Connection,
     former: Process,
     other: Site,
@@ -30,7 +30,7 @@ fn succession() -> Succession {
     all_is_sent(&one, &one);
 
     let other = restored_from(&one);
-    // After that it is not what was restored, and has to begin a generation.
+    // After this the database is not what was restored, and must begin a generation.
     other.write(2, 5);
     settle(&other.database());
     let successor = other.replicate();
@@ -38,8 +38,8 @@ fn succession() -> Succession {
     Succession { one, connection, former, other, successor }
 }
 
-/// Two histories of the same replica went on side by side, and a restore gave now the one and now
-/// the other.
+/// Two histories of the same replica must not go on side by side, so that restores alternate
+/// between the two.
 #[test]
 fn who_was_succeeded_goes_elsewhere() {
     let Succession { one, connection, mut former, other, successor } = succession();
@@ -58,8 +58,8 @@ fn who_was_succeeded_goes_elsewhere() {
     check_all(&one, &[&one, &other]);
 }
 
-/// A daemon that was told to end had sent what nobody would find: a new generation had begun since it
-/// had looked for that last.
+/// A daemon that is stopped must not send what no restore will find, because a new generation has
+/// begun since its last look.
 #[test]
 fn who_was_succeeded_goes_elsewhere_before_it_ends() {
     let Succession { one, connection, former, other, successor } = succession();
@@ -68,16 +68,16 @@ fn who_was_succeeded_goes_elsewhere_before_it_ends() {
     drop(connection);
     let log = former.stop();
     assert!(log.contains("another daemon has taken it over"), "{log}");
-    // What was written last is restored by default.
+    // The successor's history is restored by default.
     other.write(3, 5);
     assert!(!successor.stop().contains("DIVERGED"));
     assert_eq!(one.forks().len(), 1);
     check_all(&one, &[&one, &other]);
 }
 
-/// A daemon that was about to store its next snapshot when it noticed that another one had taken the
-/// replica over went on there, with a generation that hid the other one's: it had asked for that
-/// snapshot before it looked, and so nobody knew what the replica held.
+/// A daemon may be about to store its next snapshot when it notices that another one has taken
+/// over the replica. It must not go on there, with a generation that hides the other one's: it
+/// asked for that snapshot before it looked at what the replica holds.
 #[test]
 fn who_waits_for_a_snapshot_when_it_was_succeeded_goes_elsewhere() {
     let one = Site::new();
@@ -87,7 +87,7 @@ fn who_waits_for_a_snapshot_when_it_was_succeeded_goes_elsewhere() {
     let former = begin(&one);
     connection.execute_batch("INSERT INTO t DEFAULT VALUES").unwrap();
     all_is_sent(&one, &one);
-    // The log does not end any more, and the next snapshot has to wait for that.
+    // The log does not end any more, so the next snapshot must wait.
     let reader = open(&one.database());
     reader.execute_batch("BEGIN; SELECT count(*) FROM t").unwrap();
     connection.execute_batch("INSERT INTO t DEFAULT VALUES").unwrap();
@@ -112,8 +112,8 @@ fn who_waits_for_a_snapshot_when_it_was_succeeded_goes_elsewhere() {
     check_all(&one, &[&one, &other]);
 }
 
-/// A daemon that had been succeeded, and had nothing to send, went on to delete what it would not
-/// have kept for so long: the successor's history.
+/// A daemon that has been succeeded, and has nothing to send, must not delete the successor's
+/// history by its own retention.
 #[test]
 fn who_was_succeeded_deletes_nothing_of_the_successor() {
     let settings = "sync-interval: 50ms, retention: 1s, retention-check-interval: 100ms";
@@ -125,7 +125,7 @@ fn who_was_succeeded_deletes_nothing_of_the_successor() {
     let ours = one.listing().only().name.clone();
     let other = restored_from(&one);
     share_replica(&other, &one, "snapshot-interval: 100ms");
-    // After that it is not what was restored, and has to begin a generation.
+    // After this the database is not what was restored, and must begin a generation.
     other.write(2, 5);
     settle(&other.database());
     let successor = other.replicate();
@@ -148,16 +148,16 @@ fn who_was_succeeded_deletes_nothing_of_the_successor() {
     check_all(&one, &[&one, &other]);
 }
 
-/// Whether anything of that name is left in a replica.
+/// Whether anything of the generation is left in a replica.
 fn holds(owner: &Site, generation: &str) -> bool {
     let listing = owner.listing();
     let found = listing.generations.iter().find(|found| found.name == generation);
     found.is_some_and(|found| !found.snapshots.is_empty() || !found.segments.is_empty())
 }
 
-/// A daemon that was stopped until another one had taken its replica over and let its generation
-/// expire took the new one for one that had been there before, went on in the old one, without a
-/// snapshot, and ended with 0: what it sent is in no restore.
+/// A daemon is suspended until another one has taken over its replica and let its generation
+/// expire. It must not take the new generation for one that was there before, go on in the old
+/// one, without a snapshot, and end with 0: what it sends would be in no restore.
 #[test]
 fn who_wakes_up_when_its_history_has_expired_goes_elsewhere() {
     let one = Site::new();
@@ -172,7 +172,7 @@ fn who_wakes_up_when_its_history_has_expired_goes_elsewhere() {
     let other = restored_from(&one);
     let settings = "retention: 1s, retention-check-interval: 100ms, snapshot-interval: 300ms";
     share_replica(&other, &one, settings);
-    // After that it is not what was restored, and has to begin a generation.
+    // After this the database is not what was restored, and must begin a generation.
     other.write(2, 5);
     settle(&other.database());
     let successor = other.replicate();
@@ -190,7 +190,7 @@ fn who_wakes_up_when_its_history_has_expired_goes_elsewhere() {
     drop(connection);
     let log = former.stop();
     assert!(log.contains(" is gone, without which") && log.contains("DIVERGED"), "{log}");
-    // It may have sent something into what was gone, until it looked.
+    // It may have sent something into the expired generation before it looked.
     eventually("all of the old generation has expired", || {
         insert(&copy, 4);
         !holds(&one, &expired)
@@ -202,8 +202,8 @@ fn who_wakes_up_when_its_history_has_expired_goes_elsewhere() {
     check_all(&one, &[&one, &other]);
 }
 
-/// A rule of the bucket had deleted the snapshot. The daemon went on behind it, and said at its end
-/// that everything was replicated: nothing could be restored.
+/// If a rule of the bucket deletes the snapshot, the daemon must not just go on after it, and
+/// report at its end that everything is replicated: nothing could be restored.
 #[test]
 fn a_snapshot_that_was_deleted_is_made_up_for() {
     for at_its_end in [true, false] {

@@ -1,4 +1,4 @@
-//! Transactions that are in the log, and were never committed.
+//! Transactions that are in the log, but were never committed.
 
 use std::fs::{self, OpenOptions};
 use std::io::Write;
@@ -11,8 +11,9 @@ use crate::support::{Site, eventually, open};
 const COMMITTED: &[u8] = b"committed";
 const FORGOTTEN: &[u8] = b"forgotten";
 
-/// Appends a transaction to the log that changes the page with the row, and tells nobody: as a
-/// process does that is killed while it waits for the disk to take its commit, or whose disk fails.
+/// Appends a transaction to the log that changes the page with the row, but does not publish it in
+/// shared memory, like a process that is killed while its commit is being synced, or whose disk
+/// fails.
 fn write_and_die(site: &Site) {
     let path = site.path("app.db-wal");
     let log = fs::read(&path).unwrap();
@@ -39,17 +40,17 @@ fn write_and_die(site: &Site) {
     file.write_all(&[frame.to_bytes().as_slice(), page.as_slice()].concat()).unwrap();
 }
 
-/// The frames of the log, and those of them that are in the database file.
+/// The number of frames in the log, and how many of them are in the database file.
 fn frames(connection: &Connection) -> (i64, i64) {
     let sql = "PRAGMA wal_checkpoint(NOOP)";
     connection.query_row(sql, [], |row| Ok((row.get(1)?, row.get(2)?))).unwrap()
 }
 
-/// The last frame of a transaction is written first, and after that the disk is waited for, and
-/// only then it is said in shared memory that it is committed. A process that was killed in
-/// between had its transaction replicated, which for SQLite had never been: if the log was
-/// checkpointed before somebody wrote over it, nothing was noticed, and what was restored from then
-/// on had the page in it.
+/// The last frame of a transaction is written first, then it is synced, and only then does shared
+/// memory show that it is committed. The transaction of a process that is killed in between must
+/// not be replicated, since it never happened for SQLite: if the log were checkpointed before
+/// somebody overwrote the frames, nothing would be noticed, and every later restore would contain
+/// the page.
 #[test]
 fn does_not_replicate_what_its_writer_did_not_live_to_commit() {
     let site =

@@ -1,4 +1,4 @@
-//! What became of a database while nothing watched it, and what only looks like that.
+//! What happens to a database while no daemon watches it, and what only looks like a loss.
 
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
@@ -12,7 +12,7 @@ use rustix::process::Signal;
 
 use crate::support::{Process, Site, eventually, open, settle};
 
-/// Lets the file be written to last so many hours ago.
+/// Sets the modification time of a file to `hours` hours ago.
 fn set_age(path: &Path, hours: u64) {
     let time = SystemTime::now() - Duration::from_hours(hours);
     File::options().write(true).open(path).unwrap().set_modified(time).unwrap();
@@ -27,8 +27,8 @@ fn remove_log(site: &Site) {
     fs::remove_file(site.path("app.db-shm")).unwrap();
 }
 
-/// A database whose log is captured, and not copied into its file; what it was earlier; and what it
-/// is with that log.
+/// A database whose log is captured, but not copied into its file; a copy from earlier; and a copy
+/// with that log.
 fn captured() -> (Site, PathBuf, PathBuf) {
     let site = Site::new();
     site.write(1, 50);
@@ -61,8 +61,8 @@ fn expect_no_fork(site: &Site, daemon: Process) {
     site.check();
 }
 
-/// Who took the `-wal` file for a temporary one lost the last commits, and was not told that the
-/// replica has them; after the retention it had them no longer.
+/// A user who takes the `-wal` file for a temporary one loses the last commits, and must be told
+/// that the replica has them, and the replica must keep them beyond the retention.
 #[test]
 fn a_log_that_is_removed_while_nothing_watches_it_leads_to_a_fork() {
     for begins_another in [false, true] {
@@ -92,14 +92,14 @@ fn an_older_copy_that_keeps_its_time_leads_to_a_fork() {
     }
 }
 
-/// The cursor that the first segment leaves did not say when the file was written to last.
+/// The cursor that the first segment leaves must contain when the file was last written.
 #[test]
 fn a_log_with_the_first_segment_is_missed_after_the_daemon_was_killed() {
     let site = Site::new();
     site.write(1, 5);
     let mut daemon = site.replicate();
     daemon.wait_for("snapshot written");
-    // The file is known to be settled then.
+    // After this the file is known to be settled.
     thread::sleep(Duration::from_millis(2500));
     open(&site.database()).execute_batch("PRAGMA user_version = 7").unwrap();
     let newer = site.path("newer.db");
@@ -115,8 +115,8 @@ fn a_log_with_the_first_segment_is_missed_after_the_daemon_was_killed() {
     expect_a_fork(&site, "the -wal file was removed while nothing watched it", &newer);
 }
 
-/// The store was down when the loss was found. The application went on, and at the next start, of
-/// which nothing was known of that any more, the older state was followed.
+/// The store is down when the loss is found, and the application goes on. The next daemon must
+/// still know of the loss, and not follow the older state.
 #[test]
 fn a_loss_is_known_to_the_next_process() {
     let (site, _, newer) = captured();
@@ -137,7 +137,8 @@ fn a_loss_is_known_to_the_next_process() {
     assert_eq!(site.forks().len(), 1);
 }
 
-/// To put it into WAL mode is to write to it: that came before its time was looked at.
+/// Switching the database to WAL mode writes to it, which must not happen before its time is
+/// looked at.
 #[test]
 fn an_older_copy_of_before_wal_mode_leads_to_a_fork() {
     let site = Site::new();
@@ -161,7 +162,7 @@ fn an_older_copy_of_before_wal_mode_leads_to_a_fork() {
     expect_a_fork(&site, "the database file was overwritten by an older copy", &newer);
 }
 
-/// Its time was taken for good, and the next daemon followed the older state.
+/// The time of the copy must not be accepted, or the next daemon follows the older state.
 #[test]
 fn an_older_copy_under_a_daemon_leads_to_a_fork() {
     let site = Site::new();
@@ -179,10 +180,10 @@ fn an_older_copy_under_a_daemon_leads_to_a_fork() {
     settle(&older);
     commit("UPDATE v SET x = 2");
     application.query_one("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).unwrap();
-    // The file is known to be settled then.
+    // After this the file is known to be settled.
     thread::sleep(Duration::from_millis(2500));
     commit("UPDATE u SET x = 2");
-    // Of the same size, and with the same header: what was written was in no schema.
+    // It has the same size and the same header, since the writes did not change the schema.
     let bytes = fs::metadata(site.database()).unwrap().len();
     let mut copy = fs::read(&older).unwrap();
     let now = fs::read(site.database()).unwrap();
@@ -200,7 +201,7 @@ fn an_older_copy_under_a_daemon_leads_to_a_fork() {
     assert_eq!(restored.query_one("SELECT x FROM v", [], value).unwrap(), 2);
 }
 
-/// Somebody has set its time, and nothing else.
+/// Only the time of the file is set.
 #[test]
 fn an_earlier_time_under_a_daemon_is_no_older_copy() {
     let site = Site::new();
@@ -220,7 +221,7 @@ fn an_earlier_time_under_a_daemon_is_no_older_copy() {
     expect_no_fork(&site, daemon);
 }
 
-/// Its application had copied the log.
+/// The application has copied the log.
 #[test]
 fn a_log_that_was_copied_and_removed_is_no_loss() {
     let (site, ..) = captured();
@@ -233,7 +234,7 @@ fn a_log_that_was_copied_and_removed_is_no_loss() {
     expect_no_fork(&site, daemon);
 }
 
-/// Nothing was captured of what was in the file when the daemon before ended.
+/// Commits that were in the file but never captured when the previous daemon ended are no loss.
 #[test]
 fn commits_that_no_daemon_came_to_see_are_no_loss() {
     let (site, ..) = captured();

@@ -17,13 +17,13 @@ fn rows(database: &Path) -> i64 {
     open(database).query_one("SELECT count(*) FROM victim", [], |row| row.get(0)).unwrap()
 }
 
-/// The rows of what was proven last; -1 if nothing was.
+/// The rows of a restore of what was last proven, or -1 if nothing was.
 fn proven_rows(site: &Site) -> i64 {
     let output = site.fresh("restored");
     if start_last_verified(site, &output).wait() == 0 { rows(&output) } else { -1 }
 }
 
-/// The exit code and the log of a restore of what was proven last. If it fails, there is no file.
+/// The exit code and the log of a restore of what was last proven. If it fails, there is no file.
 fn restore_last_verified(site: &Site) -> (i32, String) {
     let output = site.fresh("restored");
     let mut restore = start_last_verified(site, &output);
@@ -38,7 +38,7 @@ fn start_last_verified(site: &Site, output: &Path) -> Process {
     site.start(&mut site.command(&["restore", "-o", to, "-last-verified", from]))
 }
 
-/// Damages the database as SQLite sees it: pages that belong to nothing.
+/// Damages the database for SQLite: leaves pages that belong to nothing.
 fn lose_the_index(connection: &Connection) {
     connection
         .execute_batch(
@@ -54,7 +54,8 @@ fn insert(connection: &Connection, count: u32) {
     }
 }
 
-/// What a broken disk did to the database was replicated, until the last good version expired.
+/// What a broken disk does to the database is replicated, but the last good version must not
+/// expire.
 #[test]
 fn history_from_before_the_damage_is_kept() {
     let site = Site::with(
@@ -76,7 +77,7 @@ fn history_from_before_the_damage_is_kept() {
         daemon.says("expired history is kept")
     });
     assert_eq!(proven_rows(&site), 20);
-    // It was said at each look for expired history.
+    // This must not be logged at each look for expired history.
     for _ in 0..3 {
         let newest = site.listing().snapshots();
         eventually("another snapshot", || {
@@ -100,9 +101,8 @@ fn history_from_before_the_damage_is_kept() {
     site.check();
 }
 
-/// A database that was damaged before it was ever validated, as that of whoever turns validation on
-/// because of it. The log said that nothing expires, but that was recorded only beside a proof, of
-/// which there was none, and history went on to expire.
+/// A database may be damaged before it is ever validated, as when validation is turned on because
+/// of it. The damage must be recorded even without a proof, so that history does not expire.
 #[test]
 fn history_is_kept_of_a_database_that_was_damaged_before_anything_was_proven() {
     let site = Site::with(
@@ -135,8 +135,8 @@ fn history_is_kept_of_a_database_that_was_damaged_before_anything_was_proven() {
     daemon.stop();
 }
 
-/// The record had nothing that shows whether it was altered, so one digit moved what is restored,
-/// and a letter in `damaged` let history expire.
+/// Without a signature, an altered digit would move what is restored, and an altered letter in
+/// `damaged` would let history expire.
 #[test]
 fn a_record_that_was_altered_is_refused_and_nothing_expires() {
     let quick = "monitor-interval: 20ms";
@@ -166,7 +166,7 @@ fn a_record_that_was_altered_is_refused_and_nothing_expires() {
     });
     assert!(!daemon.says("delete expired history"), "{}", daemon.log());
     daemon.stop();
-    // The next validation makes a new one.
+    // The next validation makes a new record.
     site.configure(quick, &[&format!("path: {replica}, {expiring}, validation-interval: 100ms")]);
     let mut daemon = site.replicate();
     daemon.wait_for("status=ok");
@@ -180,8 +180,8 @@ fn a_record_that_was_altered_is_refused_and_nothing_expires() {
 }
 
 /// Without the collations and functions of its application, SQLite refuses to check a database.
-/// That was taken for damage of it: the health was failing, nothing expired any more, and
-/// `verify -full` failed.
+/// That must not be taken for damage: the health would be failing, nothing would expire any more,
+/// and `verify -full` would fail.
 #[test]
 fn what_only_the_application_has_is_no_damage() {
     let site = Site::with("monitor-interval: 20ms", ADDED);
@@ -209,7 +209,7 @@ fn what_only_the_application_has_is_no_damage() {
         assert_eq!(verify.wait(), status, "{}", verify.log());
     };
     verify(0);
-    // What is damaged in it is found nevertheless.
+    // Damage is found nevertheless.
     lose_the_index(&connection);
     drop(connection);
     daemon.stop();
@@ -247,8 +247,8 @@ fn without_any_proof_there_is_nothing_to_restore() {
     assert!(restore.says("nothing was verified yet"), "{}", restore.log());
 }
 
-/// A restore of what was proven last gave what was left of it, older and without a word, when the
-/// newest object of that was gone.
+/// If the newest proven object is gone, a restore of what was last proven must not silently give
+/// an older state.
 #[test]
 fn what_was_proven_last_is_restored_to_its_end_or_not_at_all() {
     let site = Site::new();
@@ -281,14 +281,14 @@ fn what_was_proven_last_is_restored_to_its_end_or_not_at_all() {
     assert!(log.contains(&format!("generation {generation} leads to")), "{log}");
 }
 
-/// There was no backup yet, because there was no database, and that was an error, with a health that
-/// was failing. That there is none any more is one.
+/// If there is no backup yet, because there is no database, this is not an error. If a backup is
+/// gone, it is.
 #[test]
 fn only_a_backup_that_is_gone_is_missed() {
     let site =
         Site::with("monitor-interval: 20ms", "sync-interval: 20ms, validation-interval: 100ms");
     let mut daemon = site.replicate();
-    // Long enough for a second try.
+    // This is long enough for a second try.
     thread::sleep(Duration::from_secs(7));
     site.write(1, 20);
     daemon.wait_for("status=ok");
@@ -300,7 +300,7 @@ fn only_a_backup_that_is_gone_is_missed() {
     daemon.wait_for("validator: the replica cannot be restored");
     assert!(daemon.says("no matching backups found"), "{}", daemon.log());
     daemon.kill();
-    // Something was validated once, even if nobody can read what.
+    // The record shows that something was validated once, even if it cannot be read.
     let site = Site::with("monitor-interval: 20ms", "validation-interval: 100ms");
     fs::create_dir_all(site.replica()).unwrap();
     fs::write(site.replica().join("verified"), "?").unwrap();
@@ -341,10 +341,10 @@ fn a_replica_that_cannot_be_restored_gets_another_snapshot() {
     assert_eq!(site.listing().generations.len(), 1);
 }
 
-/// Settings with which nothing but the first validation has a reason to read all.
+/// Settings with which only the first validation has a reason to read everything.
 const ADDED: &str = "sync-interval: 20ms, validation-interval: 200ms";
 
-/// Each validation restored all there was, however little had been added.
+/// A validation must not restore everything, however little was added.
 #[test]
 fn only_what_was_added_is_read() {
     let site = Site::with("monitor-interval: 20ms, min-checkpoint-page-count: 10", ADDED);
@@ -352,7 +352,7 @@ fn only_what_was_added_is_read() {
     let mut daemon = site.replicate();
     daemon.wait_for("identical to the source");
     daemon.wait_for("segments=0");
-    // Beyond the end of several logs, and with pages that go and come back.
+    // The writes go beyond the end of several logs, with pages that disappear and come back.
     let connection = open(&site.database());
     let steps =
         ["DELETE FROM t WHERE id % 2", "VACUUM", "INSERT INTO t (content) SELECT content FROM t"];
@@ -367,7 +367,7 @@ fn only_what_was_added_is_read() {
     site.check();
 }
 
-/// How often what was added was found to be right.
+/// How often added segments were found to be right.
 fn proofs(daemon: &Process) -> usize {
     let log = daemon.log();
     log.lines().filter(|line| line.contains("validator") && !line.contains("segments=0")).count()

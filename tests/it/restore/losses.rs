@@ -1,4 +1,4 @@
-//! Plans for replicas in which objects are missing, of several generations and among foreign names.
+//! Plans for replicas of several generations, with missing objects and foreign names.
 
 use std::collections::BTreeSet;
 use std::time::SystemTime;
@@ -11,16 +11,16 @@ use proptest::sample::Index;
 
 use super::primary::at;
 
-/// A listing, by names and in any order.
+/// A listing of names and times, in any order.
 type Listing = Vec<(String, SystemTime)>;
 
-/// Generations that begin one after the other: how many segments each log has, and whether there
-/// is a snapshot before it.
+/// Lists generations that begin one after the other. For each log, they give the number of
+/// segments, and whether there is a snapshot before it.
 fn listing(generations: &[Vec<(u64, bool)>]) -> Listing {
     let mut time = 0;
     let mut listing = Vec::new();
     for (number, logs) in (1..).zip(generations) {
-        // In no order, as those that are drawn.
+        // Unordered, like random generations.
         let generation = Generation::from_bits(u64::wrapping_mul(number, 0x9e37_79b9_7f4a_7c15));
         for (index, (segments, snapshot)) in (0..).zip(logs) {
             let index = WalIndex::new(index).unwrap();
@@ -80,14 +80,14 @@ fn expect_plan(plan: &Plan, history: &History, target: Target) {
         assert!(follows || next, "a gap before {pos}: {plan:?}");
         end = pos;
     }
-    // Nothing that could be applied behind it is left out.
+    // Nothing that could be applied after it is left out.
     let behind = |pos: WalPos| end < pos || plan.segments.is_empty() && end <= pos;
     let next = history.segments.iter().find(|segment| behind(segment.pos));
     assert!(
         next.is_none_or(|next| !includes(target, next.pos.index, next.created)),
         "older than asked for: {next:?} behind {plan:?}"
     );
-    // And no snapshot beyond it.
+    // There is no snapshot beyond it.
     let newest = history.snapshots.iter().rev().find(|s| includes(target, s.index, s.created));
     assert!(
         newest.is_some_and(
@@ -163,7 +163,7 @@ proptest! {
         }
     }
 
-    /// Whoever lists, and in whatever order, it is the same history.
+    /// A listing in any order gives the same history.
     #[test]
     fn is_made_of_the_same_history_in_any_order(
         shape in prop::collection::vec((0..4_u64, any::<bool>()), 1..5),

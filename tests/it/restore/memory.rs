@@ -59,7 +59,7 @@ impl Memory {
         objects.insert(one.to_owned(), second);
     }
 
-    /// Fails that many requests, as a busy server does.
+    /// Fails the next `requests` requests, as a busy server does.
     pub(super) fn fail(&self, requests: u32) {
         self.0.lock().unwrap().failures = requests;
     }
@@ -69,7 +69,7 @@ impl Memory {
         self.0.lock().unwrap().rejection = Some(cause.to_owned());
     }
 
-    /// Never answers when it is asked for content.
+    /// From now on, never answers requests for content.
     pub(super) fn stall(&self) {
         self.0.lock().unwrap().stalled = true;
     }

@@ -67,7 +67,7 @@ fn takes_the_newest_snapshot_first() {
 fn ends_before_the_first_segment_that_is_too_new() {
     let target = Target::Timestamp(at(5));
     check("0@1", "0_0@2 0_9@9 0_18@3 1_0@4", target, "0: 00000000_00000000..00000000_00000000");
-    // What is below the snapshot does not matter.
+    // What comes before the snapshot does not matter.
     check("0@9 1@2", "0_0@9 1_0@3", target, "1: 00000001_00000000..00000001_00000000");
 }
 
@@ -93,7 +93,7 @@ fn refuses_gaps() {
     check("0@1", "0_0@2 2_0@2", latest, &wal("00000001"));
     check("0@1", "1_0@2", latest, &wal("00000000"));
     check("0@1", "0_0@2 2_0@2", Target::Index(index(1)), &wal("00000001"));
-    // From the older snapshot, something would be missing.
+    // Starting from the older snapshot, something would be missing.
     check("0@1 2@5", "0_0@2 2_0@6", latest, "2: 00000002_00000000..00000002_00000000");
     check("0@1 2@5", "0_0@2", latest, "2");
 }
@@ -131,7 +131,7 @@ fn ranks_the_newest_generation_and_its_furthest_copy_first() {
     assert_eq!(ranked(&histories, latest, None), (vec![2, 1, 0], vec![3]));
     assert_eq!(ranked(&histories, Target::Timestamp(at(9)), None), (vec![0], vec![]));
     assert_eq!(ranked(&histories, latest, Some(Generation::from_bits(1))), (vec![0], vec![]));
-    // Within one tick of the clock the one ended and the other began.
+    // One ended and the other began within one tick of the clock.
     let earlier = history(9, "0@1", "0_0@5");
     let later = history(8, "0@5", "");
     assert_eq!(ranked(&[earlier, later], latest, None), (vec![1, 0], vec![]));
@@ -214,7 +214,7 @@ proptest! {
     }
 }
 
-/// What another daemon has stored there shows in nothing that is read.
+/// Nothing that is read there shows what another daemon has stored.
 #[test]
 fn names_the_logs_that_the_end_is_beside() {
     use Target::{Index, Latest, Timestamp};

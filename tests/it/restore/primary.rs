@@ -12,12 +12,12 @@ use rusqlite::Connection;
 
 use super::memory::Memory;
 
-/// The moment of that number, in the time of the store.
+/// A moment by the clock of the store, in seconds.
 pub(super) fn at(seconds: u64) -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000 + seconds)
 }
 
-/// More is in no database here but in the one that is extended, which is empty beyond.
+/// No database here has more, except the extended one, which is empty beyond this.
 const SNAPSHOT_BYTES_MAX: u64 = 64 << 20;
 
 /// A database that SQLite writes, and a simple-minded replication of it.
@@ -29,11 +29,11 @@ pub(super) struct Primary {
     generation: Generation,
     /// Where the next segment begins.
     pos: WalPos,
-    /// Of the WAL at `pos`. Of the one before, at offset 0.
+    /// The salt of the WAL at `pos`, or of the one before if the offset is 0.
     salt: Salt,
     checksum: Checksum,
     link: Link,
-    /// That of the last segment before the current WAL.
+    /// The link of the last segment before the current WAL.
     link_before_wal: Link,
     forged_digest: bool,
     seconds: u64,
@@ -74,7 +74,7 @@ impl Primary {
         self.connection.execute_batch(statement).unwrap();
     }
 
-    /// Makes the database that many pages large, without writing them.
+    /// Makes the database `pages` pages large, without writing them.
     pub(super) fn extend(&mut self, pages: u32) {
         self.connection = Connection::open_in_memory().unwrap();
         let file = fs::OpenOptions::new().write(true).open(self.path()).unwrap();
@@ -126,7 +126,7 @@ impl Primary {
         self.link = Link::default();
     }
 
-    /// Sends what is left, and lets the next transaction begin another WAL.
+    /// Stores what is left, and makes the next transaction begin another WAL.
     pub(super) fn restart(&mut self) {
         self.sync();
         self.checkpoint("RESTART");
@@ -144,7 +144,7 @@ impl Primary {
         assert_eq!(busy, 0);
     }
 
-    /// Stores the database file as it is. Gives the name of the object.
+    /// Stores the database file as it is. Returns the name of the object.
     pub(super) fn snapshot(&mut self) -> String {
         let mut content = Vec::new();
         let file = fs::File::open(self.path()).unwrap();
@@ -156,13 +156,13 @@ impl Primary {
         key.to_string()
     }
 
-    /// Stores what was committed. Gives the database that SQLite makes of it.
+    /// Stores what was committed. Returns the database that SQLite makes of it.
     pub(super) fn sync(&mut self) -> Vec<u8> {
         self.cut(usize::MAX);
         self.state()
     }
 
-    /// Stores the new frames up to the last commit, or up to that many bytes of them.
+    /// Stores the new frames up to the last commit, or up to `bytes` bytes of them.
     pub(super) fn cut(&mut self, bytes: usize) {
         let wal = fs::read(self.path().with_file_name("db-wal")).unwrap();
         let Some(header) = self.header() else { return };
@@ -194,12 +194,12 @@ impl Primary {
         self.store(key, content, Content::Segment, pos, self.pos);
     }
 
-    /// Makes the next segment say that it follows another one.
+    /// Makes the next segment claim to follow another one.
     pub(super) fn forge_link(&mut self) {
         self.link = Link(99);
     }
 
-    /// Makes the next segment be sealed with another database.
+    /// Makes the next segment be sealed with the digest of another database.
     pub(super) fn forge_digest(&mut self) {
         self.forged_digest = true;
     }

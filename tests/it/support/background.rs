@@ -2,7 +2,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 
-/// Something that is done again and again while a test does something else.
+/// A step that is repeated while a test does something else.
 pub(crate) struct Background {
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<u64>>,
@@ -24,7 +24,7 @@ impl Background {
         Self { stop, thread: Some(thread) }
     }
 
-    /// Ends it after the current step. Gives the number of steps.
+    /// Stops after the current step. Returns the number of steps.
     pub(crate) fn finish(mut self) -> u64 {
         self.stop.store(true, Ordering::Relaxed);
         self.thread.take().unwrap().join().unwrap()

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::workload::open;
 
-/// Brings everything into the database file, with SQLite's own checkpoint.
+/// Copies the log into the database file, with SQLite's own checkpoint.
 ///
 /// No connection to it may be open in this process: reading the file would drop its locks.
 pub(crate) fn settle(database: &Path) {

@@ -19,25 +19,26 @@ const DATABASE: &str = "LITESTREAM_TEST_DATABASE";
 /// What another process does with a database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Role {
-    /// Writes, checkpoints in every way and opens it anew, all at random, until told to stop.
+    /// Writes, checkpoints in every way and reopens the database, all at random, until asked to
+    /// stop.
     Adversary { seed: u64, autocheckpoint: u32 },
-    /// Reads in one transaction until told to stop.
+    /// Reads in one transaction until asked to stop.
     Reader,
     /// Leaves a large transaction open, part of which is in the log.
     Spiller,
     /// Reads one row in exclusive locking mode, and so keeps everybody out.
     Recluse,
-    /// Writes so many rows, and ends with that exit code.
+    /// Writes `rows` rows, and ends with the exit code `status`.
     Rows { rows: u32, status: i32 },
-    /// Waits for SIGTERM, writes then, and ends with that exit code.
+    /// Waits for SIGTERM, then writes, and ends with the exit code `status`.
     LateRow { status: i32 },
 }
 
-/// Another process that uses a database: locks belong to processes.
+/// Another process that uses a database. It must be a process, since locks belong to processes.
 pub(crate) struct Helper(Process);
 
 impl Helper {
-    /// Starts it, and waits until it is at work.
+    /// Starts the process, and waits until it is at work.
     pub(crate) fn start(role: Role, database: &Path) -> Self {
         let log = database.with_extension(format!("{}.log", fastrand::u64(..)));
         let mut command = Self::command(role, database);
@@ -46,7 +47,7 @@ impl Helper {
         Self(process)
     }
 
-    /// Its command and the environment that it needs.
+    /// The command of the helper, with the environment that it needs.
     pub(crate) fn command(role: Role, database: &Path) -> Command {
         let [program, arguments @ ..] = &Self::words()[..] else { unreachable!() };
         let mut command = Command::new(program);
@@ -54,7 +55,7 @@ impl Helper {
         command
     }
 
-    /// Its command as a line.
+    /// The words of the helper's command line.
     pub(crate) fn words() -> Vec<String> {
         let program = env::current_exe().unwrap();
         let test = "support::helper::is_what_other_tests_start";
@@ -67,13 +68,13 @@ impl Helper {
         [(ROLE, role.to_string()), (DATABASE, database.to_str().unwrap().to_owned())]
     }
 
-    /// Tells it to stop, and waits until it has closed the database.
+    /// Asks the helper to stop, and waits until it has closed the database.
     pub(crate) fn finish(mut self) {
         drop(self.0.take_stdin());
         self.0.finish();
     }
 
-    /// Ends it on the spot.
+    /// Kills the helper.
     pub(crate) fn kill(self) {
         self.0.kill();
     }
@@ -208,7 +209,7 @@ fn adversary(database: &Path, seed: u64, autocheckpoint: u32) {
             ))
             .unwrap();
         for _ in 0..workload.random().u32(1..60) {
-            // Nobody waits long for somebody else, or the tests would.
+            // Do not wait long for other connections, or the tests would take too long.
             connection.busy_timeout(Duration::from_secs(5)).unwrap();
             expect_at_worst_busy(&connection, workload.step(&connection));
             if workload.random().u32(..6) == 0 {

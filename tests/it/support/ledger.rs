@@ -6,9 +6,9 @@ use super::open;
 
 const ACCOUNTS: i64 = 50;
 
-/// An application whose every committed state can be told from one that never was.
+/// An application whose committed states can be told from any state that was never committed.
 ///
-/// Money is moved, and never made; and every move is counted and written down.
+/// Money is moved, but never created, and every move is counted and recorded.
 pub(crate) struct Ledger(Connection);
 
 impl Ledger {
@@ -45,12 +45,12 @@ impl Ledger {
         self.0.execute_batch(&statements).unwrap();
     }
 
-    /// Checks that a database is a state that was committed. Gives the number of moves.
+    /// Checks that a database is a committed state. Returns the number of moves.
     pub(crate) fn audit(path: &Path) -> i64 {
         Self::examine(path).unwrap_or_else(|defect| panic!("{}: {defect}", path.display()))
     }
 
-    /// The same, for a database that need not be one.
+    /// Checks a database like `audit`, but returns an error if it is not a committed state.
     pub(crate) fn examine(path: &Path) -> Result<i64, String> {
         let connection = Connection::open(path).map_err(|error| error.to_string())?;
         let ask = |sql: &str, expected: &str| {

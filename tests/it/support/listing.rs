@@ -1,14 +1,14 @@
 use std::fs;
 use std::path::Path;
 
-/// What there is in a replica that is a directory.
+/// What there is in a replica in a directory.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Listing {
-    /// By name.
+    /// The generations, sorted by name.
     pub(crate) generations: Vec<Generation>,
 }
 
-/// The names of objects, in order.
+/// The names of the objects of a generation, in order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Generation {
     pub(crate) name: String,

@@ -1,7 +1,7 @@
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-/// The binary in an environment that says nothing, in the directory `home`.
+/// The binary with a minimal environment, in the directory `home`.
 pub(crate) fn litestream(home: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_litestream"));
     command

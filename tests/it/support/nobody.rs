@@ -8,10 +8,11 @@ use super::Site;
 
 const NOBODY: u32 = 65534;
 
-/// `replicate` as somebody who may do nothing, which root must become first.
+/// `replicate` as a user without any rights, to which root must switch first.
 pub(crate) fn as_nobody(site: &Site) -> Command {
     let binary = site.path("litestream");
-    // Not by ourselves: a test that starts a process meanwhile would keep the copy open for writing.
+    // Copied by another process: if a test started one meanwhile, it would inherit our copy, open
+    // for writing.
     let source = env!("CARGO_BIN_EXE_litestream");
     assert!(Command::new("cp").arg(source).arg(&binary).status().unwrap().success());
     let mut command = Command::new(&binary);

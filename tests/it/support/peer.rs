@@ -15,7 +15,7 @@ pub(crate) enum Peer {
 impl Peer {
     pub(crate) const ALL: [Self; 2] = [Self::V0_3, Self::V0_5];
 
-    /// The variable that says where it is.
+    /// The environment variable with the path of the program.
     pub(crate) fn variable(self) -> &'static str {
         match self {
             Self::V0_3 => "LITESTREAM_0_3",
@@ -39,7 +39,7 @@ impl Peer {
         program
     }
 
-    /// It with these arguments, in an environment that says nothing.
+    /// The program with these arguments, in a minimal environment.
     pub(crate) fn command(self, home: &Path, arguments: &[&str]) -> Command {
         let mut command = Command::new(self.program());
         command

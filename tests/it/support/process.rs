@@ -9,14 +9,14 @@ use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
 
 use super::{PATIENCE, eventually};
 
-/// A child process that does not outlive its test, nor the patience with it.
+/// A child process that does not outlive its test.
 pub(crate) struct Process {
     child: Child,
     log: PathBuf,
 }
 
 impl Process {
-    /// Starts `command`. What it prints goes to the end of `log`.
+    /// Starts `command`. What it prints is appended to `log`.
     pub(crate) fn start(command: &mut Command, log: &Path) -> Self {
         let output = File::options().create(true).append(true).open(log).unwrap();
         command.stdout(output.try_clone().unwrap()).stderr(output);
@@ -32,14 +32,15 @@ impl Process {
         kill_process(Pid::from_child(&self.child), signal).unwrap();
     }
 
-    /// Sends a second signal that is to end it, as somebody who is tired of waiting: what comes
-    /// within 50 ms of the first is the echo of that.
+    /// Sends a second signal, as an impatient user would. A signal within 50 ms of the first would
+    /// count as its echo.
     pub(crate) fn signal_again(&self) {
         thread::sleep(Duration::from_millis(60));
         self.signal(Signal::TERM);
     }
 
-    /// Stops it, and waits until none of its threads runs. [`Signal::CONT`] lets it go on.
+    /// Suspends the process, and waits until none of its threads runs. [`Signal::CONT`] resumes
+    /// it.
     pub(crate) fn pause(&self) {
         self.signal(Signal::STOP);
         waitpid(Some(Pid::from_child(&self.child)), WaitOptions::UNTRACED).unwrap();
@@ -49,13 +50,13 @@ impl Process {
         self.child.stdin.take()
     }
 
-    /// Waits for its end: its exit code, or 128 and the number of its signal.
+    /// Waits for its end. Returns its exit code, or 128 plus the number of its signal.
     pub(crate) fn wait(&mut self) -> i32 {
         let status = self.wait_within(PATIENCE);
         status.unwrap_or_else(|| panic!("does not end\n{}", self.log()))
     }
 
-    /// The same, if it ends within so much time.
+    /// Waits for its end. Returns `None` if that takes longer than `limit`.
     pub(crate) fn wait_within(&mut self, limit: Duration) -> Option<i32> {
         let began = Instant::now();
         while began.elapsed() < limit {
@@ -67,26 +68,26 @@ impl Process {
         None
     }
 
-    /// Ends it as its user would, and expects that it could do all of its work.
+    /// Stops it as a user would, and expects that it could finish all of its work.
     pub(crate) fn stop(self) -> String {
         self.signal(Signal::TERM);
         self.finish()
     }
 
-    /// Waits for its end, and expects success. Gives what it said.
+    /// Waits for its end, and expects success. Returns its output.
     pub(crate) fn finish(mut self) -> String {
         let status = self.wait();
         assert_eq!(status, 0, "{}", self.log());
         self.log()
     }
 
-    /// Ends it as a power switch would.
+    /// Kills it.
     pub(crate) fn kill(mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
     }
 
-    /// Everything that was said to its log.
+    /// Everything in its log.
     pub(crate) fn log(&self) -> String {
         fs::read_to_string(&self.log).unwrap()
     }
@@ -95,7 +96,7 @@ impl Process {
         self.log().contains(text)
     }
 
-    /// Waits until it says something.
+    /// Waits until it logs `text`.
     pub(crate) fn wait_for(&mut self, text: &str) {
         eventually(text, || {
             let ended = self.child.try_wait().unwrap();
@@ -108,7 +109,7 @@ impl Process {
 impl Drop for Process {
     fn drop(&mut self) {
         if thread::panicking() {
-            // What a test waited for in vain is explained there, if anywhere.
+            // The log is the best explanation of why a test waited in vain.
             eprintln!("{}", fs::read_to_string(&self.log).unwrap_or_default());
         }
         let _ = self.child.kill();

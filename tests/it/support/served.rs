@@ -35,8 +35,8 @@ impl Site {
         self.configure_also("addr: 127.0.0.1:0");
     }
 
-    /// Waits until the daemon has looked at all that was written to the log before, whether or not
-    /// that was anything for it.
+    /// Waits until the daemon has looked at all that has been written to the log, whether or not
+    /// it had anything to do with it.
     pub(crate) fn wait_for_look(&self, daemon: &Process) {
         let written = fs::metadata(self.path("app.db-wal")).unwrap().modified().unwrap();
         eventually("a look at the log", || {

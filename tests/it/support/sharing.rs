@@ -1,4 +1,4 @@
-//! Several sites that replicate to one replica, and what that leads to.
+//! Several sites that replicate to one replica.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -7,7 +7,7 @@ use rusqlite::Connection;
 
 use super::{Process, Site, eventually, litestream, open, settle};
 
-/// Lets a site replicate to the replica of another one, with these settings besides.
+/// Lets a site replicate to the replica of another one, with additional settings.
 pub(crate) fn share_replica(site: &Site, owner: &Site, settings: &str) {
     let path = owner.replica();
     let replica = format!("path: {}, sync-interval: 20ms, {settings}", path.display());
@@ -29,7 +29,7 @@ pub(crate) fn restored(site: &Site, replica: &Path) -> PathBuf {
     output
 }
 
-/// Expects that each database is what one of the histories leads to.
+/// Expects that each database equals a restore of one of the histories.
 pub(crate) fn check_all(owner: &Site, sites: &[&Site]) {
     let restored: Vec<PathBuf> =
         histories(owner).iter().map(|replica| restored(owner, replica)).collect();
@@ -46,7 +46,7 @@ pub(crate) fn check_all(owner: &Site, sites: &[&Site]) {
     }
 }
 
-/// A copy of a volume, whose daemon has the same replica.
+/// A copy of a volume, whose daemon uses the same replica.
 pub(crate) fn copy_of(owner: &Site) -> Site {
     let copy = Site::new();
     share_replica(&copy, owner, "");
@@ -56,7 +56,7 @@ pub(crate) fn copy_of(owner: &Site) -> Site {
     copy
 }
 
-/// The same while the database is in use, and nobody writes.
+/// A copy of a volume while the database is in use, and nobody writes.
 pub(crate) fn copy_with_log(owner: &Site) -> Site {
     let copy = Site::new();
     share_replica(&copy, owner, "");
@@ -69,7 +69,7 @@ pub(crate) fn copy_with_log(owner: &Site) -> Site {
     copy
 }
 
-/// Another machine, which goes on with what the replica holds.
+/// Another machine, which continues from what the replica holds.
 pub(crate) fn restored_from(owner: &Site) -> Site {
     let other = Site::new();
     share_replica(&other, owner, "");
@@ -85,20 +85,20 @@ fn copy_state(from: &Site, to: &Site) {
     assert!(status.success());
 }
 
-/// Writes one more row.
+/// Writes another row.
 pub(crate) fn insert(connection: &Connection, number: u32) {
     connection.execute("INSERT INTO t (number) VALUES (?)", [number]).unwrap();
 }
 
-/// Replicates a database whose replica is empty, until there is a snapshot. What is written from then
-/// on is not in that: once a restore has it, nothing more is to come.
+/// Replicates a database whose replica is empty, until there is a snapshot. What is written
+/// afterwards is not in the snapshot: once a restore has it, everything was sent.
 pub(crate) fn begin(site: &Site) -> Process {
     let daemon = site.replicate();
     eventually("a snapshot", || site.listing().snapshots() > 0);
     daemon
 }
 
-/// Waits until all of a database is what the replica of the owner leads to.
+/// Waits until a restore from the owner's replica has all rows of a database.
 pub(crate) fn all_is_sent(owner: &Site, site: &Site) {
     eventually("all is sent", || restored_rows(owner) == rows(&site.database()));
 }

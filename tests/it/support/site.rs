@@ -17,12 +17,12 @@ pub(crate) struct Site {
 }
 
 impl Site {
-    /// Settings that make everything happen soon.
+    /// Uses settings that make everything happen soon.
     pub(crate) fn new() -> Self {
         Self::with("monitor-interval: 50ms", "sync-interval: 50ms")
     }
 
-    /// With these settings of the database and of its replica.
+    /// Uses these settings of the database and of its replica.
     pub(crate) fn with(database: &str, replica: &str) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let site = Self { directory, count: AtomicU32::default(), boots: AtomicU32::default() };
@@ -84,25 +84,25 @@ impl Site {
         command
     }
 
-    /// From now on every process of ours believes that the machine was started anew.
+    /// From now on, every process that we start believes that the machine was rebooted.
     pub(crate) fn reboot(&self) {
         self.boots.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// From now on every process that is started with our commands fails, waits or dies where these
-    /// lines say (see [`litestream::failpoint`]).
+    /// From now on, every process that is started with our commands fails, waits or dies where
+    /// these lines say (see [`litestream::failpoint`]).
     pub(crate) fn arm(&self, script: &str) {
         let (partial, path) = (self.path("failpoints.partial"), self.path("failpoints"));
         fs::write(&partial, script).unwrap();
         fs::rename(partial, path).unwrap();
     }
 
-    /// From now on nothing happens that should not.
+    /// From now on, no failpoint does anything.
     pub(crate) fn disarm(&self) {
         self.arm("");
     }
 
-    /// Starts to replicate, and waits until it can be told to stop.
+    /// Starts to replicate, and waits until the daemon can be stopped.
     pub(crate) fn replicate(&self) -> Process {
         let process = self.start(&mut self.command(&["replicate"]));
         let lock = self.state().join("lock");
@@ -114,7 +114,7 @@ impl Site {
         process
     }
 
-    /// Makes a database, and begins to replicate it: its first snapshot is stored.
+    /// Makes a database, and replicates it until its first snapshot is stored.
     pub(crate) fn begin(&self) -> Process {
         self.write(1, 20);
         let mut daemon = self.replicate();
@@ -142,10 +142,10 @@ impl Site {
         self.path(&format!("{number}.{suffix}"))
     }
 
-    /// Stops Litestream when the replica gives the same answer to `question` as the database.
+    /// Stops Litestream once the replica gives the same answer to `question` as the database.
     ///
-    /// Its last sync may fail by itself, because another one is under way; and what it failed to
-    /// send it does not try again before the next commit.
+    /// Its last sync may fail, because another one is under way; and it does not retry a failed
+    /// upload before the next commit.
     pub(crate) fn stop_peer(&self, mut daemon: Process, question: &str) {
         let ask = |path: &Path| -> (String, u32) {
             let connection = open(path);
@@ -190,7 +190,7 @@ impl Site {
         self.check_restore(&[], &self.database());
     }
 
-    /// The segments that some replica does not have yet.
+    /// The staged segments, which some replica does not have yet.
     pub(crate) fn staged(&self) -> Vec<PathBuf> {
         let (mut found, mut left) = (Vec::new(), vec![self.state().join("staging")]);
         while let Some(path) = left.pop() {
@@ -211,7 +211,7 @@ impl Site {
         entries.map(|entry| entry.unwrap().path()).collect()
     }
 
-    /// Restores from the one fork that there is, and compares with what SQLite makes of the database.
+    /// Restores from the only fork, and compares with what SQLite makes of the database.
     pub(crate) fn check_fork(&self) {
         settle(&self.database());
         let forks = self.forks();
@@ -230,7 +230,7 @@ impl Site {
         fs::remove_file(restored).unwrap();
     }
 
-    /// Keeps a copy of the database as it is now, when nobody uses it.
+    /// Keeps a copy of the current database, which nobody may be using.
     pub(crate) fn keep_copy(&self) -> PathBuf {
         settle(&self.database());
         let copy = self.fresh("copy");

@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use rusqlite::{Connection, ErrorCode, Result};
 
-/// Opens a database as an application does that cares for speed.
+/// Opens a database as an application does that cares about speed.
 pub(crate) fn open(path: &Path) -> Connection {
     let connection = Connection::open(path).unwrap();
     connection.busy_timeout(Duration::from_secs(20)).unwrap();
@@ -30,11 +30,11 @@ impl Workload {
         "CREATE TABLE IF NOT EXISTS t (id INTEGER PRIMARY KEY, number INTEGER, content BLOB);
          CREATE INDEX IF NOT EXISTS i ON t (number)";
 
-    /// What tells two contents of the table apart.
+    /// A query whose answer differs for different contents of the table.
     pub(crate) const QUESTION: &str =
         "SELECT count(*) || ',' || total(id * number) || ',' || total(length(content)) FROM t";
 
-    /// Runs one transaction, which is rolled back sometimes.
+    /// Runs one transaction, which is sometimes rolled back.
     pub(crate) fn step(&mut self, connection: &Connection) -> Result<()> {
         connection.execute_batch("BEGIN IMMEDIATE")?;
         for _ in 0..self.random.u32(1..8) {
@@ -62,7 +62,7 @@ impl Workload {
         }
     }
 
-    /// Mostly short, half of it easy to compress.
+    /// A content that is mostly short; half of them are easy to compress.
     fn content(&mut self) -> Vec<u8> {
         let length = match self.random.u32(..20) {
             0 => self.random.usize(..40_000),
@@ -72,7 +72,7 @@ impl Workload {
         (0..length).map(|_| if noisy { self.random.u8(..) } else { b'.' }).collect()
     }
 
-    /// Some checkpoint that an application may ask for.
+    /// Runs a random kind of checkpoint, as an application may.
     pub(crate) fn checkpoint(&mut self, connection: &Connection) -> Result<()> {
         let modes = ["PASSIVE", "FULL", "RESTART", "TRUNCATE"];
         let mode = modes[self.random.usize(..modes.len())];
@@ -84,7 +84,7 @@ impl Workload {
     }
 }
 
-/// Whether another process was in the way.
+/// Whether another process held a lock.
 pub(crate) fn is_busy(error: &rusqlite::Error) -> bool {
     matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked))
 }

@@ -10,12 +10,12 @@ use rusqlite::Connection;
 use super::ADDED;
 use crate::support::{Process, Site, eventually, exchange, open};
 
-/// A replica of which everything is proven, in several segments.
+/// A replica of several segments, all of which are proven.
 struct ProvenReplica {
-    /// Ends with it.
+    /// Removed with this value.
     _site: Site,
     daemon: Process,
-    /// Keeps the log.
+    /// Keeps the log from being deleted.
     connection: Connection,
     segments: Vec<PathBuf>,
 }
@@ -105,7 +105,7 @@ fn objects_that_have_changed_places_are_named() {
     replica.expect_named(&[&one, &other]);
 }
 
-/// Nothing behind it shows that it is gone.
+/// No later object shows that it is gone.
 #[test]
 fn a_newest_object_that_is_gone_is_named() {
     let replica = ProvenReplica::new();
@@ -114,7 +114,7 @@ fn a_newest_object_that_is_gone_is_named() {
     replica.expect_named(&[&newest]);
 }
 
-/// Before the first validation nothing was proven, but the store has acknowledged it.
+/// Before the first validation nothing is proven, but the store has acknowledged the object.
 #[test]
 fn a_newest_object_that_is_gone_before_anything_is_proven_is_named() {
     let site = Site::with("monitor-interval: 20ms", "sync-interval: 20ms, validation-interval: 2s");
@@ -134,8 +134,8 @@ fn copy(from: &Path, to: &Path) {
     assert!(copy.arg("-r").args([from, to]).status().unwrap().success());
 }
 
-/// A replica, and another version of its first segment after a restart: what went on there before
-/// the volume was put back.
+/// A replica, and an older version of its first segment after a restart: what was sent there
+/// before the volume was reset.
 fn put_back() -> (Site, Process, PathBuf, Vec<u8>) {
     let site = Site::with("monitor-interval: 20ms", ADDED);
     site.write(1, 20);
@@ -170,7 +170,7 @@ fn put_back() -> (Site, Process, PathBuf, Vec<u8>) {
     (site, daemon, object, older)
 }
 
-/// It is whole, and it follows what is before it.
+/// The older version is intact, and follows what comes before it.
 #[test]
 fn an_older_version_of_an_object_is_named() {
     let (site, daemon, object, older) = put_back();
@@ -181,7 +181,7 @@ fn an_older_version_of_an_object_is_named() {
     replica.expect_named(&[&object, &behind]);
 }
 
-/// A restore gave it, and it was said to be identical to the source.
+/// A restore would give it, and report it as identical to the source.
 #[test]
 fn an_older_version_of_the_newest_object_is_named() {
     let (site, mut daemon, object, older) = put_back();

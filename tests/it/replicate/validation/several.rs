@@ -1,4 +1,4 @@
-//! What validation knows of a database with several replicas.
+//! Validation of a database with several replicas.
 
 use std::fs;
 use std::path::Path;
@@ -8,7 +8,7 @@ use crate::support::{Site, eventually, open};
 
 const NAMES: [&str; 2] = ["one", "other"];
 
-/// A site with two replicas, of which only those that are named are validated.
+/// Configures two replicas, of which only the named ones are validated.
 fn configure(site: &Site, validated: &[&str]) {
     let replicas = NAMES.map(|name| {
         let interval = if validated.contains(&name) { "50ms" } else { "0" };
@@ -20,7 +20,7 @@ fn configure(site: &Site, validated: &[&str]) {
     site.configure("monitor-interval: 20ms", &[one, other]);
 }
 
-/// The exit code and the log of a restore of what was proven last, and its rows.
+/// The exit code, the log and the rows of a restore of what was last proven.
 fn restore(site: &Site, arguments: &[&str]) -> (i32, String, i64) {
     let [output, database] = [site.fresh("restored"), site.database()];
     let [to, from] = [&output, &database].map(|path| path.to_str().unwrap());
@@ -32,13 +32,13 @@ fn restore(site: &Site, arguments: &[&str]) -> (i32, String, i64) {
     (status, restore.log(), rows)
 }
 
-/// 10 rows are proven of one replica, 20 of the other, and 30 of none.
+/// 10 rows are proven for one replica, 20 for the other, and 30 for none.
 fn proven_in_turn() -> Site {
     let site = Site::new();
     open(&site.database()).execute_batch("CREATE TABLE victim (x)").unwrap();
     for validated in [&NAMES[..1], &NAMES[1..], &[]] {
         insert(&open(&site.database()), 10);
-        // All is there before it is looked at: only a restore of all that is there is recorded.
+        // Send everything before it is validated, so that a restore of everything is recorded.
         configure(&site, &[]);
         site.replicate().stop();
         configure(&site, validated);
@@ -76,7 +76,7 @@ fn hide(replica: &Path) {
     fs::write(replica, "no directory").unwrap();
 }
 
-/// A record that was altered, or a replica that cannot be reached, kept the other one from being
+/// An altered record, or a replica that cannot be reached, must not keep the other one from being
 /// restored.
 #[test]
 fn a_replica_of_which_nothing_is_known_any_more_is_named_and_the_other_one_taken() {
@@ -96,7 +96,7 @@ fn a_replica_of_which_nothing_is_known_any_more_is_named_and_the_other_one_taken
     }
 }
 
-/// The other replica, which nobody validates, lost the history from before the damage.
+/// The other replica, which is not validated, must not lose the history from before the damage.
 #[test]
 fn damage_that_one_replica_shows_keeps_the_history_of_all() {
     let site = Site::new();
