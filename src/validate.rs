@@ -22,6 +22,7 @@
 mod course;
 mod newest;
 mod proven;
+mod report;
 mod schedule;
 mod segment;
 
@@ -30,7 +31,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context, bail};
-use tracing::{debug, error, info, warn};
+use tracing::{error, info, warn};
 
 use crate::catalog::{self, AlteredRecord};
 use crate::format::{Generation, Key, Proof, ProofRecord, Seal};
@@ -43,11 +44,11 @@ use crate::restore::{
 };
 use crate::sqlite::integrity_check;
 use crate::store::{self, Location, ObjectStore, Retrying, Store, StoreError};
-use crate::utc;
 use crate::verify::{VerifyOptions, verify};
 use course::{course, until};
 use newest::{expect_all, expect_same};
 use proven::{Proven, newest_seal};
+use report::Validated;
 use schedule::{pause, restore_interval};
 
 /// Requests at a time: few, because the replica is being written meanwhile.
@@ -74,21 +75,6 @@ struct Validation<'a> {
     proven: Option<(Location, Proven)>,
     /// The seal of the newest object that was ever proven.
     newest: Option<Seal>,
-}
-
-/// The result of a validation.
-enum Validated {
-    /// There is no backup, and none is known to have been there.
-    Nothing,
-    /// The added segments are right.
-    Followed { segments: usize },
-    Restored {
-        restored: Restored,
-        /// The damage that SQLite found, if any.
-        damage: Option<String>,
-        /// The proof before this one.
-        before: Option<Proof>,
-    },
 }
 
 /// Validates a replica at its interval, for ever.
@@ -159,49 +145,6 @@ impl Validation<'_> {
             info!(%db, name, "the replica gets another snapshot, to be restored from that");
             (self.mend)();
         }
-    }
-
-    fn report(&self, validated: &Validated, elapsed: Duration) {
-        let (db, name) = (self.database.path.display(), &self.replica.name);
-        let (restored, damage, before) = match validated {
-            Validated::Nothing => {
-                self.metrics.nothing_to_validate();
-                debug!(%db, name, "validator: there is no backup yet");
-                return;
-            }
-            Validated::Followed { segments } => {
-                self.metrics.validated(Validity::Restorable);
-                let Some((_, Proven { seal, .. })) = &self.proven else { return };
-                let (generation, position) = (seal.generation, seal.end);
-                let proof = "what was added leads to the source at its last commit";
-                info!(%db, name, status = "ok", %generation, %position, segments, ?elapsed, proof, "validator");
-                return;
-            }
-            Validated::Restored { restored, damage, before } => (restored, damage, before),
-        };
-        let (generation, position) = (restored.generation, restored.position);
-        let found = damage.clone().map_or(Validity::Restorable, Validity::DamagedDatabase);
-        self.metrics.validated(found);
-        if let Some(damage) = damage {
-            let good = before.map_or_else(
-                || "it is not known when it was good".to_owned(),
-                |proof| {
-                    let proven = utc::seconds(proof.proven);
-                    format!("it was good at {proven}: `restore -last-verified` gives that")
-                },
-            );
-            error!(
-                %db, name, status = "damaged", %generation, %position, damage, good,
-                "validator: the database itself is damaged. Nothing expires from the replica until \
-                 it is well-formed again"
-            );
-            return;
-        }
-        let proof = match restored.verdict {
-            Verdict::Identical { .. } => "identical to the source at its last commit",
-            Verdict::Unsealed => "checksums are right; it was not written by this program",
-        };
-        info!(%db, name, status = "ok", %generation, %position, ?elapsed, proof, "validator");
     }
 
     async fn try_once(&mut self) -> anyhow::Result<Validated> {

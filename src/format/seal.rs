@@ -198,8 +198,8 @@ impl Seal {
         }
     }
 
-    /// Reads the seal in the last [`Seal::SIZE`] bytes of an object, as [`Seal::find`] does. Without
-    /// one, an object must end as an LZ4 frame does.
+    /// Reads the seal in the last [`Seal::SIZE`] bytes of an object, as [`Seal::find`] does. An
+    /// object without a seal must end as an LZ4 frame does.
     pub fn at_end(tail: &[u8]) -> Result<Option<Self>, &'static str> {
         let start = tail.len().saturating_sub(Self::SIZE);
         match tail[start..].split_first_chunk::<8>() {

@@ -234,7 +234,7 @@ impl Tail {
         }
         self.absent = None;
         self.schedule.locked_since = None;
-        self.schedule.fresh = true;
+        self.schedule.checkpoints.fresh = true;
         self.schedule.changed = true;
         if let Err(error) = self.take_up() {
             // All of it is tried again.

@@ -61,7 +61,7 @@ impl Block {
         }
         let decoded = decompress_into(self.data.as_slice(), content.reset(self.content_max));
         content.length = *decoded.as_ref().unwrap_or(&0);
-        decoded.map(drop).map_err(damaged)
+        decoded.map(drop).map_err(|error| damaged(&error))
     }
 }
 
@@ -229,7 +229,7 @@ fn decode_linked(block: &mut Block, history: &mut Vec<u8>) -> io::Result<()> {
     if !block.stored {
         let mut content = vec![0; block.content_max];
         let length = decompress_into_with_dict(block.data.as_slice(), &mut content, history)
-            .map_err(damaged)?;
+            .map_err(|error| damaged(&error))?;
         block.data = Buffer { bytes: content, length };
         block.stored = true;
     }
@@ -263,6 +263,6 @@ pub(super) fn read_whole(source: &mut impl Read, buffer: &mut [u8]) -> io::Resul
     })
 }
 
-fn damaged(error: lz4_flex::block::DecompressError) -> io::Error {
+fn damaged(error: &lz4_flex::block::DecompressError) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, format!("it is damaged: {error}"))
 }

@@ -97,7 +97,7 @@ impl Tail {
         self.capture = Some(capture);
         self.sameness = Sameness::Given;
         self.schedule.changed = true;
-        self.schedule.fresh = log_end.is_some();
+        self.schedule.checkpoints.fresh = log_end.is_some();
         info!(
             db = %self.path().display(), %generation, position = %seal.end,
             "the database is what its replica holds: the generation goes on"
@@ -109,7 +109,7 @@ impl Tail {
             joined.push(slot.grants.clone());
         }
         // The other replicas need a snapshot, which can only be taken at the end of a WAL.
-        self.schedule.next_snapshot = Instant::now();
+        self.schedule.snapshots.next = Instant::now();
         self.publish();
         for grants in joined {
             // If this fails, the replica has ended, and so will we.

@@ -6,7 +6,7 @@ use super::{Standing, Tail};
 use crate::failpoint::Failpoint;
 use crate::format::WalIndex;
 use crate::replicate::capture::Capture;
-use crate::replicate::checkpoint::{Effort, LogAge};
+use crate::replicate::checkpoint::Effort;
 use crate::replicate::staging::Staging;
 use crate::replicate::state_directory::StateDirectory;
 use crate::sqlite::{Database, readers};
@@ -41,9 +41,6 @@ const NAMING_INTERVAL: Duration = Duration::from_mins(1);
 /// Truncating takes a second for each gigabyte or two, during which nobody can write.
 pub(super) const LOG_BYTES_KEPT: u64 = 64 << 20;
 
-/// How often to try a checkpoint until the first complete one.
-const FRESH_INTERVAL: Duration = Duration::from_secs(1);
-
 /// How often to checkpoint while there is no replica to capture the log for.
 const UNCAPTURED_INTERVAL: Duration = Duration::from_secs(10);
 
@@ -53,20 +50,14 @@ impl Tail {
         if self.is_storing() {
             return Ok(None);
         }
-        let schedule = &self.schedule;
-        let since_try = now - schedule.last_checkpoint;
+        let checkpoints = &self.schedule.checkpoints;
         let Some(capture) = &self.capture else {
-            let due = since_try >= UNCAPTURED_INTERVAL && self.stopping.is_none();
+            let is_due = checkpoints.since_last(now) >= UNCAPTURED_INTERVAL;
+            let due = is_due && self.stopping.is_none();
             return Ok((due && self.database.as_ref().map_or(Ok(0), Database::log_bytes)? > 0)
                 .then_some(Effort::Gentle));
         };
-        if schedule.fresh {
-            // Until a checkpoint was complete once, the log could be restarted as soon as we end.
-            let due = schedule.checkpoint_failures == 0 || since_try >= FRESH_INTERVAL;
-            let effort = schedule.policy.effort(self.log_age(capture, now));
-            return Ok(due.then_some(effort.unwrap_or(Effort::Gentle)));
-        }
-        Ok(schedule.policy.effort(self.log_age(capture, now)))
+        Ok(checkpoints.effort(capture.undrained_pages(), now))
     }
 
     /// How long until the log is to be checkpointed, unless it changes. `None`: never.
@@ -74,20 +65,8 @@ impl Tail {
         if self.is_storing() {
             return None;
         }
-        if self.schedule.fresh {
-            return Some(FRESH_INTERVAL);
-        }
-        let capture = self.capture.as_ref()?;
-        self.schedule.policy.until_due(self.log_age(capture, now))
-    }
-
-    fn log_age(&self, capture: &Capture, now: Instant) -> LogAge {
-        LogAge {
-            pages: capture.undrained_pages(),
-            since_complete: now - self.schedule.last_complete_checkpoint,
-            since_try: now - self.schedule.last_checkpoint,
-            failures: self.schedule.checkpoint_failures,
-        }
+        let pages = self.capture.as_ref().map_or(0, Capture::undrained_pages);
+        self.schedule.checkpoints.until_due(pages, now)
     }
 
     /// Checkpoints. Recovers if the log turns out not to be the one that was read.
@@ -101,7 +80,7 @@ impl Tail {
     /// What takes long is done while the application goes on writing. When it has to wait, only
     /// what it wrote in the last instant is left to read and copy.
     fn try_checkpoint(&mut self, effort: Effort, now: Instant) -> anyhow::Result<()> {
-        self.schedule.last_checkpoint = now;
+        self.schedule.checkpoints.begin(now);
         let patience = match effort {
             Effort::Gentle => PATIENCE_GENTLE,
             Effort::Firm => PATIENCE_FIRM,
@@ -111,13 +90,9 @@ impl Tail {
         metrics.count.inc();
         metrics.seconds.inc_by(now.elapsed().as_secs_f64());
         self.rested = false;
-        if complete {
-            self.schedule.last_complete_checkpoint = now;
-            self.schedule.checkpoint_failures = 0;
-            self.schedule.fresh = false;
-        } else {
+        self.schedule.checkpoints.end(now, complete);
+        if !complete {
             metrics.error_count.inc();
-            self.schedule.checkpoint_failures += 1;
             self.say_who_reads(effort, now);
         }
         for stall in self.database.as_mut().map(Database::take_stalls).unwrap_or_default() {
@@ -128,16 +103,16 @@ impl Tail {
 
     /// Logs which processes keep a long log from being emptied, if they do so for seconds.
     fn say_who_reads(&mut self, effort: Effort, now: Instant) {
-        let schedule = &mut self.schedule;
-        let lasting = effort == Effort::Firm && schedule.checkpoint_failures >= READ_FOR_LONG;
-        if !lasting || schedule.named_readers.is_some_and(|last| now - last < NAMING_INTERVAL) {
+        let checkpoints = &mut self.schedule.checkpoints;
+        let lasting = effort == Effort::Firm && checkpoints.failures >= READ_FOR_LONG;
+        if !lasting || checkpoints.named_readers.is_some_and(|last| now - last < NAMING_INTERVAL) {
             return;
         }
         let (db, readers) = (self.options.path.as_path(), readers(&self.options.path));
         if readers.is_empty() {
             return;
         }
-        schedule.named_readers = Some(now);
+        checkpoints.named_readers = Some(now);
         let names: Vec<String> = readers.iter().map(ToString::to_string).collect();
         let (db, names) = (db.display(), names.join(", "));
         if readers.iter().all(|reader| reader.writes) {
@@ -163,7 +138,7 @@ impl Tail {
         patience: Duration,
         now: Instant,
     ) -> anyhow::Result<bool> {
-        let rest_max = rest_max(effort, self.schedule.checkpoint_failures);
+        let rest_max = rest_max(effort, self.schedule.checkpoints.failures);
         let mut written_before = None;
         for _ in 0..COPIES_MAX {
             if !self.catch_up(rest_max, now)? || !self.advance(patience)? {

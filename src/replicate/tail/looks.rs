@@ -130,6 +130,8 @@ impl Tail {
         Ok(match &self.capture {
             None => Reach::Nowhere,
             Some(capture) if !capture.is_watched() => Reach::Unproven,
+            // An empty log, or one that was all copied, has another length than we have read.
+            Some(_) if !self.schedule.changed => Reach::All,
             Some(capture) if self.committed_bytes()? == capture.log_read().1 => Reach::All,
             Some(_) => Reach::Part,
         })

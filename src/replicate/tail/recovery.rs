@@ -63,7 +63,7 @@ impl Tail {
             );
             self.estrange();
         }
-        if self.schedule.fresh && known {
+        if self.schedule.checkpoints.fresh && known {
             match self.ship_changes() {
                 Ok(true) => return Ok(()),
                 Ok(false) => (),
@@ -197,7 +197,7 @@ impl Tail {
         // Even if the file is a copy, its pages are now what was captured.
         self.sameness = Sameness::Given;
         capture.save(&self.state, Durability::Process)?;
-        self.schedule.fresh = false;
+        self.schedule.checkpoints.fresh = false;
         info!(
             db = %self.path().display(),
             pages_changed = changed.len(),

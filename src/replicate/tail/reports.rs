@@ -64,8 +64,7 @@ impl Tail {
                 slot.standing = Standing::Inside;
                 // The replica cannot have asked for another one yet.
                 slot.request = None;
-                self.schedule.snapshot_failures = 0;
-                self.schedule.unstored = false;
+                self.schedule.snapshots.stored();
                 if self.slots.iter().all(|slot| slot.standing == Standing::Inside) {
                     // Until then, Litestream's state tells what the other replicas have.
                     self.state.retire_litestream();
@@ -105,7 +104,7 @@ impl Tail {
     /// only the first is logged here, and the replica logs why it failed.
     fn end_unstored(&mut self) {
         let reason = "its first snapshot could not be stored";
-        if std::mem::replace(&mut self.schedule.unstored, true) {
+        if std::mem::replace(&mut self.schedule.snapshots.unstored, true) {
             let generation = self.end_generation();
             debug!(db = %self.path().display(), ?generation, reason, "generation ended");
         } else {

@@ -1,7 +1,12 @@
+mod checkpoints;
+mod snapshots;
+
 use std::time::{Duration, Instant};
 
 use crate::replicate::checkpoint::CheckpointPolicy;
 use crate::replicate::options::DatabaseOptions;
+use checkpoints::Checkpoints;
+use snapshots::Snapshots;
 
 /// How often the log is cut while segments wait for every replica: fewer and longer ones do as
 /// well.
@@ -23,7 +28,8 @@ const COPY_LOOK_MAX_SELDOM: Duration = Duration::from_secs(2);
 /// When each thing was done last, and when it may be done next.
 #[derive(Debug)]
 pub(super) struct Schedule {
-    pub(super) policy: CheckpointPolicy,
+    pub(super) checkpoints: Checkpoints,
+    pub(super) snapshots: Snapshots,
     /// The shortest sync interval of the replicas.
     cut_interval: Duration,
     /// At most one segment is cut in this time.
@@ -43,21 +49,6 @@ pub(super) struct Schedule {
     pub(super) committed: Option<u64>,
     /// Since when another process may be copying the log.
     pub(super) copying_since: Option<Instant>,
-    pub(super) last_checkpoint: Instant,
-    pub(super) last_complete_checkpoint: Instant,
-    /// Incomplete checkpoints since the last complete one.
-    pub(super) checkpoint_failures: u32,
-    /// When we last logged who keeps the log from being emptied.
-    pub(super) named_readers: Option<Instant>,
-    /// Snapshots that could not be taken since one was last stored.
-    pub(super) snapshot_failures: u32,
-    /// The first snapshot of the last generation could not be stored, which has been logged.
-    pub(super) unstored: bool,
-    pub(super) next_snapshot: Instant,
-    /// Until when to wait for the replicas that had joined the previous generation.
-    pub(super) gather_until: Option<Instant>,
-    /// There has been no complete checkpoint since the database was opened.
-    pub(super) fresh: bool,
     pub(super) locked_since: Option<Instant>,
 }
 
@@ -65,12 +56,14 @@ impl Schedule {
     pub(super) fn new(options: &DatabaseOptions, now: Instant) -> Self {
         let intervals = options.replicas.iter().map(|replica| replica.sync_interval);
         let cut_interval = intervals.min().unwrap_or(Duration::from_secs(1));
+        let policy = CheckpointPolicy {
+            interval: options.checkpoint_interval,
+            pages_min: options.min_checkpoint_pages,
+            pages_max: options.max_checkpoint_pages,
+        };
         Self {
-            policy: CheckpointPolicy {
-                interval: options.checkpoint_interval,
-                pages_min: options.min_checkpoint_pages,
-                pages_max: options.max_checkpoint_pages,
-            },
+            checkpoints: Checkpoints::new(policy, now),
+            snapshots: Snapshots::new(now),
             cut_interval,
             pace: cut_interval,
             waiting: 0,
@@ -81,15 +74,6 @@ impl Schedule {
             until_settled: None,
             committed: None,
             copying_since: None,
-            last_checkpoint: now,
-            last_complete_checkpoint: now,
-            checkpoint_failures: 0,
-            named_readers: None,
-            snapshot_failures: 0,
-            unstored: false,
-            next_snapshot: now,
-            gather_until: None,
-            fresh: true,
             locked_since: None,
         }
     }

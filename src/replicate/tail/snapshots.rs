@@ -43,11 +43,11 @@ impl Tail {
         let gathered = self.capture.is_some()
             || waiting().count() == self.slots.len()
             || now >= self.gather_until().unwrap_or(longest + GATHER);
-        !self.is_storing() && gathered && now >= self.schedule.next_snapshot
+        !self.is_storing() && gathered && now >= self.schedule.snapshots.next
     }
 
     fn gather_until(&self) -> Option<Instant> {
-        self.schedule.gather_until.filter(|_| self.stopping.is_none())
+        self.schedule.snapshots.gather_until.filter(|_| self.stopping.is_none())
     }
 
     /// Takes a snapshot and hands it to the replicas that wait for one.
@@ -70,9 +70,7 @@ impl Tail {
             self.recovered(snapshot)?
         };
         let Some(snapshot) = snapshot else {
-            self.schedule.snapshot_failures += 1;
-            let pause = Duration::from_millis(100) * self.schedule.snapshot_failures;
-            self.schedule.next_snapshot = now + pause.min(Duration::from_secs(10));
+            self.schedule.snapshots.failed(now);
             self.give_up_on_index(now);
             return Ok(());
         };
@@ -138,7 +136,7 @@ impl Tail {
                 ..capture.snapshot_seal()
             },
         };
-        if self.schedule.unstored {
+        if self.schedule.snapshots.unstored {
             debug!(db = %self.path().display(), %generation, "generation begins");
         } else {
             info!(db = %self.path().display(), %generation, "generation begins");
@@ -148,8 +146,8 @@ impl Tail {
         self.capture = Some(capture);
         self.sameness = Sameness::Given;
         self.schedule.changed = true;
-        self.schedule.gather_until = None;
-        self.schedule.fresh = log.is_some();
+        self.schedule.snapshots.gather_until = None;
+        self.schedule.checkpoints.fresh = log.is_some();
         Ok(Some(Snapshot { image: Arc::new(image), seal }))
     }
 
@@ -182,15 +180,15 @@ impl Tail {
     fn give_up_on_index(&mut self, now: Instant) {
         let outside =
             |slot: &super::Slot| slot.standing == Standing::Outside && slot.request.is_some();
-        if self.schedule.snapshot_failures < TRIES || self.capture.is_none() {
+        if self.schedule.snapshots.failures < TRIES || self.capture.is_none() {
             return;
         }
         if self.slots.iter().any(outside) {
             self.abandon("another process has been reading from the log for too long");
             // All replicas at once: joining one after the other, they would end each other's
             // generations for ever.
-            self.schedule.gather_until = Some(now + GATHER_AGAIN);
-        } else if self.schedule.snapshot_failures.is_multiple_of(TRIES) {
+            self.schedule.snapshots.gather_until = Some(now + GATHER_AGAIN);
+        } else if self.schedule.snapshots.failures.is_multiple_of(TRIES) {
             warn!(
                 db = %self.path().display(),
                 "a snapshot is due, but another process has been reading from the log all the time"
