@@ -43,7 +43,13 @@ pub(super) async fn restore_source(
         parallelism: usize::from(arguments.parallelism),
     };
     if arguments.if_db_not_exists && exists(&options.output)? {
-        info!(path = %options.output.display(), "database already exists, skipping");
+        let path = options.output.display();
+        info!(%path, "database already exists, skipping");
+        // Whoever opens a database that is not there makes such a file.
+        if std::fs::metadata(&options.output).is_ok_and(|found| found.is_file() && found.len() == 0)
+        {
+            warn!(%path, "the file is empty: if it is to be restored, remove it first");
+        }
         return Ok(DONE);
     }
     if !options.replace && exists(&options.output)? {

@@ -180,7 +180,10 @@ fn conclude(
             Some(generation) => {
                 bail!("no matching backups found: there is no generation {generation}")
             }
-            None => bail!("no matching backups found: the configuration has no databases"),
+            None => bail!(
+                "no matching backups found: no database of the configuration is there; -all looks \
+                 for them in the replicas"
+            ),
         }
     }
     match rows.iter().map(|row| row.verified.defects.len()).sum() {

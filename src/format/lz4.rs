@@ -91,7 +91,7 @@ pub(super) const fn skippable_header(length: u32) -> [u8; 8] {
 }
 
 /// The content of an object, and the skippable frames that are known once it has been read.
-pub(crate) trait Content: BufRead {
+pub(crate) trait ObjectContent: BufRead {
     /// The contents of the skippable frames, without the very long ones. They are complete once
     /// the end has been reached.
     fn skipped(&self) -> &[Vec<u8>];
@@ -177,7 +177,7 @@ impl<R: Read> Read for Decoder<R> {
     }
 }
 
-impl<R: Read> Content for Decoder<R> {
+impl<R: Read> ObjectContent for Decoder<R> {
     fn skipped(&self) -> &[Vec<u8>] {
         Decoder::skipped(self)
     }

@@ -25,4 +25,4 @@ pub use key::Key;
 pub use parse_error::ParseError;
 pub use pos::{WalIndex, WalPos};
 pub use proof::{Proof, ProofRecord};
-pub use seal::{Content, Link, LogPlace, Seal};
+pub use seal::{Content, Kind, Link, LogPlace, Seal};

@@ -17,12 +17,28 @@ const CONTENT: usize = 136;
 
 /// What kind of object a seal is on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Content {
+pub enum Kind {
     Snapshot,
     Segment,
 }
 
-impl fmt::Display for Content {
+/// What only the seal of an object of one kind says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Content {
+    Snapshot {
+        /// The previous snapshot of the replica, which also had all segments from there to here.
+        ///
+        /// `None` where a replica begins a generation, or begins anew after a hole: what it holds
+        /// of the generation from before the hole does not lead to this snapshot.
+        predecessor: Option<WalIndex>,
+    },
+    Segment {
+        /// The checksum of the WAL at the end of the segment.
+        checksum: [u8; 8],
+    },
+}
+
+impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Snapshot => "snapshot",
@@ -87,14 +103,6 @@ pub struct Seal {
     pub committed: SystemTime,
     /// The salt of the WAL at `end`.
     pub salt: [u8; 8],
-    /// The checksum of the WAL at `end`. Zero in the seal of a snapshot.
-    pub checksum: [u8; 8],
-    /// The previous snapshot of the replica, which also had all segments from there to here.
-    ///
-    /// `None` in the seal of a segment, and where a replica begins a generation, or begins anew
-    /// after a hole: what it holds of the generation from before the hole does not lead to this
-    /// snapshot.
-    pub predecessor: Option<WalIndex>,
     /// Where `end` is in the log of the database: a longer WAL with the same salt.
     pub log: LogPlace,
     /// The digest of the whole database after this object.
@@ -121,27 +129,42 @@ impl Seal {
     /// A snapshot is not part of the chain: the segment after it names the segment before it.
     pub fn link(&self) -> Link {
         match self.content {
-            Content::Snapshot => self.previous,
-            Content::Segment => Link(XxHash3_128::oneshot(&self.unsigned())),
+            Content::Snapshot { .. } => self.previous,
+            Content::Segment { .. } => Link(XxHash3_128::oneshot(&self.unsigned())),
         }
     }
 
     /// The name of the object that this seal was made for.
     pub fn key(&self) -> Key {
-        let Self { content, generation, start, .. } = *self;
-        match content {
-            Content::Snapshot => Key::Snapshot { generation, index: start.index },
-            Content::Segment => Key::Segment { generation, pos: start },
+        let Self { generation, start, .. } = *self;
+        match self.kind() {
+            Kind::Snapshot => Key::Snapshot { generation, index: start.index },
+            Kind::Segment => Key::Segment { generation, pos: start },
+        }
+    }
+
+    pub fn kind(&self) -> Kind {
+        match self.content {
+            Content::Snapshot { .. } => Kind::Snapshot,
+            Content::Segment { .. } => Kind::Segment,
+        }
+    }
+
+    /// See [`Content::Snapshot`]. A segment has none.
+    pub fn predecessor(&self) -> Option<WalIndex> {
+        match self.content {
+            Content::Snapshot { predecessor } => predecessor,
+            Content::Segment { .. } => None,
         }
     }
 
     /// Whether this seal was made for the object `key`.
     pub fn is_of(&self, key: Key) -> bool {
-        let content = match key {
-            Key::Snapshot { .. } => Content::Snapshot,
-            Key::Segment { .. } => Content::Segment,
+        let kind = match key {
+            Key::Snapshot { .. } => Kind::Snapshot,
+            Key::Segment { .. } => Kind::Segment,
         };
-        (self.content, self.generation, self.start) == (content, key.generation(), key.start())
+        (self.kind(), self.generation, self.start) == (kind, key.generation(), key.start())
     }
 
     /// Writes the seal, to be the end of its object.
@@ -153,15 +176,15 @@ impl Seal {
     }
 
     fn unsigned(&self) -> Vec<u8> {
-        let content = match self.content {
-            Content::Snapshot => 0,
-            Content::Segment => 1,
+        let kind = match self.kind() {
+            Kind::Snapshot => 0,
+            Kind::Segment => 1,
         };
         let since = self.committed.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let committed = u64::try_from(since.as_millis()).unwrap_or(u64::MAX);
         let mut bytes = Vec::with_capacity(Self::SIZE);
         bytes.extend(MAGIC);
-        bytes.extend([VERSION, content]);
+        bytes.extend([VERSION, kind]);
         bytes.extend(self.generation.bits().to_le_bytes());
         for pos in [self.start, self.end] {
             bytes.extend(pos.index.get().to_le_bytes());
@@ -172,11 +195,11 @@ impl Seal {
         bytes.extend(committed.to_le_bytes());
         bytes.extend(self.salt);
         match self.content {
-            Content::Snapshot => {
-                let predecessor = self.predecessor.map_or(0, |index| index.get() + 1);
-                bytes.extend(u64::from(predecessor).to_le_bytes());
+            Content::Snapshot { predecessor } => {
+                let number = predecessor.map_or(0, |index| index.get() + 1);
+                bytes.extend(u64::from(number).to_le_bytes());
             }
-            Content::Segment => bytes.extend(self.checksum),
+            Content::Segment { checksum } => bytes.extend(checksum),
         }
         bytes.extend(self.log.offset.to_le_bytes());
         bytes.extend(self.log.checksum);
@@ -211,20 +234,15 @@ impl Seal {
 
     fn parse(bytes: &[u8]) -> Result<Self, &'static str> {
         let mut fields = Fields(bytes);
-        let [magic @ .., version, content] = fields.take::<8>()?;
+        let [magic @ .., version, kind] = fields.take::<8>()?;
         if magic != *MAGIC {
             return Err(ALTERED);
         }
         if version != VERSION {
             return Err("it was sealed by a later version of this program: restore it with that");
         }
-        let content = match content {
-            0 => Content::Snapshot,
-            1 => Content::Segment,
-            _ => return Err(ALTERED),
-        };
-        let mut seal = Self {
-            content,
+        // In the order of the fields.
+        let seal = Self {
             generation: Generation::from_bits(fields.u64()?),
             start: fields.pos()?,
             end: fields.pos()?,
@@ -234,15 +252,15 @@ impl Seal {
                 .checked_add(Duration::from_millis(fields.u64()?))
                 .ok_or(ALTERED)?,
             salt: fields.take()?,
-            checksum: fields.take()?,
-            predecessor: None,
+            content: match kind {
+                0 => Content::Snapshot { predecessor: index_before(fields.take()?)? },
+                1 => Content::Segment { checksum: fields.take()? },
+                _ => return Err(ALTERED),
+            },
             log: LogPlace { offset: fields.u64()?, checksum: fields.take()? },
             digest: Digest(u128::from_le_bytes(fields.take()?)),
             previous: Link(u128::from_le_bytes(fields.take()?)),
         };
-        if content == Content::Snapshot {
-            seal.predecessor = index_before(std::mem::take(&mut seal.checksum))?;
-        }
         let signed = bytes.len() - fields.0.len();
         let signature = u128::from_le_bytes(fields.take()?);
         if signature != XxHash3_128::oneshot(&bytes[..signed]) || !fields.0.is_empty() {
@@ -258,7 +276,7 @@ impl Seal {
     /// overrides what matters to it.
     pub(crate) fn example() -> Self {
         Self {
-            content: Content::Segment,
+            content: Content::Segment { checksum: *b"checksum" },
             generation: Generation::from_bits(7),
             start: "00000001_00001038".parse().unwrap(),
             end: "00000001_00002070".parse().unwrap(),
@@ -266,8 +284,6 @@ impl Seal {
             pages: 7,
             committed: SystemTime::UNIX_EPOCH + Duration::from_millis(1_700_000_000_123),
             salt: *b"saltsalt",
-            checksum: *b"checksum",
-            predecessor: None,
             log: LogPlace { offset: 5_000_000_000, checksum: *b"in-a-log" },
             digest: Digest(5),
             previous: Link(6),
@@ -353,15 +369,15 @@ mod tests {
     fn links_a_segment_to_all_before_it() {
         let other = Seal { previous: Link(7), ..Seal::example() };
         assert_ne!(Seal::example().link(), other.link());
-        let snapshot = Seal { content: Content::Snapshot, ..Seal::example() };
+        let snapshot = Seal { content: Content::Snapshot { predecessor: None }, ..Seal::example() };
         assert_eq!(snapshot.link(), snapshot.previous);
     }
 
     #[test]
     fn a_snapshot_names_the_one_before_it() {
         for predecessor in [None, Some(WalIndex::default()), Some(WalIndex::MAX)] {
-            let content = Content::Snapshot;
-            let seal = Seal { content, checksum: [0; 8], predecessor, ..Seal::example() };
+            let content = Content::Snapshot { predecessor };
+            let seal = Seal { content, ..Seal::example() };
             let mut object = Vec::new();
             seal.write(&mut object).unwrap();
             assert_eq!(Seal::at_end(&object), Ok(Some(seal)));

@@ -249,7 +249,8 @@ impl Capture {
 
     /// What is known of the database at the cursor, as the seal of a snapshot that begins there.
     pub(super) fn snapshot_seal(&self) -> Seal {
-        Seal { previous: self.cursor.link, ..seal_at(&self.cursor, self.cursor.pos) }
+        let content = Content::Snapshot { predecessor: None };
+        Seal { previous: self.cursor.link, ..seal_at(&self.cursor, self.cursor.pos, content) }
     }
 
     /// Writes the cursor to disk.
@@ -286,7 +287,7 @@ impl Capture {
     }
 }
 
-fn seal_at(cursor: &Cursor, start: WalPos) -> Seal {
+fn seal_at(cursor: &Cursor, start: WalPos, content: Content) -> Seal {
     let (salt, log) = match cursor.place {
         Place::Start => ([0; 8], LogPlace::default()),
         Place::Within { salt, offset, checksum } => {
@@ -294,7 +295,7 @@ fn seal_at(cursor: &Cursor, start: WalPos) -> Seal {
         }
     };
     Seal {
-        content: Content::Snapshot,
+        content,
         generation: cursor.generation,
         start,
         end: cursor.pos,
@@ -302,8 +303,6 @@ fn seal_at(cursor: &Cursor, start: WalPos) -> Seal {
         pages: cursor.pages,
         committed: cursor.committed,
         salt,
-        checksum: cursor.checksum.to_bytes(),
-        predecessor: None,
         log,
         digest: cursor.digest,
         previous: cursor.link,

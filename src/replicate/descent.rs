@@ -6,7 +6,7 @@
 
 use super::sent::Sent;
 use super::tip::Tip;
-use crate::format::{Content, Generation, Key};
+use crate::format::{Generation, Key, Kind};
 
 /// What there is to judge a database's descent by.
 #[derive(Clone, Debug, Default)]
@@ -43,7 +43,7 @@ fn is_ours(tip: &Tip, sent: Option<&Sent>) -> bool {
         // Some of what was sent may have been lost.
         (Some(seal), Some(sent)) => sent.link == seal.link() || seal.end < sent.end,
         // Stored just before the end of an earlier process.
-        (Some(seal), None) => seal.content == Content::Snapshot,
+        (Some(seal), None) => seal.kind() == Kind::Snapshot,
         // The newest object is damaged.
         (None, Some(sent)) => tip.key.start() < sent.end,
         (None, None) => false,
@@ -59,7 +59,7 @@ fn is_up_to(tip: Key, newest: Key) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::format::{Digest, Seal, WalPos};
+    use crate::format::{Content, Digest, Seal, WalPos};
 
     fn seal(generation: u64, end: &str, digest: u128) -> Seal {
         Seal {
@@ -98,7 +98,7 @@ mod tests {
         let earlier = seal(5, "00000000_00001038", 9);
         assert!(!descends(&tip(second), &ours(1, Some(&earlier))), "not by us");
         assert!(!descends(&tip(second), &ours(1, None)));
-        let begun = Seal { content: Content::Snapshot, ..second };
+        let begun = Seal { content: Content::Snapshot { predecessor: None }, ..second };
         assert!(descends(&tip(begun), &ours(1, Some(&earlier))), "a crash came before the note");
         let damaged = Tip { seal: None, ..tip(first) };
         assert!(descends(&damaged, &ours(1, Some(&first))));

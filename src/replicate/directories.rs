@@ -16,6 +16,9 @@ use super::outcome::Unreplicated;
 use super::state_directory::HeldByUs;
 use super::watcher::Watcher;
 
+/// How many of the files that are left out are named at once.
+const NAMED_MAX: usize = 20;
+
 /// How often directories are looked at where the kernel notifies us of changes, in case it did not.
 const SAFETY_INTERVAL: Duration = Duration::from_secs(30);
 
@@ -185,12 +188,14 @@ impl Directories {
 
     /// Logs which files are left out although they match a pattern.
     fn note_others(&mut self, others: BTreeSet<PathBuf>) {
-        let mut new = others.difference(&self.others);
-        if let Some(first) = new.next() {
+        let mut new = others.difference(&self.others).map(|path| path.display().to_string());
+        let named: Vec<String> = new.by_ref().take(NAMED_MAX).collect();
+        if !named.is_empty() {
             warn!(
-                path = %first.display(), others = new.count(),
-                "not replicated: it matches the pattern, but is not a SQLite database, or is an \
-                 encrypted one"
+                paths = named.join(", "),
+                others = new.count(),
+                "not replicated: these match the pattern, but are not SQLite databases, or are \
+                 encrypted"
             );
         }
         self.others = others;

@@ -194,7 +194,7 @@ impl DatabaseMetrics {
 
     /// Sets what went wrong last, or `None` when that is over.
     pub fn set_error(&self, error: Option<String>) {
-        self.families.reasons.set_error([&self.database, ""], error);
+        self.families.reasons.set_error([&self.database, ""], "replication", error);
     }
 }
 
@@ -268,6 +268,19 @@ mod tests {
         ] {
             assert!(text.lines().any(|found| found == line), "{line}\nis not in\n{text}");
         }
+    }
+
+    /// An operation that succeeds does not hide that another one fails.
+    #[test]
+    fn shows_the_last_error_of_what_still_fails() {
+        let replica = Metrics::new().unwrap().database(Path::new("/data/db")).replica("s3");
+        replica.set_error("storing", Some("the disk is full".to_owned()));
+        replica.set_error("listing", Some("no answer".to_owned()));
+        assert_eq!(replica.error().unwrap(), "no answer");
+        replica.set_error("listing", None);
+        assert_eq!(replica.error().unwrap(), "the disk is full");
+        replica.set_error("storing", None);
+        assert_eq!(replica.error(), None);
     }
 
     /// These have the names that every Prometheus client uses.

@@ -39,7 +39,7 @@ use counted_store::CountedStore;
 use failures::Failures;
 use maintenance::Maintenance;
 use patience::Patience;
-use reconcile::Standing;
+use reconcile::Holding;
 use sending::Due;
 
 /// What storing a snapshot is called in the log when it fails.
@@ -264,9 +264,9 @@ impl Connected {
     /// Sends what is left of a generation that has ended, if it still follows what the replica has.
     async fn send_rest_of(&mut self, generation: Generation) -> anyhow::Result<()> {
         if self.tip.is_none_or(|(of, _)| of != generation) {
-            match self.standing(generation, None).await? {
-                Standing::Holds(link) => self.tip = Some((generation, link)),
-                Standing::Lacks | Standing::Diverged(_) => {
+            match self.holding(generation, None).await? {
+                Holding::Holds(link) => self.tip = Some((generation, link)),
+                Holding::Lacks | Holding::Diverged(_) => {
                     return Ok(self.replica.staging.discard(generation)?);
                 }
             }
@@ -279,14 +279,14 @@ impl Connected {
 
     /// Finds out whether the replica holds what was sent to it of the current generation.
     async fn reconcile(&mut self, generation: Generation, link: Link) -> anyhow::Result<()> {
-        match self.standing(generation, Some(link)).await? {
-            Standing::Holds(link) => {
+        match self.holding(generation, Some(link)).await? {
+            Holding::Holds(link) => {
                 debug!(%generation, name = self.replica.options.name, "replica goes on");
                 self.tip = Some((generation, link));
                 self.replica.report(Report::Holds(generation));
             }
-            Standing::Lacks => self.ask_for_snapshot().await,
-            Standing::Diverged(reason) => {
+            Holding::Lacks => self.ask_for_snapshot().await,
+            Holding::Diverged(reason) => {
                 self.diverged(generation, reason).await;
             }
         }

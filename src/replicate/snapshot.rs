@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::image::Image;
 use crate::failpoint::Failpoint;
-use crate::format::{Digest, Key, PageDigest, Seal, WalIndex, lz4};
+use crate::format::{Content, Digest, Key, PageDigest, Seal, WalIndex, lz4};
 
 /// A snapshot that is to be stored.
 #[derive(Clone, Debug)]
@@ -27,7 +27,8 @@ impl Snapshot {
     /// This snapshot, for a replica that has a snapshot of index `predecessor`, and all that leads
     /// from there to this one.
     pub(super) fn behind(&self, predecessor: WalIndex) -> Self {
-        let seal = Seal { predecessor: Some(predecessor), ..self.seal };
+        let content = Content::Snapshot { predecessor: Some(predecessor) };
+        let seal = Seal { content, ..self.seal };
         Self { seal, ..self.clone() }
     }
 

@@ -2,6 +2,7 @@
 
 mod absence;
 mod adoption;
+mod ancestry;
 mod application;
 mod backlog;
 mod checkpointer;
@@ -39,10 +40,11 @@ use super::restoration::expect_taken_up;
 use super::staging::Staging;
 use super::state_directory::StateDirectory;
 use super::watcher::Watch;
-use crate::format::{Generation, Link};
+use crate::format::Generation;
 use crate::provenance::Provenance;
 use crate::sqlite::{Database, FileIdentity, Naming, OpenError, SqliteError};
-use losses::Moved;
+use absence::Awaited;
+use ancestry::Ancestry;
 use sameness::Sameness;
 use schedule::Schedule;
 use slot::Purpose;
@@ -68,19 +70,8 @@ pub(super) struct Tail {
     file: Weak<File>,
     capture: Option<Capture>,
     schedule: Schedule,
-    lineage: Lineage,
-    /// The link of the last segment of the previous generation, if the next one begins with the
-    /// same database.
-    parent: Link,
-    sameness: Sameness,
-    /// The schema cookie as of the last `note_tables`.
-    tables_noted_at: Option<u32>,
-    /// The identity of the database file that was opened last.
-    identity: Option<FileIdentity>,
-    /// What was known of that file, if it has been moved away since.
-    moved: Option<Moved>,
-    /// When the file was last found missing; that has been logged.
-    absent: Option<Instant>,
+    ancestry: Ancestry,
+    awaited: Awaited,
     /// What had become of the file names when we last had to close the database.
     naming: Naming,
     /// The database has been opened, and what an earlier process left was taken up; or we were
@@ -118,15 +109,10 @@ impl Tail {
             file: Weak::new(),
             capture: None,
             schedule,
-            lineage,
-            parent: Link::default(),
-            sameness: Sameness::Given,
-            tables_noted_at: None,
-            identity: None,
-            moved: None,
+            ancestry: Ancestry::new(lineage),
             told: false,
             rested: false,
-            absent: None,
+            awaited: Awaited::Nothing,
             naming: Naming::Same,
             opened: false,
             interruption: None,
@@ -147,8 +133,8 @@ impl Tail {
 
     fn end_generation(&mut self) -> Option<Generation> {
         let cursor = self.capture.take()?.cursor().clone();
-        self.parent = cursor.link;
-        if self.sameness != Sameness::Given {
+        self.ancestry.note_end_of_generation(cursor.link);
+        if self.ancestry.sameness != Sameness::Given {
             self.end_lineage();
         }
         for slot in &mut self.slots {
@@ -217,7 +203,7 @@ impl Tail {
         self.expect_old_log_closed()?;
         let context = || format!("open database {}", self.options.path.display());
         match Database::open(&self.options.path, self.file.upgrade()) {
-            Ok(None) => return Ok(self.wait_for_file(now)),
+            Ok(None) => return Ok(self.wait_for_file()),
             Ok(Some(database)) => {
                 self.file = Arc::downgrade(database.file());
                 self.lines.opened.add(database.file())?;
@@ -232,8 +218,7 @@ impl Tail {
         if self.interruption.is_none() {
             info!(path = %self.path().display(), "initialized db");
         }
-        self.absent = None;
-        self.schedule.locked_since = None;
+        self.awaited = Awaited::Nothing;
         self.schedule.checkpoints.fresh = true;
         self.schedule.changed = true;
         if let Err(error) = self.take_up() {
@@ -255,20 +240,20 @@ impl Tail {
         } else {
             self.resume(identity)?;
         }
-        self.identity = Some(identity);
+        self.ancestry.file = Some(identity);
         Ok(())
     }
 
     /// Finds out which file was opened, after the database was closed or missing: it may be another
     /// file, or the one that was moved away.
     fn recognize(&mut self, identity: FileIdentity) -> anyhow::Result<()> {
-        let moved = self.moved.take();
-        if self.identity.is_none_or(|before| before == identity) {
+        let moved = self.ancestry.moved.take();
+        if self.ancestry.file.is_none_or(|before| before == identity) {
             if let (Some(moved), Some(database)) = (moved, &self.database) {
                 let mut first = [0; 100];
                 database.file().read_exact_at(&mut first, 0)?;
                 if !Marks::of(&first).is_before(moved.marks) && identity.is_unique() {
-                    self.lineage.begin_again(moved.generations)?;
+                    self.ancestry.lineage.begin_again(moved.generations)?;
                 }
             }
             return Ok(());
@@ -276,7 +261,7 @@ impl Tail {
         match &mut self.capture {
             Some(capture) => {
                 capture.set_file(identity);
-                self.sameness.doubt(Sameness::Doubtful);
+                self.ancestry.sameness.doubt(Sameness::Doubtful);
             }
             None => self.end_lineage(),
         }
@@ -308,7 +293,7 @@ impl Tail {
         let is_known = saved.as_ref().is_none_or(|saved| saved.is_about(identity, directory));
         let generation = saved.as_ref().map(|saved| saved.cursor.generation);
         if !is_known && restored != generation {
-            self.sameness.doubt(Sameness::Doubtful);
+            self.ancestry.sameness.doubt(Sameness::Doubtful);
         }
         let refuted = saved.as_ref().is_some_and(|saved| saved.refuted && is_known);
         let capture = Capture::resume(&self.state, database.page_size(), identity, &staging)?;
@@ -318,18 +303,18 @@ impl Tail {
         }
         self.expect_no_older_copy(self.fate_as_found())?;
         if refuted {
-            self.sameness.doubt(Sameness::Refuted);
+            self.ancestry.sameness.doubt(Sameness::Refuted);
             self.abandon("an earlier process found that the database is not what was captured");
         }
-        if let (Some(capture), Sameness::Given) = (&self.capture, self.sameness) {
+        if let (Some(capture), Sameness::Given) = (&self.capture, self.ancestry.sameness) {
             // It is there already, unless the file of the lineage was damaged.
-            self.lineage.add(capture.cursor().generation)?;
+            self.ancestry.lineage.add(capture.cursor().generation)?;
         }
         if self.capture.is_none() {
             if saved.is_some() {
                 self.recognize_application();
             }
-            if self.sameness != Sameness::Given {
+            if self.ancestry.sameness != Sameness::Given {
                 self.end_lineage();
             }
             self.slots.iter_mut().for_each(|slot| slot.standing = Standing::Outside);
@@ -348,10 +333,10 @@ impl Tail {
         // Following the log may open what a database at rest does not need.
         self.rested = false;
         match capture.follow(database)? {
-            Ok(()) => self.sameness.note_continuity(),
+            Ok(()) => self.ancestry.sameness.note_continuity(),
             Err(reason) => self.recover(reason)?,
         }
-        if self.sameness == Sameness::Refuted {
+        if self.ancestry.sameness == Sameness::Refuted {
             self.abandon("the database is not what was captured");
         }
         Ok(())

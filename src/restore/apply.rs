@@ -14,7 +14,7 @@ use super::chain::{Chain, Reached};
 use super::image::{DirtyPages, Image};
 use super::plan_error::BEFORE_THE_LOSS;
 use super::transaction::Transaction;
-use crate::format::lz4::{self, Content};
+use crate::format::lz4::{self, ObjectContent};
 use crate::format::{Generation, Key, Seal, WalIndex, WalPos};
 use crate::wal::{Checksum, FrameHeader, FrameReader, PageSize, WalHeader};
 
@@ -110,7 +110,10 @@ impl<I: Image> Applier<I> {
     }
 
     /// Applies the content of the object of the snapshot.
-    pub(super) fn snapshot_content(&mut self, mut content: impl Content) -> Result<(), ApplyError> {
+    pub(super) fn snapshot_content(
+        &mut self,
+        mut content: impl ObjectContent,
+    ) -> Result<(), ApplyError> {
         let key = self.snapshot_key();
         let fail = |cause: String| ApplyError::object(key, cause);
         let mut start = Vec::new();
@@ -142,7 +145,7 @@ impl<I: Image> Applier<I> {
     pub(super) fn segment_content(
         &mut self,
         pos: WalPos,
-        content: impl Content,
+        content: impl ObjectContent,
     ) -> Result<(), ApplyError> {
         let key = Key::Segment { generation: self.generation, pos };
         let mut source = Counted { source: content, bytes: 0 };
@@ -323,7 +326,7 @@ fn page_size(database: &[u8]) -> Option<PageSize> {
     }
 }
 
-fn find_seal(content: &impl Content) -> Result<Option<Seal>, String> {
+fn find_seal(content: &impl ObjectContent) -> Result<Option<Seal>, String> {
     Seal::find(content.skipped()).map_err(str::to_owned)
 }
 

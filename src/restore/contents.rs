@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 
 use super::fetch::Fetch;
-use crate::format::lz4::{Block, Blocks, Buffer, Content, ContentCheck, End, Part};
+use crate::format::lz4::{Block, Blocks, Buffer, ContentCheck, End, ObjectContent, Part};
 
 /// More threads gain nothing: what they decode has to be written in order.
 const THREADS_MAX: usize = 4;
@@ -194,7 +194,7 @@ impl Read for ContentReader<'_> {
     }
 }
 
-impl Content for ContentReader<'_> {
+impl ObjectContent for ContentReader<'_> {
     fn skipped(&self) -> &[Vec<u8>] {
         self.skipped.as_deref().unwrap_or_default()
     }

@@ -11,7 +11,7 @@
 use std::collections::HashMap;
 use std::fmt;
 
-use crate::format::{Content, Generation, Key, Seal, WalPos};
+use crate::format::{Generation, Key, Kind, Seal, WalPos};
 
 /// The error that a segment does not continue what comes before it.
 #[derive(Debug)]
@@ -52,7 +52,7 @@ impl std::error::Error for Unlinked {}
 
 /// Whether both segments follow the same one, `one` in the same log and `next` in the next log.
 pub fn are_rivals(one: &Seal, next: &Seal) -> bool {
-    [one, next].into_iter().all(|seal| seal.content == Content::Segment)
+    [one, next].into_iter().all(|seal| seal.kind() == Kind::Segment)
         && one.previous == next.previous
         && next.start.offset == 0
         && one.start.index.next() == Some(next.start.index)
@@ -118,7 +118,7 @@ fn pairs<'a>(seals: &'a [&'a Seal]) -> impl Iterator<Item = [&'a Seal; 2]> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::format::Link;
+    use crate::format::{Content, Link};
 
     fn seal(name: &str, end: &str, previous: Link) -> Seal {
         Seal {
@@ -153,7 +153,7 @@ mod tests {
         assert_eq!(found(&[first, same, behind_same, next]), expected);
         let expected = [(same_name, next_name)];
         assert_eq!(found(&[first, same, next, behind_next]), expected);
-        let snapshot = Seal { content: Content::Snapshot, ..behind_next };
+        let snapshot = Seal { content: Content::Snapshot { predecessor: None }, ..behind_next };
         assert_eq!(found(&[first, same, next, snapshot]), expected, "a snapshot is as good");
     }
 

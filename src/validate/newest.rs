@@ -36,8 +36,7 @@ pub(super) fn expect_all(
 
 /// Fails if the newest object differs from the `proven` one of the same name.
 pub(super) fn expect_same(found: &Seal, proven: Option<&Seal>) -> anyhow::Result<()> {
-    let name = |seal: &Seal| (seal.content, seal.generation, seal.start);
-    match proven.filter(|seal| name(seal) == name(found) && *seal != found) {
+    match proven.filter(|seal| seal.key() == found.key() && *seal != found) {
         Some(seal) => {
             bail!("{}: another object has taken its place since it was proven", seal.key())
         }
@@ -97,13 +96,14 @@ mod tests {
     #[test]
     fn another_object_of_the_same_name_is_named() {
         let proven = Seal::example();
-        let other = Seal { digest: Digest(9), ..proven };
+        let content = Content::Segment { checksum: *b"another " };
+        let other = Seal { content, digest: Digest(9), ..proven };
         let error = expect_same(&other, Some(&proven)).unwrap_err().to_string();
         assert!(error.contains("00000001_00001038.wal.lz4: another object"), "{error}");
         expect_same(&proven, Some(&proven)).unwrap();
         expect_same(&proven, None).unwrap();
         // A snapshot may have been proven before the segment that leads to the same state.
-        let snapshot = Seal { content: Content::Snapshot, ..proven };
+        let snapshot = Seal { content: Content::Snapshot { predecessor: None }, ..proven };
         expect_same(&proven, Some(&snapshot)).unwrap();
         let behind = Seal { start: proven.end, ..other };
         expect_same(&behind, Some(&proven)).unwrap();

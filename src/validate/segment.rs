@@ -3,7 +3,7 @@ use std::io::Read;
 
 use anyhow::{Context, anyhow, bail};
 
-use crate::format::{Content, PageDigest, Seal, WalPos, lz4};
+use crate::format::{Content, Kind, PageDigest, Seal, WalPos, lz4};
 use crate::restore::{Unlinked, check};
 use crate::wal::{Checksum, FrameReader, Salt, WalHeader};
 
@@ -28,8 +28,10 @@ pub(super) fn read(
     object: impl Read,
 ) -> anyhow::Result<Change> {
     let mut object = lz4::Decoder::new(object);
-    let (log, checksum, mut end) = match log {
-        Some(log) if pos.offset > 0 => (*log, Checksum::from_bytes(before.checksum), pos.offset),
+    let (log, checksum, mut end) = match (log, before.content) {
+        (Some(log), Content::Segment { checksum }) if pos.offset > 0 => {
+            (*log, Checksum::from_bytes(checksum), pos.offset)
+        }
         _ => {
             let mut header = [0; WalHeader::SIZE];
             object.read_exact(&mut header).context("it has no header of a WAL")?;
@@ -54,7 +56,7 @@ pub(super) fn read(
     }
     let Some(commit) = commit else { bail!("it ends within a transaction") };
     let sealed = || -> Result<(), String> {
-        check("kind", seal.content, Content::Segment)?;
+        check("kind", seal.kind(), Kind::Segment)?;
         check("generation", seal.generation, before.generation)?;
         check("start", seal.start, pos)?;
         check("end", seal.end, WalPos { offset: end, ..pos })?;
@@ -62,7 +64,12 @@ pub(super) fn read(
         check("page size", before.page_size, seal.page_size)?;
         check("number of pages", seal.pages, commit)?;
         check("salt", Salt(seal.salt), log.salt)?;
-        check("checksum", Checksum::from_bytes(seal.checksum), checksum)
+        match seal.content {
+            Content::Snapshot { .. } => Ok(()),
+            Content::Segment { checksum: sealed } => {
+                check("checksum", Checksum::from_bytes(sealed), checksum)
+            }
+        }
     };
     sealed().map_err(anyhow::Error::msg)?;
     Ok(Change { seal, log, pages })
@@ -78,7 +85,7 @@ mod tests {
 
     fn begin() -> Seal {
         Seal {
-            content: Content::Snapshot,
+            content: Content::Snapshot { predecessor: None },
             generation: GENERATION,
             start: WalPos::default(),
             end: WalPos::default(),
@@ -107,12 +114,11 @@ mod tests {
         let last = frames.checksum();
         let cut = 32 + 536;
         let seal = |start, end, checksum: Checksum, previous| Seal {
-            content: Content::Segment,
+            content: Content::Segment { checksum: checksum.to_bytes() },
             start: WalPos { offset: start, ..WalPos::default() },
             end: WalPos { offset: end, ..WalPos::default() },
             pages: 2,
             salt: header.salt.0,
-            checksum: checksum.to_bytes(),
             previous,
             ..begin()
         };

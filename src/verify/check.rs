@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 
 use crate::catalog::Found;
-use crate::format::{Content, Generation, History, Key, Seal, WalIndex, WalPos};
+use crate::format::{Generation, History, Key, Kind, Seal, WalIndex, WalPos};
 use crate::restore::{Unlinked, are_rivals};
 
 /// Something that is wrong with a replica.
@@ -73,12 +73,12 @@ struct Snapshot {
 
 impl Snapshot {
     fn predecessor(&self) -> Option<WalIndex> {
-        self.seal?.predecessor
+        self.seal?.predecessor()
     }
 
     /// Whether it does not depend on anything before it.
     fn begins_anew(&self) -> bool {
-        self.seal.is_some_and(|seal| seal.predecessor.is_none())
+        self.seal.is_some_and(|seal| seal.predecessor().is_none())
     }
 }
 
@@ -219,7 +219,7 @@ impl Check {
             .checked_sub(1)
             .and_then(|at| segments.get(at))
             .filter(|before| before.pos.index.next() == Some(snapshot.index) && next.is_none())
-            .filter(|_| seal.predecessor.is_some());
+            .filter(|_| seal.predecessor().is_some());
         let (next, before) = (next.and_then(|next| next.seal), before.and_then(|one| one.seal));
         let links = [next.map(|next| next.previous), before.map(|before| before.link())];
         if links.into_iter().flatten().any(|link| link != seal.previous) {
@@ -270,9 +270,9 @@ fn misplaced(key: Key, seal: &Seal, page_size: Option<u32>) -> Option<String> {
     if !seal.is_of(key) {
         return Some(format!("it is another object: it was sealed as {}", seal.key()));
     }
-    let ends_well = match seal.content {
-        Content::Snapshot => seal.start <= seal.end,
-        Content::Segment => seal.start < seal.end,
+    let ends_well = match seal.kind() {
+        Kind::Snapshot => seal.start <= seal.end,
+        Kind::Segment => seal.start < seal.end,
     };
     if !ends_well || seal.end.index != seal.start.index {
         return Some(format!("it cannot end at {}", seal.end));

@@ -187,4 +187,10 @@ fn an_output_that_exists_is_kept() {
     assert!(stdout.contains("level=INFO msg=\"database already exists, skipping\""), "{stdout}");
     assert!(stdout.starts_with("time=2"), "{stdout}");
     assert_eq!(std::fs::read_to_string(&output).unwrap(), "mine");
+    assert!(!stdout.contains("level=WARN"), "{stdout}");
+    // As whoever opens a database makes it that is not there yet.
+    std::fs::write(&output, "").unwrap();
+    let (status, stdout, _) = run(home.path(), &arguments);
+    assert_eq!(status, 0);
+    assert!(stdout.contains("the file is empty: if it is to be restored, remove it"), "{stdout}");
 }

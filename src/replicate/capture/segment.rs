@@ -277,11 +277,9 @@ impl Capture {
             committed: progress.committed.max(self.cursor.committed),
             ..self.cursor.clone()
         };
-        let seal = Seal {
-            content: Content::Segment,
-            previous: self.cursor.link,
-            ..seal_at(&cursor, self.cursor.pos)
-        };
+        let content = Content::Segment { checksum: cursor.checksum.to_bytes() };
+        let seal =
+            Seal { previous: self.cursor.link, ..seal_at(&cursor, self.cursor.pos, content) };
         let mut target = encoder.finish().with_context(context)?;
         seal.write(&mut target).and_then(|()| target.flush()).with_context(context)?;
         Failpoint::SegmentCut.pass().with_context(context)?;

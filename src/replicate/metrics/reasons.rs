@@ -15,9 +15,16 @@ pub(super) struct Reasons(Arc<Mutex<Found>>);
 #[derive(Debug, Default)]
 struct Found {
     reasons: HashMap<Labels, &'static str>,
-    errors: HashMap<Labels, String>,
+    /// What each operation that fails came to, the newest last.
+    errors: HashMap<Labels, Vec<(&'static str, String)>>,
     /// Of those of which validation found something wrong.
     validities: HashMap<Labels, Validity>,
+}
+
+impl Found {
+    fn error(&self, of: &Labels) -> Option<&String> {
+        self.errors.get(of)?.last().map(|(_, error)| error)
+    }
 }
 
 impl Reasons {
@@ -31,13 +38,12 @@ impl Reasons {
         }
     }
 
-    /// Takes note of the last error, or that there is none any more.
-    pub(super) fn set_error(&self, of: [&str; 2], error: Option<String>) {
-        let (of, errors) = (of.map(str::to_owned), &mut self.locked().errors);
-        match error {
-            Some(error) => drop(errors.insert(of, error)),
-            None => drop(errors.remove(&of)),
-        }
+    /// Takes note of the last error of an operation, or that it does not fail any more.
+    pub(super) fn set_error(&self, of: [&str; 2], operation: &'static str, error: Option<String>) {
+        let mut found = self.locked();
+        let errors = found.errors.entry(of.map(str::to_owned)).or_default();
+        errors.retain(|(other, _)| *other != operation);
+        errors.extend(error.map(|error| (operation, error)));
     }
 
     /// Takes note of what the last validation of a replica found.
@@ -56,7 +62,7 @@ impl Reasons {
 
     /// What went wrong last with a replica.
     pub(super) fn error_of(&self, replica: &Labels) -> Option<String> {
-        self.locked().errors.get(replica).cloned()
+        self.locked().error(replica).cloned()
     }
 
     /// Why a replica is not good and, if it is not, what went wrong last with it or with its
@@ -71,8 +77,8 @@ impl Reasons {
             }
             Some(Validity::Restorable) | None => None,
         };
-        let error = found.errors.get(replica).or(defect);
-        (Some(reason), error.or_else(|| found.errors.get(&database)).cloned())
+        let error = found.error(replica).or(defect);
+        (Some(reason), error.or_else(|| found.error(&database)).cloned())
     }
 
     pub(super) fn forget(&self, database: &str) {

@@ -102,13 +102,13 @@ impl ReplicaMetrics {
         self.refused.set(refused.into());
     }
 
-    /// Sets the last error of the store, or `None` once an operation succeeds.
-    pub(in crate::replicate) fn set_error(&self, error: Option<String>) {
+    /// Sets the last error of an operation on the store, or `None` once it succeeds.
+    pub(in crate::replicate) fn set_error(&self, operation: &'static str, error: Option<String>) {
         let [database, name] = &self.labels;
-        self.reasons.set_error([database, name], error);
+        self.reasons.set_error([database, name], operation, error);
     }
 
-    /// The last error of the store, if the operation has not succeeded since.
+    /// The last error of the store, of an operation that has not succeeded since.
     pub(in crate::replicate) fn error(&self) -> Option<String> {
         self.reasons.error_of(&self.labels)
     }

@@ -78,7 +78,7 @@ impl Failures {
         if self.refused {
             replica.metrics.set_refused(true);
         }
-        replica.metrics.set_error(Some(error.to_string()));
+        replica.metrics.set_error(self.what, Some(error.to_string()));
         self.metrics = Some(replica.metrics.clone());
         tokio::time::sleep(self.backoff.pause(fastrand::f64())).await;
     }
@@ -140,7 +140,7 @@ impl Connected {
 impl Drop for Failures {
     fn drop(&mut self) {
         if let Some(metrics) = &self.metrics {
-            metrics.set_error(None);
+            metrics.set_error(self.what, None);
             if self.refused {
                 metrics.set_refused(false);
             }

@@ -6,7 +6,7 @@ use tracing::{error, info};
 use super::company::SETTLE_MAX;
 use super::{Connected, Failures, stopping};
 use crate::catalog::{self, AlteredRecord, Found};
-use crate::format::{Content, Generation, Key, Link, ProofRecord, Seal};
+use crate::format::{Generation, Key, Kind, Link, ProofRecord, Seal};
 use crate::replicate::message::Captured;
 use crate::replicate::options::ReplicaOptions;
 use crate::replicate::retention::{expired, needs_snapshot, present};
@@ -73,7 +73,7 @@ impl Maintenance {
     /// Takes note of a snapshot that an earlier process has stored. `newest` is the newest object,
     /// which may be that snapshot.
     pub(super) fn snapshot_found(&mut self, newest: &Found, created: SystemTime, now: SystemTime) {
-        let seal = newest.ok().flatten().filter(|seal| seal.content == Content::Snapshot);
+        let seal = newest.ok().flatten().filter(|seal| seal.kind() == Kind::Snapshot);
         self.snapshot_at = seal.map(|seal| (seal.generation, seal.previous));
         let age = now.duration_since(created).unwrap_or_default();
         self.next_snapshot = Instant::now() + self.snapshot_interval.saturating_sub(age);

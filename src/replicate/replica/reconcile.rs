@@ -12,7 +12,7 @@ use super::Connected;
 use super::before::Before;
 use super::company::successor;
 use crate::catalog::{self, Found};
-use crate::format::{Content, Generation, History, Key, Link, Seal, Segment, Snapshot};
+use crate::format::{Generation, History, Key, Kind, Link, Seal, Segment, Snapshot};
 use crate::replicate::staging::Staged;
 use crate::replicate::tip::Tip;
 use crate::store::{ObjectStore, StoreError};
@@ -22,7 +22,7 @@ const PAUSES: [Duration; 2] = [Duration::from_millis(200), Duration::from_secs(1
 
 /// What a replica has of a generation.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Standing {
+pub(super) enum Holding {
     /// Everything up to the segment of this link; the next one is staged, or is yet to be cut.
     Holds(Link),
     /// No snapshot, so nothing that could be restored; or nothing is left to be sent to it.
@@ -35,7 +35,7 @@ pub(super) enum Standing {
 ///
 /// The link of a segment stands for all segments before it, so equal links prove that the replica
 /// holds exactly what was sent.
-pub(super) fn standing(newest: &Found, next: &Found, link: Option<Link>) -> Standing {
+pub(super) fn holding(newest: &Found, next: &Found, link: Option<Link>) -> Holding {
     let newest = match newest {
         Ok(Some(seal)) => seal,
         Ok(None) => {
@@ -49,33 +49,33 @@ pub(super) fn standing(newest: &Found, next: &Found, link: Option<Link>) -> Stan
     };
     let expected = match next {
         // This very segment was stored, but not yet removed from the staging directory.
-        Ok(Some(next)) if next == newest => return Standing::Holds(next.previous),
+        Ok(Some(next)) if next == newest => return Holding::Holds(next.previous),
         Ok(Some(next)) => Some(next.previous),
         Ok(None) => link,
         Err(reason) => return diverged(reason),
     };
     match expected {
-        Some(expected) if expected == newest.link() => Standing::Holds(newest.link()),
+        Some(expected) if expected == newest.link() => Holding::Holds(newest.link()),
         Some(_) => diverged("it was written by another daemon, or holds more than this database"),
-        None => Standing::Lacks,
+        None => Holding::Lacks,
     }
 }
 
-fn diverged(reason: &str) -> Standing {
-    Standing::Diverged(reason.to_owned())
+fn diverged(reason: &str) -> Holding {
+    Holding::Diverged(reason.to_owned())
 }
 
 impl Connected {
     /// Looks up what the replica has of a generation. `link` is the link of the newest segment that
     /// was cut.
-    pub(super) async fn standing(
+    pub(super) async fn holding(
         &mut self,
         generation: Generation,
         link: Option<Link>,
-    ) -> anyhow::Result<Standing> {
+    ) -> anyhow::Result<Holding> {
         let what = "looking up what the replica has";
         let newest = self.insist(what, |it| it.newest_seal(generation).boxed()).await;
-        let Some((newest, snapshot)) = newest else { return Ok(Standing::Lacks) };
+        let Some((newest, snapshot)) = newest else { return Ok(Holding::Lacks) };
         self.company.snapshot = Some(Key::Snapshot { generation, index: snapshot.index });
         self.maintenance.snapshot_found(&newest, snapshot.created, SystemTime::now());
         let staged = self.replica.staging.segments(generation)?;
@@ -83,7 +83,7 @@ impl Connected {
             Some(staged) => staged_seal(&staged.path)?,
             None => Ok(None),
         };
-        Ok(standing(&newest, &next, link))
+        Ok(holding(&newest, &next, link))
     }
 
     /// The seal of the newest segment in the replica, or of the snapshot if there is none, and the
@@ -131,8 +131,8 @@ impl Connected {
     /// Then it may be a segment that another daemon, or we ourselves, died before taking back.
     /// Continuing it would make it count.
     async fn is_beside_another(&self, of: &History, newest: &Seal) -> Result<bool, StoreError> {
-        let Seal { start, content, previous, generation, .. } = *newest;
-        if start.offset > 0 || content == Content::Snapshot {
+        let Seal { start, previous, generation, .. } = *newest;
+        if start.offset > 0 || newest.kind() == Kind::Snapshot {
             return Ok(false);
         }
         let snapshot = of.snapshots.iter().find(|snapshot| snapshot.index == start.index);
@@ -225,23 +225,17 @@ mod tests {
         let link = |found: &Found| found.unwrap().unwrap().link();
         let none = &Ok(None);
 
-        assert_eq!(standing(first, second, None), Standing::Holds(link(first)), "next is staged");
+        assert_eq!(holding(first, second, None), Holding::Holds(link(first)), "next is staged");
         assert_eq!(
-            standing(second, second, None),
-            Standing::Holds(link(first)),
+            holding(second, second, None),
+            Holding::Holds(link(first)),
             "sent, not taken out"
         );
-        assert_eq!(standing(second, none, Some(link(second))), Standing::Holds(link(second)));
-        assert!(
-            matches!(standing(second, none, Some(link(first))), Standing::Diverged(_)),
-            "ahead"
-        );
-        assert!(
-            matches!(standing(first, none, Some(link(second))), Standing::Diverged(_)),
-            "behind"
-        );
-        assert!(matches!(standing(none, none, Some(Link(0))), Standing::Diverged(_)), "foreign");
-        assert!(matches!(standing(&Err("altered"), none, None), Standing::Diverged(_)));
-        assert_eq!(standing(first, none, None), Standing::Lacks, "nothing is left to be sent");
+        assert_eq!(holding(second, none, Some(link(second))), Holding::Holds(link(second)));
+        assert!(matches!(holding(second, none, Some(link(first))), Holding::Diverged(_)), "ahead");
+        assert!(matches!(holding(first, none, Some(link(second))), Holding::Diverged(_)), "behind");
+        assert!(matches!(holding(none, none, Some(Link(0))), Holding::Diverged(_)), "foreign");
+        assert!(matches!(holding(&Err("altered"), none, None), Holding::Diverged(_)));
+        assert_eq!(holding(first, none, None), Holding::Lacks, "nothing is left to be sent");
     }
 }

@@ -4,7 +4,7 @@ use tracing::info;
 
 use super::sameness::Sameness;
 use super::{Slot, Standing, Tail};
-use crate::format::{Content, Seal, WalIndex};
+use crate::format::{Content, Kind, Seal, WalIndex};
 use crate::replicate::capture::Capture;
 use crate::replicate::cursor::{Cursor, Place};
 use crate::replicate::durable::Durability;
@@ -89,13 +89,13 @@ impl Tail {
             // Before the generation counts as ours: anything found there beyond this is not ours.
             staging.note_sent(Sent::of(seal), Durability::Power)?;
         }
-        self.lineage.add(generation)?;
+        self.ancestry.lineage.add(generation)?;
         let mut capture =
             Capture::begin(cursor_at(seal, &first, page_size), table, identity, log_end)
                 .until(&self.lines.cancellation);
         capture.fence(&self.state, &staging, &first)?;
         self.capture = Some(capture);
-        self.sameness = Sameness::Given;
+        self.ancestry.sameness = Sameness::Given;
         self.schedule.changed = true;
         self.schedule.checkpoints.fresh = log_end.is_some();
         info!(
@@ -133,7 +133,7 @@ fn is_ahead(sent: &Sent, tip: &Tip) -> bool {
 /// Whether the object needs no further segment: a snapshot from the middle of a WAL needs one that
 /// is not there.
 fn is_whole(seal: &Seal) -> bool {
-    seal.content == Content::Segment || seal.end == seal.start
+    seal.kind() == Kind::Segment || seal.end == seal.start
 }
 
 /// Whether there are two more indexes: adoption takes names in two logs, and goes on in a third
@@ -144,12 +144,13 @@ fn has_room(seal: &Seal) -> bool {
 
 /// The cursor at the end of the object that has this seal, where the first page is `first`.
 fn cursor_at(seal: &Seal, first: &[u8], page_size: PageSize) -> Cursor {
-    let checksum = Checksum::from_bytes(seal.checksum);
-    let place = match seal.content {
-        Content::Snapshot => Place::Start,
+    let (checksum, place) = match seal.content {
+        Content::Snapshot { .. } => (Checksum::default(), Place::Start),
         // No such log exists: the frames that follow are made by us.
-        Content::Segment => {
-            Place::Within { salt: Salt(seal.salt), offset: seal.end.offset, checksum }
+        Content::Segment { checksum } => {
+            let checksum = Checksum::from_bytes(checksum);
+            let (salt, offset) = (Salt(seal.salt), seal.end.offset);
+            (checksum, Place::Within { salt, offset, checksum })
         }
     };
     Cursor {

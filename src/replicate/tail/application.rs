@@ -13,11 +13,9 @@ impl Tail {
     pub(super) fn note_tables(&mut self) {
         let Some(capture) = &self.capture else { return };
         let Marks { schema, .. } = capture.cursor().marks;
-        if self.sameness != Sameness::Given || self.tables_noted_at == Some(schema) {
+        if !self.ancestry.has_other_tables(schema) {
             return;
         }
-        // Once, whether it succeeds or not: a schema that SQLite cannot read stays unreadable.
-        self.tables_noted_at = Some(schema);
         let Some(tables) = self.tables() else { return };
         if let Err(error) = tables.store(&self.state.tables()) {
             debug!(db = %self.path().display(), "cannot note its tables: {error}");
@@ -28,7 +26,7 @@ impl Tail {
     /// captured: it is another database then, whichever file it is.
     pub(super) fn recognize_application(&mut self) {
         let before = Tables::load(&self.state.tables());
-        if self.sameness == Sameness::Given
+        if self.ancestry.sameness == Sameness::Given
             && self.tables().is_some_and(|tables| tables.are_others_than(&before))
         {
             warn!(

@@ -16,13 +16,13 @@ const PATIENCE_GENTLE: Duration = Duration::from_millis(100);
 const PATIENCE_FIRM: Duration = Duration::from_secs(1);
 
 /// How many bytes of the log may be left to read and copy while nobody can write.
-pub(super) const REST: u64 = 1 << 20;
+pub(super) const REMAINDER: u64 = 1 << 20;
 
-/// How far [`REST`] is raised while a long log cannot be emptied, time after time.
-const REST_MAX: u64 = 64 << 20;
+/// How far [`REMAINDER`] is raised while a long log cannot be emptied, time after time.
+const REMAINDER_MAX: u64 = 64 << 20;
 
-/// How far [`REST`] is raised while a log that is not long yet cannot be emptied.
-const REST_MAX_GENTLE: u64 = 4 << 20;
+/// How far [`REMAINDER`] is raised while a log that is not long yet cannot be emptied.
+const REMAINDER_MAX_GENTLE: u64 = 4 << 20;
 
 /// How many cuts to try until little enough of the log is left. Each leaves less, unless the
 /// application is faster.
@@ -138,21 +138,21 @@ impl Tail {
         patience: Duration,
         now: Instant,
     ) -> anyhow::Result<bool> {
-        let rest_max = rest_max(effort, self.schedule.checkpoints.failures);
+        let remainder_max = remainder_max(effort, self.schedule.checkpoints.failures);
         let mut written_before = None;
         for _ in 0..COPIES_MAX {
-            if !self.catch_up(rest_max, now)? || !self.advance(patience)? {
+            if !self.catch_up(remainder_max, now)? || !self.advance(patience)? {
                 return Ok(false);
             }
             let copied = self.log_read();
             self.follow()?;
-            if !self.catch_up(rest_max, now)? {
+            if !self.catch_up(remainder_max, now)? {
                 return Ok(false);
             }
             // What was written while the log was copied and synced.
             let (index, offset) = self.log_read();
             let written = if index == copied.0 { offset.saturating_sub(copied.1) } else { offset };
-            if written <= rest_max {
+            if written <= remainder_max {
                 // An error will show again in the checkpoint.
                 let _ = self.database.as_ref().map(Database::sync_log);
                 return Ok(true);
@@ -172,8 +172,8 @@ impl Tail {
 
     /// Captures the log, except for a rest small enough to read in an instant. Returns `false` if
     /// the application writes faster than that.
-    fn catch_up(&mut self, rest_max: u64, now: Instant) -> anyhow::Result<bool> {
-        is_caught_up(rest_max, || self.cut(now))
+    fn catch_up(&mut self, remainder_max: u64, now: Instant) -> anyhow::Result<bool> {
+        is_caught_up(remainder_max, || self.cut(now))
     }
 
     /// Moves our read transaction to the end of the log, and copies the log up to there, while the
@@ -247,12 +247,12 @@ impl Tail {
 /// How many bytes of the log may be left while nobody can write, after `failures` checkpoints that
 /// failed. An application that writes faster than the disk can be synced has to wait for it at some
 /// point: a log that grows for ever would be worse.
-fn rest_max(effort: Effort, failures: u32) -> u64 {
+fn remainder_max(effort: Effort, failures: u32) -> u64 {
     let longest = match effort {
-        Effort::Gentle => REST_MAX_GENTLE,
-        Effort::Firm => REST_MAX,
+        Effort::Gentle => REMAINDER_MAX_GENTLE,
+        Effort::Firm => REMAINDER_MAX,
     };
-    (REST << failures.min(32)).min(longest)
+    (REMAINDER << failures.min(32)).min(longest)
 }
 
 /// Whether the application writes so fast that copying its log again would achieve nothing but take
@@ -261,15 +261,15 @@ pub(super) fn is_outpaced(before: u64, left: u64) -> bool {
     left > before / 2
 }
 
-/// Cuts repeatedly, until there were no more than `rest_max` bytes to cut. Returns `false` if that
-/// did not happen.
+/// Cuts repeatedly, until there were no more than `remainder_max` bytes to cut. Returns `false` if
+/// that did not happen.
 fn is_caught_up(
-    rest_max: u64,
+    remainder_max: u64,
     mut cut: impl FnMut() -> anyhow::Result<u64>,
 ) -> anyhow::Result<bool> {
     for _ in 0..ROUNDS_MAX {
         // What was written meanwhile is in proportion to what was cut.
-        if cut()? <= rest_max {
+        if cut()? <= remainder_max {
             return Ok(true);
         }
     }
@@ -300,7 +300,7 @@ mod tests {
     /// hundred are cut, after an outage that left `outage` bytes. `None`: we give up.
     fn rounds(written: u64, outage: u64) -> Option<u32> {
         let (mut left, mut rounds) = (outage, 0);
-        let caught_up = is_caught_up(REST, || {
+        let caught_up = is_caught_up(REMAINDER, || {
             rounds += 1;
             let cut = left;
             left = cut * written / 100;
@@ -312,19 +312,28 @@ mod tests {
 
     #[test]
     fn a_long_log_is_emptied_in_the_end_whatever_is_left() {
-        assert_eq!([0, 1, 9].map(|failures| rest_max(Effort::Gentle, failures) >> 20), [1, 2, 4]);
-        assert_eq!([0, 1, 4].map(|failures| rest_max(Effort::Firm, failures) >> 20), [1, 2, 16]);
-        assert_eq!([6, u32::MAX].map(|failures| rest_max(Effort::Firm, failures)), [REST_MAX; 2]);
+        assert_eq!(
+            [0, 1, 9].map(|failures| remainder_max(Effort::Gentle, failures) >> 20),
+            [1, 2, 4]
+        );
+        assert_eq!(
+            [0, 1, 4].map(|failures| remainder_max(Effort::Firm, failures) >> 20),
+            [1, 2, 16]
+        );
+        assert_eq!(
+            [6, u32::MAX].map(|failures| remainder_max(Effort::Firm, failures)),
+            [REMAINDER_MAX; 2]
+        );
     }
 
     /// Writers must not be locked out while we read what was written in an outage, or by an
     /// application that is faster than we are.
     #[test]
     fn nobody_is_locked_out_before_little_is_left() {
-        assert_eq!(rounds(10, REST), Some(1));
+        assert_eq!(rounds(10, REMAINDER), Some(1));
         assert_eq!(rounds(10, 1 << 30), Some(5));
         assert_eq!(rounds(50, 1 << 30), None, "what is left is for the next time");
-        assert_eq!(rounds(100, REST + 1), None);
-        assert_eq!(rounds(300, REST + 1), None);
+        assert_eq!(rounds(100, REMAINDER + 1), None);
+        assert_eq!(rounds(300, REMAINDER + 1), None);
     }
 }

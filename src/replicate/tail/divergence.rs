@@ -5,7 +5,7 @@ use tracing::warn;
 use super::Tail;
 use super::sameness::Sameness;
 use super::slot::Request;
-use crate::format::{Key, Link};
+use crate::format::Key;
 use crate::provenance::Provenance;
 use crate::replicate::cursor::Saved;
 use crate::replicate::descent::{Evidence, descends};
@@ -47,7 +47,7 @@ impl Tail {
     /// Notes that the file is not what was captured, and is not known to continue what a replica
     /// holds.
     pub(super) fn estrange(&mut self) {
-        self.sameness.doubt(Sameness::Refuted);
+        self.ancestry.sameness.doubt(Sameness::Refuted);
         if let Err(error) = Saved::refute(&self.state.cursor()) {
             warn!(db = %self.path().display(), "cannot take note of that: {error}");
         }
@@ -58,10 +58,7 @@ impl Tail {
 
     /// Notes that the database is another one from now on.
     pub(super) fn end_lineage(&mut self) {
-        self.sameness.note_other();
-        self.tables_noted_at = None;
-        self.parent = Link::default();
-        if let Err(error) = self.lineage.end() {
+        if let Err(error) = self.ancestry.end() {
             warn!(db = %self.path().display(), "cannot forget the history of another file: {error}");
         }
     }
@@ -95,7 +92,7 @@ impl Tail {
                     "this database does not continue what the replica holds, and goes to a fork"
                 );
                 let sent = self.slots[slot].staging.sent().ok().flatten();
-                if self.lineage.generations().is_empty() && sent.is_none() {
+                if self.ancestry.lineage.generations().is_empty() && sent.is_none() {
                     warn!(
                         %db, name, state = %self.state.path().display(),
                         "nothing is known of what was replicated of this database before. If only \
@@ -122,11 +119,11 @@ impl Tail {
 
     fn evidence(&self, slot: usize, tip: &Tip) -> anyhow::Result<Evidence> {
         Ok(Evidence {
-            lineage: self.lineage.generations().to_vec(),
+            lineage: self.ancestry.lineage.generations().to_vec(),
             sent: self.slots[slot].staging.sent()?,
             restored_from: Provenance::of(self.path()).map(|restored| restored.0),
             litestream: self.state.generation_of_litestream(),
-            in_log: self.sameness != Sameness::Refuted && self.has_in_log(tip)?,
+            in_log: self.ancestry.sameness != Sameness::Refuted && self.has_in_log(tip)?,
         })
     }
 

@@ -58,10 +58,11 @@ impl Tail {
                 self.warn_of_log(emptied);
                 if let Some(capture) = &self.capture
                     && was_moved
-                    && self.sameness == Sameness::Given
+                    && self.ancestry.sameness == Sameness::Given
                 {
-                    let generations = self.lineage.generations().to_vec();
-                    self.moved = Some(Moved { generations, marks: capture.cursor().marks });
+                    let generations = self.ancestry.lineage.generations().to_vec();
+                    self.ancestry.moved =
+                        Some(Moved { generations, marks: capture.cursor().marks });
                 }
                 self.abandon("the database file was replaced by another one, or removed");
                 self.end_lineage();
@@ -125,8 +126,8 @@ impl Tail {
                 self.abandon("the database file was overwritten in place");
             }
             LostLog::Foreign => self.estrange(),
-            LostLog::Superseded => self.sameness.doubt(Sameness::Doubtful),
-            LostLog::Shared => self.sameness.doubt(Sameness::Suspected),
+            LostLog::Superseded => self.ancestry.sameness.doubt(Sameness::Doubtful),
+            LostLog::Shared => self.ancestry.sameness.doubt(Sameness::Suspected),
             LostLog::Kept => (),
         }
         self.release();
@@ -146,7 +147,7 @@ impl Tail {
                 "the -wal file was cut off while it was in use: the database may be damaged. \
                  Compare it with its replica"
             );
-            self.sameness.doubt(Sameness::Doubtful);
+            self.ancestry.sameness.doubt(Sameness::Doubtful);
         }
         self.release();
     }
@@ -268,7 +269,7 @@ impl Tail {
                 "an earlier process died before it could give a log that was removed its name \
                  back: the log is kept, and the database compared with its replicas"
             );
-            self.sameness.doubt(Sameness::Doubtful);
+            self.ancestry.sameness.doubt(Sameness::Doubtful);
         }
         Ok(())
     }
@@ -281,12 +282,12 @@ impl Tail {
                 "the state directory was removed while it was in use, and with it what waited for \
                  the replicas. It is made anew: nobody may delete it"
             );
-            self.tables_noted_at = None;
+            self.ancestry.forget_tables();
             self.abandon("its state was lost");
         }
         if self.state.is_blank() {
             // Tried again and again, until all of it is written.
-            self.lineage.store()?;
+            self.ancestry.lineage.store()?;
             note_again(self.path(), &self.state)?;
             self.slots.iter().try_for_each(|slot| slot.staging.note_again())?;
             self.state.note_written_again();

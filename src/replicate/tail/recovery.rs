@@ -21,7 +21,7 @@ use crate::wal::{Checksum, Salt, WalHeader};
 
 /// How many bytes of the log may be left to copy while nobody can write, where all of the database
 /// would have to be sent otherwise. Copying them takes a tenth of a second.
-const REST_FOR_CHANGES: u64 = 16 << 20;
+const REMAINDER_FOR_CHANGES: u64 = 16 << 20;
 
 /// How many copies to try until little enough is left. Each leaves less, unless the application is
 /// faster.
@@ -127,7 +127,7 @@ impl Tail {
         }
         // More may be left to copy than elsewhere: otherwise all of the database would have to be
         // sent.
-        let frozen = self.freeze(PATIENCE, REST_FOR_CHANGES)?;
+        let frozen = self.freeze(PATIENCE, REMAINDER_FOR_CHANGES)?;
         let Some(Frozen { image, log }) = frozen else { return Ok(false) };
         if log.is_some_and(|log| log.needed) || (log.is_some() && !self.truncate_log()?) {
             return Ok(false);
@@ -138,7 +138,7 @@ impl Tail {
         let Some(capture) = &mut self.capture else { return Ok(false) };
         let changes = changes(capture, &image)?;
         // Checked only now: another process may have written to the file meanwhile.
-        match Comparison::of(changes, self.sameness, self.is_untouched()?) {
+        match Comparison::of(changes, self.ancestry.sameness, self.is_untouched()?) {
             Comparison::Same(pages) => return self.go_on_with(&pages, &image),
             Comparison::LogLost => self.mourn_log(),
             Comparison::Another => self.recognize_application(),
@@ -160,12 +160,12 @@ impl Tail {
             );
             self.estrange();
         }
-        if self.sameness == Sameness::Suspected {
+        if self.ancestry.sameness == Sameness::Suspected {
             if self.has_suffered(image)? {
                 self.estrange();
                 return Ok(false);
             }
-            self.sameness = Sameness::Given;
+            self.ancestry.sameness = Sameness::Given;
         }
         Ok(true)
     }
@@ -195,7 +195,7 @@ impl Tail {
         }
         capture.note_drained();
         // Even if the file is a copy, its pages are now what was captured.
-        self.sameness = Sameness::Given;
+        self.ancestry.sameness = Sameness::Given;
         capture.save(&self.state, Durability::Process)?;
         self.schedule.checkpoints.fresh = false;
         info!(
@@ -213,12 +213,12 @@ impl Tail {
     /// If another process reads from the log, it cannot be emptied: then the state at the end of
     /// the log is returned, with where that end is. Returns `None` if a writer did not let us in.
     ///
-    /// At most `rest_max` bytes of the log are copied while nobody can write. If the application is
-    /// faster than that, the state at the end of its log is returned, too.
+    /// At most `remainder_max` bytes of the log are copied while nobody can write. If the
+    /// application is faster than that, the state at the end of its log is returned, too.
     pub(super) fn freeze(
         &mut self,
         patience: Duration,
-        rest_max: u64,
+        remainder_max: u64,
     ) -> anyhow::Result<Option<Frozen>> {
         let Some(database) = &self.database else { return Ok(None) };
         let (mut end, mut rest) = (None, u64::MAX);
@@ -233,11 +233,11 @@ impl Tail {
             let copied = database.backfill()?.unwrap_or(bytes(end));
             end = find_end(database, end)?;
             let before = std::mem::replace(&mut rest, bytes(end).saturating_sub(copied));
-            if rest <= rest_max || is_outpaced(before, rest) {
+            if rest <= remainder_max || is_outpaced(before, rest) {
                 break;
             }
         }
-        if rest <= rest_max {
+        if rest <= remainder_max {
             // An error will show again in the checkpoint.
             let _ = self.database.as_ref().map(Database::sync_log);
         }
@@ -248,7 +248,7 @@ impl Tail {
                 pages = database.newest_pages()?;
                 Ok(())
             };
-            if rest <= rest_max {
+            if rest <= remainder_max {
                 database.checkpoint(turn, see)
             } else {
                 // The application is faster than the disk, and would have to wait for it.

@@ -49,7 +49,6 @@ pub(super) struct Schedule {
     pub(super) committed: Option<u64>,
     /// Since when another process may be copying the log.
     pub(super) copying_since: Option<Instant>,
-    pub(super) locked_since: Option<Instant>,
 }
 
 impl Schedule {
@@ -74,7 +73,6 @@ impl Schedule {
             until_settled: None,
             committed: None,
             copying_since: None,
-            locked_since: None,
         }
     }
 

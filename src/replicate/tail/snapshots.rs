@@ -3,7 +3,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use tracing::{debug, info, warn};
 
-use super::checkpoints::REST;
+use super::checkpoints::REMAINDER;
 use super::divergence::Destination;
 use super::recovery::Frozen;
 use super::sameness::Sameness;
@@ -95,7 +95,9 @@ impl Tail {
 
     /// Begins a generation with the database as it is now.
     fn begin_generation(&mut self) -> anyhow::Result<Option<Snapshot>> {
-        let Some(Frozen { image, log }) = self.freeze(PATIENCE, REST)? else { return Ok(None) };
+        let Some(Frozen { image, log }) = self.freeze(PATIENCE, REMAINDER)? else {
+            return Ok(None);
+        };
         let Some(database) = &self.database else { return Ok(None) };
         let identity = database.identity()?;
         let generation = Generation::from_bits(fastrand::u64(..));
@@ -105,7 +107,7 @@ impl Tail {
         let mut first = vec![0; page_size.bytes()];
         image.read_pages(1, &mut first)?;
         // Recorded as ours before any replica gets something of it.
-        self.lineage.add(generation)?;
+        self.ancestry.lineage.add(generation)?;
         let cursor = Cursor {
             generation,
             pos: WalPos::default(),
@@ -115,7 +117,7 @@ impl Tail {
             pages,
             digest: table.digest(),
             marks: Marks::of(&first),
-            link: std::mem::take(&mut self.parent),
+            link: self.ancestry.take_parent(),
             committed: SystemTime::now(),
         };
         let log_end = log.map(|log| (log.salt, log.offset));
@@ -144,7 +146,7 @@ impl Tail {
         // The file has nothing that is not in the image.
         capture.note_seen_to_its_end();
         self.capture = Some(capture);
-        self.sameness = Sameness::Given;
+        self.ancestry.sameness = Sameness::Given;
         self.schedule.changed = true;
         self.schedule.snapshots.gather_until = None;
         self.schedule.checkpoints.fresh = log.is_some();

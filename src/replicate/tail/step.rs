@@ -5,6 +5,7 @@ use anyhow::Context;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tracing::{debug, error, info};
 
+use super::absence::Awaited;
 use super::divergence::Diverged;
 use super::{Slot, Standing, Tail};
 use crate::replicate::bell::Bell;
@@ -24,7 +25,7 @@ const RETRY_INTERVAL: Duration = Duration::from_secs(1);
 const START_MAX: Duration = Duration::from_secs(2);
 
 /// The shortest pause for which it is worth releasing memory.
-const REST: Duration = Duration::from_secs(1);
+const LONG_PAUSE: Duration = Duration::from_secs(1);
 
 /// How often a lasting failure is logged again.
 const LOG_INTERVAL: Duration = Duration::from_secs(30);
@@ -107,7 +108,7 @@ impl Tail {
     /// Whether all replicas have what they need to go on with, or there is no database.
     fn has_begun(&self) -> bool {
         let inside = |slot: &Slot| slot.standing == Standing::Inside && !slot.storing;
-        self.absent.is_some() || (self.capture.is_some() && self.slots.iter().all(inside))
+        self.awaited == Awaited::File || (self.capture.is_some() && self.slots.iter().all(inside))
     }
 
     /// Does what there is to do now.
@@ -174,7 +175,7 @@ impl Tail {
     /// Frees caches, and the disk space of a long log, once in each long pause.
     fn rest(&mut self, pause: Duration) {
         let idle = self.schedule.last_look_was_idle;
-        if pause >= REST && !(idle && self.rested) {
+        if pause >= LONG_PAUSE && !(idle && self.rested) {
             // First, for looking at an empty log takes a connection.
             let shortened = if idle { self.shorten_log() } else { Ok(false) };
             self.rested = shortened.unwrap_or_else(|error| {

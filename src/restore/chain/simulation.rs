@@ -44,7 +44,7 @@ fn history(logs: &[u64], fork: usize) -> Vec<Seal> {
             let content = u128::from(fork <= seals.len());
             let pos = |offset| WalPos { index, offset };
             let (start, end) = (pos(at * 100), pos((at + 1) * 100));
-            let seal = seal(Content::Segment, start, end, content, link);
+            let seal = segment(start, end, content, link);
             link = seal.link();
             seals.push(seal);
         }
@@ -52,17 +52,16 @@ fn history(logs: &[u64], fork: usize) -> Vec<Seal> {
     seals
 }
 
-fn seal(content: Content, start: WalPos, end: WalPos, digest: u128, previous: Link) -> Seal {
+fn segment(start: WalPos, end: WalPos, digest: u128, previous: Link) -> Seal {
     let checksum = (end.offset + u64::try_from(digest).unwrap()).to_be_bytes();
     Seal {
-        content,
+        content: Content::Segment { checksum },
         generation: GENERATION,
         start,
         end,
         page_size: 512,
         pages: 3,
         salt: u64::from(end.index.get()).to_be_bytes(),
-        checksum,
         digest: Digest(digest),
         previous,
         ..Seal::example()
@@ -71,10 +70,11 @@ fn seal(content: Content, start: WalPos, end: WalPos, digest: u128, previous: Li
 
 /// What the frames of a segment lead to if they match the seal.
 fn reached(seal: &Seal) -> Reached {
+    let Content::Segment { checksum } = seal.content else { panic!("{seal:?}") };
     Reached {
         end: seal.end,
         salt: Salt(seal.salt),
-        checksum: Checksum::from_bytes(seal.checksum),
+        checksum: Checksum::from_bytes(checksum),
         page_size: PageSize::new(seal.page_size).unwrap(),
         pages: seal.pages.into(),
     }
@@ -119,7 +119,8 @@ proptest! {
         let first = first.index(logs.len());
         let at = one.iter().position(|seal| seal.start.index.get() as usize == first).unwrap();
         let start = one[at].start;
-        let snapshot = seal(Content::Snapshot, start, start, 0, one[at].previous);
+        let content = Content::Snapshot { predecessor: None };
+        let snapshot = Seal { content, ..segment(start, start, 0, one[at].previous) };
         let mut segments: Vec<(WalPos, Seal)> =
             one[at..].iter().map(|seal| (seal.start, *seal)).collect();
         let rest: Vec<(WalPos, Seal)> =

@@ -37,10 +37,10 @@ impl Root {
     /// that is mounted again, and leave a hole in the history there.
     pub(super) fn expect_mounted(&self) -> Result<()> {
         let found = match fs::metadata(&self.path) {
-            Ok(found) => Some(found.dev()),
+            Ok(found) if found.is_dir() => Some(found.dev()),
             Err(error) if error.kind() == ErrorKind::NotFound => None,
             // The operation itself meets that, and says what it could not do.
-            Err(_) => return Ok(()),
+            _ => return Ok(()),
         };
         let mut seen = self.locked();
         let is_lost = match (*seen, found) {
@@ -78,6 +78,10 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("replica");
         let root = Root::new(path.clone());
+        root.expect_mounted().unwrap();
+        fs::write(&path, "a file in the way").unwrap();
+        root.expect_mounted().unwrap();
+        fs::remove_file(&path).unwrap();
         root.expect_mounted().unwrap();
         fs::create_dir(&path).unwrap();
         root.expect_mounted().unwrap();

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use proptest::sample::Index;
 
 use super::*;
-use crate::format::{Digest, Link};
+use crate::format::{Content, Digest, Link};
 
 const GENERATION: Generation = Generation::from_bits(7);
 
@@ -20,12 +20,13 @@ fn generation(logs: &[(u64, Option<u64>)]) -> BTreeMap<Key, Found> {
         let pos = |at: u64| WalPos { index, offset: at * 100 };
         let snapshot = if number == 0 { Some(snapshot.unwrap_or(0)) } else { *snapshot };
         if let Some(copied) = snapshot {
-            let seal = seal(Content::Snapshot, pos(0), pos(copied.min(*segments)), link);
-            let seal = Seal { predecessor: predecessor.replace(index), ..seal };
+            let content = Content::Snapshot { predecessor: predecessor.replace(index) };
+            let seal = seal(content, pos(0), pos(copied.min(*segments)), link);
             seals.insert(Key::Snapshot { generation: GENERATION, index }, Ok(Some(seal)));
         }
         for at in 0..*segments {
-            let seal = seal(Content::Segment, pos(at), pos(at + 1), link);
+            let content = Content::Segment { checksum: salt(pos(at + 1)) };
+            let seal = seal(content, pos(at), pos(at + 1), link);
             link = seal.link();
             let key = Key::Segment { generation: GENERATION, pos: seal.start };
             seals.insert(key, Ok(Some(seal)));
@@ -34,15 +35,18 @@ fn generation(logs: &[(u64, Option<u64>)]) -> BTreeMap<Key, Found> {
     seals
 }
 
+/// What the WAL says at that position, as its salt and its checksum.
+fn salt(end: WalPos) -> [u8; 8] {
+    if end.offset == 0 { [0; 8] } else { (end.offset | 1 << 60).to_be_bytes() }
+}
+
 fn seal(content: Content, start: WalPos, end: WalPos, previous: Link) -> Seal {
-    let at = if end.offset == 0 { [0; 8] } else { (end.offset | 1 << 60).to_be_bytes() };
     Seal {
         content,
         generation: GENERATION,
         start,
         end,
-        salt: at,
-        checksum: at,
+        salt: salt(end),
         digest: Digest(end.offset.into()),
         previous,
         ..Seal::example()

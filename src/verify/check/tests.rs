@@ -1,7 +1,7 @@
 use std::time::SystemTime;
 
 use super::*;
-use crate::format::{Digest, Link};
+use crate::format::{Content, Digest, Link};
 
 const GENERATION: Generation = Generation::from_bits(7);
 
@@ -27,13 +27,19 @@ impl Replica {
     fn snapshot(&mut self, index: u32, end: u64) {
         let snapshots = self.seals.keys().filter(|key| matches!(key, Key::Snapshot { .. }));
         let predecessor = snapshots.map(|key| key.start().index).max();
-        let seal = seal(Content::Snapshot, pos(index, 0), pos(index, end), self.link);
+        let content = Content::Snapshot { predecessor };
+        let seal = seal(content, pos(index, 0), pos(index, end), self.link);
         let key = Key::Snapshot { generation: GENERATION, index: seal.start.index };
-        self.seals.insert(key, Ok(Some(Seal { predecessor, ..seal })));
+        self.seals.insert(key, Ok(Some(seal)));
     }
 
     fn segment(&mut self, index: u32, start: u64, end: u64) {
-        let seal = seal(Content::Segment, pos(index, start), pos(index, end), self.link);
+        let seal = seal(
+            Content::Segment { checksum: [0; 8] },
+            pos(index, start),
+            pos(index, end),
+            self.link,
+        );
         self.link = seal.link();
         self.seals.insert(key(seal.start), Ok(Some(seal)));
     }
@@ -122,14 +128,17 @@ fn names_a_snapshot_that_a_later_one_follows() {
 
 /// A replica lacks what another one has, and gets a snapshot of the current state of the
 /// generation.
+fn begin_anew(seal: &mut Seal) {
+    seal.content = Content::Snapshot { predecessor: None };
+}
+
 #[test]
 fn a_snapshot_may_begin_anew_behind_a_hole() {
     let with_hole = || {
         let mut replica = Replica::new();
         replica.link = Link(77);
         replica.snapshot(4, 0);
-        let anew = |seal: &mut Seal| seal.predecessor = None;
-        let mut replica = replica.change("snapshots/00000004", anew);
+        let mut replica = replica.change("snapshots/00000004", begin_anew);
         replica.segment(4, 0, 100);
         replica.segment(5, 0, 100);
         replica
@@ -143,14 +152,14 @@ fn a_snapshot_may_begin_anew_behind_a_hole() {
     alone.snapshot(2, 0);
     alone.link = Link(77);
     alone.snapshot(4, 0);
-    let mut alone = alone.change("snapshots/00000004", |seal| seal.predecessor = None);
+    let mut alone = alone.change("snapshots/00000004", begin_anew);
     expect(&alone, &[]);
     alone.segment(4, 0, 100);
     expect(&alone, &[]);
     alone.segment(4, 100, 200);
     expect(&alone.remove("wal/00000004_00000000"), &["wal/00000004_00000000"]);
     let owing = with_hole().change("snapshots/00000004", |seal| {
-        seal.predecessor = Some(WalIndex::default());
+        seal.content = Content::Snapshot { predecessor: Some(WalIndex::default()) };
     });
     expect(&owing, &["wal/00000002_00000000"]);
 }
@@ -209,7 +218,10 @@ fn names_what_does_not_belong_there() {
     let (second, snapshot) = ("wal/00000000_00000064", "snapshots/00000001");
     let later = "wal/00000000_000000c8";
     expect(&new().change(second, |seal| seal.start = pos(0, 0)), &[second]);
-    expect(&new().change(second, |seal| seal.content = Content::Snapshot), &[second]);
+    expect(
+        &new().change(second, |seal| seal.content = Content::Snapshot { predecessor: None }),
+        &[second],
+    );
     expect(&new().change(second, |seal| seal.generation = Generation::from_bits(8)), &[second]);
     expect(&new().change(second, |seal| seal.page_size = 512), &[second]);
     expect(&new().change(second, |seal| seal.end = pos(0, 100)), &[second]);

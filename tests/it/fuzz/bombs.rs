@@ -184,7 +184,7 @@ fn a_hundred_thousand_generations_are_ranked_at_once() {
 #[test]
 fn a_hundred_thousand_defects_are_reported_at_once() {
     let seal = Seal {
-        content: Content::Segment,
+        content: Content::Segment { checksum: [0; 8] },
         generation: GENERATION,
         start: WalPos::default(),
         end: WalPos { offset: 100, ..WalPos::default() },
@@ -192,8 +192,6 @@ fn a_hundred_thousand_defects_are_reported_at_once() {
         pages: 1,
         committed: SystemTime::UNIX_EPOCH,
         salt: [0; 8],
-        checksum: [0; 8],
-        predecessor: None,
         log: LogPlace::default(),
         digest: Digest(0),
         previous: Link(0),

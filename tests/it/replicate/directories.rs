@@ -62,7 +62,9 @@ fn each_database_is_replicated_to_a_place_of_its_own() {
     fs::hard_link(&databases[0], directory.join("z.db")).unwrap();
     let mut daemon = start(&site);
     daemon.wait_for("snapshot written");
-    assert!(daemon.says("encrypted.db others=1") && daemon.says("is not a SQLite database"));
+    for text in ["encrypted.db, ", "notes.db\" others=0", "are not SQLite databases"] {
+        assert!(daemon.says(text), "{text}: {}", daemon.log());
+    }
     for database in &databases {
         make(database, 5);
     }

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use litestream::format::{
-    Content, Digest, Generation, Key, Link, LogPlace, PageDigest, Seal, WalPos, lz4,
+    Content, Digest, Generation, Key, Kind, Link, LogPlace, PageDigest, Seal, WalPos, lz4,
 };
 use litestream::wal::{Checksum, FrameReader, PageSize, Salt, WalHeader};
 use rusqlite::Connection;
@@ -152,7 +152,7 @@ impl Primary {
         let Self { generation, pos, .. } = *self;
         let key = Key::Snapshot { generation, index: pos.index };
         let start = WalPos::start_of(pos.index);
-        self.store(key, &content, Content::Snapshot, start, pos);
+        self.store(key, &content, Kind::Snapshot, start, pos);
         key.to_string()
     }
 
@@ -191,7 +191,7 @@ impl Primary {
         self.pos.offset = end as u64;
         let key = Key::Segment { generation: self.generation, pos };
         let content = &wal[usize::try_from(pos.offset).unwrap()..end];
-        self.store(key, content, Content::Segment, pos, self.pos);
+        self.store(key, content, Kind::Segment, pos, self.pos);
     }
 
     /// Makes the next segment claim to follow another one.
@@ -204,7 +204,7 @@ impl Primary {
         self.forged_digest = true;
     }
 
-    fn store(&mut self, key: Key, content: &[u8], kind: Content, start: WalPos, end: WalPos) {
+    fn store(&mut self, key: Key, content: &[u8], kind: Kind, start: WalPos, end: WalPos) {
         self.seconds += 1;
         let mut encoder = lz4::Encoder::new(Vec::new(), 0);
         encoder.write_all(content).unwrap();
@@ -212,7 +212,7 @@ impl Primary {
         if self.sealed {
             let seal = self.seal(kind, start, end);
             seal.write(&mut object).unwrap();
-            if start.offset == 0 && kind == Content::Segment {
+            if start.offset == 0 && kind == Kind::Segment {
                 self.link_before_wal = seal.previous;
             }
             self.link = seal.link();
@@ -220,7 +220,7 @@ impl Primary {
         self.store.insert(key.to_string(), object, self.now());
     }
 
-    fn seal(&self, content: Content, start: WalPos, end: WalPos) -> Seal {
+    fn seal(&self, kind: Kind, start: WalPos, end: WalPos) -> Seal {
         let state = self.state();
         let page_size = self.page_size();
         let pages = (1..).zip(state.chunks(page_size.bytes()));
@@ -231,7 +231,10 @@ impl Primary {
             digest.0 ^= 1;
         }
         Seal {
-            content,
+            content: match kind {
+                Kind::Snapshot => Content::Snapshot { predecessor: None },
+                Kind::Segment => Content::Segment { checksum: self.checksum.to_bytes() },
+            },
             generation: self.generation,
             start,
             end,
@@ -239,12 +242,10 @@ impl Primary {
             pages: u32::try_from(state.len() / page_size.bytes()).unwrap(),
             committed: self.now(),
             salt: self.salt.0,
-            checksum: self.checksum.to_bytes(),
-            predecessor: None,
             log: LogPlace::default(),
             digest,
-            previous: match content {
-                Content::Snapshot if start != end => self.link_before_wal,
+            previous: match kind {
+                Kind::Snapshot if start != end => self.link_before_wal,
                 _ => self.link,
             },
         }

@@ -80,9 +80,9 @@ impl World {
         }
         let newest = Ok(self.replica.last().copied());
         let next = Ok(self.volume.staged.first().copied());
-        let standing = standing(&newest, &next, Some(self.volume.cursor.1));
+        let standing = holding(&newest, &next, Some(self.volume.cursor.1));
         match standing {
-            Standing::Holds(link) => {
+            Holding::Holds(link) => {
                 self.expect_complete();
                 self.tip = Some(link);
             }
@@ -151,7 +151,8 @@ proptest! {
     fn sends_only_what_follows(steps in prop::collection::vec(step(), 1..60)) {
         // As in the seal of the first snapshot.
         let first = segment(0, 0, Link(0));
-        let snapshot = Seal { content: Content::Snapshot, end: WalPos::default(), ..first };
+        let content = Content::Snapshot { predecessor: None };
+        let snapshot = Seal { content, end: WalPos::default(), ..first };
         let mut world = World {
             volume: Volume::default(),
             copy: Volume::default(),
@@ -192,12 +193,12 @@ proptest! {
             }
             // The replica holds nothing but its first snapshot.
             if world.tip.is_none() && world.replica.is_empty() {
-                let found = standing(
+                let found = holding(
                     &Ok(Some(snapshot)),
                     &Ok(world.volume.staged.first().copied()),
                     Some(world.volume.cursor.1),
                 );
-                if let Standing::Holds(link) = found {
+                if let Holding::Holds(link) = found {
                     world.tip = Some(link);
                 }
             }
