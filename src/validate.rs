@@ -20,6 +20,7 @@
 //! Replicas without seals, as Litestream writes them, are restored each time.
 
 mod course;
+mod defect;
 mod newest;
 mod proven;
 mod report;
@@ -30,22 +31,23 @@ use std::io::Cursor;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use anyhow::{Context, bail};
-use tracing::{error, info, warn};
+use anyhow::Context;
+use tracing::{info, warn};
 
 use crate::catalog::{self, AlteredRecord};
 use crate::format::{Generation, Key, Proof, ProofRecord, Seal};
 use crate::replicate::{
-    DatabaseOptions, ReplicaMetrics, ReplicaOptions, Validity, acknowledged, fork, note_validated,
+    DatabaseOptions, ReplicaMetrics, ReplicaOptions, acknowledged, fork, has_defect, note_validated,
 };
 use crate::restore::{
     Reporting, RestoreError, RestoreOptions, Restored, Target, TemporaryDirectory, Unlinked,
     Verdict, restore_reporting,
 };
 use crate::sqlite::integrity_check;
-use crate::store::{self, Location, ObjectStore, Retrying, Store, StoreError};
+use crate::store::{self, Location, ObjectStore, Retrying, Store};
 use crate::verify::{VerifyOptions, verify};
 use course::{course, until};
+use defect::Defect;
 use newest::{expect_all, expect_same};
 use proven::{Proven, newest_seal};
 use report::Validated;
@@ -57,9 +59,6 @@ const PARALLELISM: usize = 2;
 /// How long to wait after a failure. What was listed may have expired before it was read.
 const SECOND_TRY: Duration = Duration::from_secs(5);
 
-/// How often another snapshot is asked for, at most.
-const MEND_INTERVAL: Duration = Duration::from_hours(1);
-
 /// The validation of one replica.
 struct Validation<'a> {
     database: &'a DatabaseOptions,
@@ -67,8 +66,6 @@ struct Validation<'a> {
     metrics: &'a ReplicaMetrics,
     /// Has the replica mended, if it is broken and the database is not.
     mend: &'a (dyn Fn() + Sync),
-    /// When that was asked for last.
-    mended: Option<Instant>,
     /// What was wrong with it the last time.
     defect: Option<String>,
     /// What was proven, to continue from, and where it is.
@@ -84,17 +81,10 @@ pub async fn validate(
     metrics: &ReplicaMetrics,
     mend: &(dyn Fn() + Sync),
 ) {
-    let mut validation = Validation {
-        database,
-        replica,
-        metrics,
-        mend,
-        mended: None,
-        defect: None,
-        proven: None,
-        newest: None,
-    };
-    let mut failures = 0;
+    let mut validation =
+        Validation { database, replica, metrics, mend, defect: None, proven: None, newest: None };
+    // Whoever stopped it may have mended it.
+    let mut failures = u32::from(has_defect(database, &replica.name));
     loop {
         tokio::time::sleep(pause(replica.validation_interval, failures)).await;
         failures = if validation.run().await { 0 } else { failures + 1 };
@@ -123,27 +113,10 @@ impl Validation<'_> {
                 true
             }
             Err(failure) => {
-                let reason = format!("{failure:#}");
                 self.proven = None;
-                self.metrics.validated(Validity::Unrestorable(reason.clone()));
-                error!(%db, name, status = "error", reason, "validator: the replica cannot be restored");
-                self.defect = Some(reason);
-                if !is_outage(&failure) {
-                    self.ask_to_mend();
-                }
+                self.report_failure(&failure);
                 false
             }
-        }
-    }
-
-    /// Asks for another snapshot, from which the replica can be restored again. Not too often: it
-    /// may be something that a snapshot does not mend.
-    fn ask_to_mend(&mut self) {
-        if self.mended.is_none_or(|mended| mended.elapsed() >= MEND_INTERVAL) {
-            self.mended = Some(Instant::now());
-            let (db, name) = (self.database.path.display(), &self.replica.name);
-            info!(%db, name, "the replica gets another snapshot, to be restored from that");
-            (self.mend)();
         }
     }
 
@@ -202,8 +175,11 @@ impl Validation<'_> {
         let mut defects = verified.iter().flat_map(|verified| &verified.defects);
         match defects.next() {
             Some(first) => match defects.count() {
-                0 => bail!("{first}"),
-                others => bail!("{first}, and {others} others: see `litestream verify`"),
+                0 => Err(Defect::error(first)),
+                others => {
+                    let what = format!("{first}, and {others} others: see `litestream verify`");
+                    Err(Defect::error(what))
+                }
             },
             None => Ok(()),
         }
@@ -234,6 +210,12 @@ impl Validation<'_> {
             {
                 return Ok(Validated::Nothing);
             }
+            Err(error @ RestoreError::NoBackup) if self.replica.location.may_be_unmounted() => {
+                return Err(error).with_context(|| {
+                    format!("nothing is in {}: is its disk mounted?", self.replica.location)
+                });
+            }
+            Err(error @ RestoreError::NoBackup) => return Err(Defect::error(error)),
             Err(RestoreError::Other(error)) => return Err(error),
             Err(error) => return Err(error.into()),
         };
@@ -283,14 +265,6 @@ impl Validation<'_> {
             }
         })
     }
-}
-
-/// Whether the store did not do what it was asked, so that it is not known what it has.
-fn is_outage(failure: &anyhow::Error) -> bool {
-    failure.chain().any(|cause| match cause.downcast_ref() {
-        Some(StoreError::Unavailable(_) | StoreError::Rejected(_)) => true,
-        Some(_) | None => false,
-    })
 }
 
 async fn open(replica: &ReplicaOptions, location: &Location) -> store::Result<Retrying<Store>> {

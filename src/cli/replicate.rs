@@ -9,7 +9,9 @@ use super::source::{config_path, is_url, load};
 use super::version::VERSION;
 use super::{DONE, INTERRUPTED, NOT_REPLICATED, logging, output, serve};
 use crate::config::{self, Config};
-use crate::replicate::{DatabaseOptions, Mender, Metrics, Signals, Sources, replicate};
+use crate::replicate::{
+    DatabaseOptions, Mender, Metrics, Signals, Sources, note_defect, replicate,
+};
 use crate::validate::validate;
 
 pub(super) async fn run(arguments: ReplicateArguments) -> anyhow::Result<u8> {
@@ -66,6 +68,8 @@ fn validators(database: &DatabaseOptions, metrics: &Metrics, mender: &Mender) ->
     let metrics = metrics.database(&database.path);
     for (number, replica) in database.replicas.iter().enumerate() {
         if replica.validation_interval.is_zero() {
+            // What was found when it was validated would never be over.
+            let _ = note_defect(database, &replica.name, None);
             continue;
         }
         let (database, replica) = (database.clone(), replica.clone());

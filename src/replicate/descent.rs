@@ -45,7 +45,11 @@ fn is_ours(tip: &Tip, sent: Option<&Sent>) -> bool {
         // Stored just before the end of an earlier process.
         (Some(seal), None) => seal.kind() == Kind::Snapshot,
         // The newest object is damaged.
-        (None, Some(sent)) => tip.key.start() < sent.end,
+        (None, Some(sent)) => {
+            // A snapshot of where we are says no more than what was sent.
+            let is_snapshot = matches!(tip.key, Key::Snapshot { .. });
+            tip.key.start() < sent.end || (is_snapshot && tip.key.start() == sent.end)
+        }
         (None, None) => false,
     }
 }
@@ -103,6 +107,11 @@ mod tests {
         let damaged = Tip { seal: None, ..tip(first) };
         assert!(descends(&damaged, &ours(1, Some(&first))));
         assert!(!descends(&damaged, &ours(1, None)));
+        let at_the_end = Seal { end: WalPos::default(), ..begun };
+        let damaged = Tip { key: at_the_end.key(), seal: None };
+        assert!(descends(&damaged, &ours(1, Some(&at_the_end))));
+        let next = Tip { key: Seal { content: second.content, ..at_the_end }.key(), seal: None };
+        assert!(!descends(&next, &ours(1, Some(&at_the_end))), "somebody may have gone on");
     }
 
     #[test]

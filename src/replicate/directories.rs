@@ -54,6 +54,8 @@ pub(super) struct Directories {
     renamed: BTreeSet<PathBuf>,
     /// Files that match a pattern and are no databases, which is logged once.
     others: BTreeSet<PathBuf>,
+    /// Hard links, which are logged once.
+    linked: BTreeSet<PathBuf>,
     /// Something that was found last is neither followed nor known to be no database.
     unsettled: bool,
     /// The least time between two looks.
@@ -78,6 +80,7 @@ impl Directories {
             absent: BTreeSet::new(),
             left_out: BTreeSet::new(),
             others: BTreeSet::new(),
+            linked: BTreeSet::new(),
             unsettled: false,
             pace: PACE,
             pause: SAFETY_INTERVAL,
@@ -104,6 +107,7 @@ impl Directories {
         }
         self.note_unreadable(look.unreadable);
         self.note_others(look.others);
+        self.note_linked(look.linked);
         engine.start(look.databases.clone())?;
         self.options.retain(|directory| directory.watch);
         // A database that has come back by then can be followed again.
@@ -188,17 +192,28 @@ impl Directories {
 
     /// Logs which files are left out although they match a pattern.
     fn note_others(&mut self, others: BTreeSet<PathBuf>) {
-        let mut new = others.difference(&self.others).map(|path| path.display().to_string());
-        let named: Vec<String> = new.by_ref().take(NAMED_MAX).collect();
-        if !named.is_empty() {
+        if let Some((paths, others)) = new_names(&self.others, &others) {
             warn!(
-                paths = named.join(", "),
-                others = new.count(),
+                paths,
+                others,
                 "not replicated: these match the pattern, but are not SQLite databases, or are \
                  encrypted"
             );
         }
         self.others = others;
+    }
+
+    /// Logs which names are hard links to databases that have other names.
+    fn note_linked(&mut self, linked: BTreeSet<PathBuf>) {
+        if let Some((paths, others)) = new_names(&self.linked, &linked) {
+            warn!(
+                paths,
+                others,
+                "not replicated: these are hard links to databases that are replicated by another \
+                 name. Open each by one name only: by each name it has a log of its own"
+            );
+        }
+        self.linked = linked;
     }
 
     /// The databases that cannot be followed, and the places where there may be others.
@@ -226,6 +241,7 @@ impl Directories {
         self.refused.retain(|path, _| there.contains(path));
         self.note_unreadable(look.unreadable);
         self.note_others(look.others);
+        self.note_linked(look.linked);
         self.note_absent(&look.directories);
         self.renamed = look.renamed;
         let interval = look.databases.iter().map(|database| database.monitor_interval).min();
@@ -283,6 +299,13 @@ impl Directories {
         // A directory that does not exist has to be polled.
         all && self.options.iter().all(|directory| directories.contains(&directory.path))
     }
+}
+
+/// The names that are new, and how many more there are than are named at once.
+fn new_names(known: &BTreeSet<PathBuf>, found: &BTreeSet<PathBuf>) -> Option<(String, usize)> {
+    let mut new = found.difference(known).map(|path| path.display().to_string());
+    let named: Vec<String> = new.by_ref().take(NAMED_MAX).collect();
+    (!named.is_empty()).then(|| (named.join(", "), new.count()))
 }
 
 /// What is followed, by the names and by the files that are open.

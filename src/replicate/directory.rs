@@ -5,7 +5,6 @@ use std::io::{self, ErrorKind, Read};
 use std::path::{Component, Path, PathBuf};
 
 use glob::{MatchOptions, Pattern};
-use tracing::debug;
 
 use super::options::DatabaseOptions;
 use crate::sqlite::{FileId, is_sidecar, state_directory};
@@ -41,6 +40,8 @@ pub struct Scan {
     pub unreadable: BTreeMap<PathBuf, String>,
     /// Files that match the pattern and are no SQLite databases, or encrypted ones.
     pub others: BTreeSet<PathBuf>,
+    /// Hard links to databases that are followed by another name.
+    pub linked: BTreeSet<PathBuf>,
     /// New names of files that are open, and are followed under an old name.
     pub renamed: BTreeSet<PathBuf>,
     /// Some file may become a database.
@@ -57,6 +58,8 @@ pub struct Look {
     pub unreadable: BTreeMap<PathBuf, String>,
     /// Files that match the pattern and are no SQLite databases, or encrypted ones.
     pub others: BTreeSet<PathBuf>,
+    /// Hard links to databases that are followed by another name.
+    pub linked: BTreeSet<PathBuf>,
     /// New names of files that are open, and are followed under an old name.
     pub renamed: BTreeSet<PathBuf>,
     /// Some file may become a database.
@@ -172,6 +175,7 @@ impl Look {
             look.directories.extend(scan.directories);
             look.unreadable.extend(scan.unreadable);
             look.others.extend(scan.others);
+            look.linked.extend(scan.linked);
             look.renamed.extend(scan.renamed);
             look.unsettled |= scan.unsettled;
         }
@@ -196,7 +200,8 @@ impl Scan {
             return self.databases.push(path);
         }
         if followed.files.contains(&file) {
-            return debug!(path = %path.display(), "another name of a database that is followed");
+            self.linked.insert(path);
+            return;
         }
         if followed.open.contains(&file) {
             // It will be closed once its tail notices the new name.

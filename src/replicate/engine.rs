@@ -174,6 +174,8 @@ impl Engine {
     ) -> anyhow::Result<()> {
         let path = options.path.clone();
         self.refusals.add(&path);
+        // It is sent now.
+        self.unreplicated.retain(|missing| missing.database != path);
         let watch = self.watcher.watch(path.clone());
         let (sender, inbox) = mpsc::channel();
         let mailbox = Mailbox { cancellation: Cancellation::default(), sender, bell: watch.bell() };

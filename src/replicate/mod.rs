@@ -102,6 +102,21 @@ pub fn note_validated(
     Staging::new(&database.state_directory, replica).note_record(record)
 }
 
+/// Takes note of why validation could not restore a replica, or that it can be restored. Later
+/// processes know it, and until it is over `replicate` does not end with success.
+pub fn note_defect(
+    database: &DatabaseOptions,
+    replica: &str,
+    defect: Option<&str>,
+) -> std::io::Result<()> {
+    Staging::new(&database.state_directory, replica).note_defect(defect)
+}
+
+/// Whether the last validation could not restore a replica.
+pub fn has_defect(database: &DatabaseOptions, replica: &str) -> bool {
+    Staging::new(&database.state_directory, replica).defect().is_some()
+}
+
 /// How far a replica, or the fork `fork` of it, has acknowledged a generation, according to the
 /// state directory of the database: everything before that position must be there.
 pub fn acknowledged(

@@ -21,6 +21,7 @@ use naming::directory_name;
 /// staging/<replica>/sent     what the replica acknowledged last
 /// staging/<replica>/fork     the fork of the replica that is written to, if there is one
 /// staging/<replica>/place    where the replica is, which identifies it under another name
+/// staging/<replica>/defect   why it could not be restored when it was validated last
 /// staging/<replica>/verified what validation last found out about it, as in the replica itself
 /// ```
 ///
@@ -148,6 +149,19 @@ impl Staging {
         fs::create_dir_all(&self.root)?;
         let path = self.root.join(ProofRecord::KEY);
         replace_file(&path, record.to_text().as_bytes(), Durability::Power)
+    }
+
+    /// Why the replica could not be restored when it was validated last, if that is so.
+    pub(super) fn defect(&self) -> Option<String> {
+        read_text(&self.root.join("defect")).ok().flatten()
+    }
+
+    /// Takes note of why the replica cannot be restored, or that it can.
+    pub(super) fn note_defect(&self, defect: Option<&str>) -> io::Result<()> {
+        let path = self.root.join("defect");
+        let Some(defect) = defect else { return remove(&path) };
+        fs::create_dir_all(&self.root)?;
+        replace_file(&path, defect.as_bytes(), Durability::Process)
     }
 
     /// The fork that the database is replicated to, if the replica holds another history.

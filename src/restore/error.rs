@@ -1,5 +1,9 @@
-use std::fmt;
 use std::path::PathBuf;
+use std::{fmt, io};
+
+use super::apply::ApplyError;
+use super::plan_error::PlanError;
+use crate::store::StoreError;
 
 /// Why there is no restored database.
 ///
@@ -37,4 +41,30 @@ impl From<anyhow::Error> for RestoreError {
     fn from(error: anyhow::Error) -> Self {
         Self::Other(error)
     }
+}
+
+/// Whether what is in the replica keeps it from being restored: an object is missing, or is not
+/// what it should be. Otherwise the store did not answer, or something went wrong on this machine.
+pub fn is_defect(error: &anyhow::Error) -> bool {
+    let is_missing = |error: &PlanError| match error {
+        PlanError::NoSnapshot(_)
+        | PlanError::SnapshotLost { .. }
+        | PlanError::SegmentMissing { .. }
+        | PlanError::WalMissing { .. } => true,
+        PlanError::NoBackup
+        | PlanError::GenerationMissing(_)
+        | PlanError::NoSnapshotAtOrBefore { .. } => false,
+    };
+    let is_wrong = |error: &ApplyError| match error {
+        ApplyError::Object { cause, .. } => !is_outage(cause.as_ref()),
+        ApplyError::Image(_) => false,
+    };
+    error.downcast_ref().is_some_and(is_missing) || error.downcast_ref().is_some_and(is_wrong)
+}
+
+/// Whether an object could not be read because the store did not give it.
+fn is_outage(cause: &(dyn std::error::Error + Send + Sync + 'static)) -> bool {
+    let from_store = cause.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+    let error = from_store.and_then(|error| error.downcast_ref());
+    matches!(error, Some(StoreError::Unavailable(_) | StoreError::Rejected(_)))
 }

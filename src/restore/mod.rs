@@ -36,7 +36,7 @@ use tracing::{info, warn};
 
 pub use apply::{Applied, Applier, ApplyError};
 pub use chain::check;
-pub use error::RestoreError;
+pub use error::{RestoreError, is_defect};
 pub use image::Image;
 pub use options::{RestoreOptions, Target};
 pub use plan_error::PlanError;

@@ -63,13 +63,16 @@ impl FileStore {
     fn put_blocking(&self, key: &str, source: &mut dyn Read) -> Result<()> {
         let path = self.path(key);
         let partial = Partial::create(&self.root, &path, self.files, self.directories)?;
-        partial.fill(source)?.publish(&path)
+        partial.fill(source)?.publish(&path)?;
+        self.root.note_object(key);
+        Ok(())
     }
 
     fn create_blocking(&self, key: &str, source: &mut dyn Read) -> Result<()> {
         let path = self.path(key);
         let partial = Partial::create(&self.root, &path, self.files, self.directories)?;
         if partial.fill(source)?.publish_new(&path)? {
+            self.root.note_object(key);
             Ok(())
         } else {
             Err(StoreError::Exists { key: key.to_owned() })
@@ -96,10 +99,12 @@ impl FileStore {
             .map_err(|_| failed(&io::ErrorKind::OutOfMemory.into()))?;
         let mut bytes = vec![0; length];
         file.read_exact_at(&mut bytes, range.start).map_err(|error| failed(&error))?;
+        self.root.note_object(key);
         Ok(bytes)
     }
 
     fn delete_blocking(&self, keys: &[String]) -> Result<()> {
+        self.root.note_deleted(keys);
         for key in keys {
             let path = self.path(key);
             match Failpoint::ObjectDeleting.pass().and_then(|()| fs::remove_file(&path)) {

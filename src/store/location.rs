@@ -47,6 +47,17 @@ impl Location {
         }
     }
 
+    /// Whether it is a directory that is missing or empty, as if its file system were not mounted.
+    pub fn may_be_unmounted(&self) -> bool {
+        match self {
+            Self::File(root) => std::fs::read_dir(root).map_or_else(
+                |error| error.kind() == std::io::ErrorKind::NotFound,
+                |mut entries| entries.next().is_none(),
+            ),
+            Self::S3(_) => false,
+        }
+    }
+
     /// A place below this one. `path` ends in a slash, as the prefixes of keys do.
     #[must_use]
     pub fn below(&self, path: &str) -> Self {

@@ -2,8 +2,7 @@
 //! objects after them; if this one is missing, or replaced by an older one, what is left seems
 //! intact.
 
-use anyhow::bail;
-
+use super::defect::Defect;
 use crate::format::{Generation, Key, Proof, Seal, WalPos};
 use crate::restore::Restored;
 use crate::utc;
@@ -22,14 +21,16 @@ pub(super) fn expect_all(
     let is_beyond = |of: Generation, end: WalPos| of == generation && position < end;
     let missing = Key::Segment { generation, pos: position };
     if let Some((_, end)) = acknowledged.filter(|(of, end)| is_beyond(*of, *end)) {
-        bail!("{missing}: it is missing: the store had acknowledged everything up to {end}");
+        let what = format!("the store had acknowledged everything up to {end}");
+        return Err(Defect::error(format!("{missing}: it is missing: {what}")));
     }
     if let Some(proof) = recorded.filter(|proof| is_beyond(proof.generation, proof.position)) {
         let (end, proven) = (proof.position, utc::seconds(proof.proven));
-        bail!("{missing}: it is missing: {end} was proven to be restorable at {proven}");
+        let what = format!("{end} was proven to be restorable at {proven}");
+        return Err(Defect::error(format!("{missing}: it is missing: {what}")));
     }
     if let Some(seal) = proven.filter(|seal| is_beyond(seal.generation, seal.end)) {
-        bail!("{}: it is missing, and was proven before", seal.key());
+        return Err(Defect::error(format!("{}: it is missing, and was proven before", seal.key())));
     }
     Ok(())
 }
@@ -38,7 +39,8 @@ pub(super) fn expect_all(
 pub(super) fn expect_same(found: &Seal, proven: Option<&Seal>) -> anyhow::Result<()> {
     match proven.filter(|seal| seal.key() == found.key() && *seal != found) {
         Some(seal) => {
-            bail!("{}: another object has taken its place since it was proven", seal.key())
+            let what = "another object has taken its place since it was proven";
+            Err(Defect::error(format!("{}: {what}", seal.key())))
         }
         None => Ok(()),
     }

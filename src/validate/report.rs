@@ -1,11 +1,12 @@
 use std::time::Duration;
 
-use tracing::{debug, error, info};
+use tracing::{debug, error, info, warn};
 
 use super::Validation;
+use super::defect::is_defect;
 use super::proven::Proven;
 use crate::format::Proof;
-use crate::replicate::Validity;
+use crate::replicate::{Validity, note_defect};
 use crate::restore::{Restored, Verdict};
 use crate::utc;
 
@@ -28,6 +29,7 @@ impl Validation<'_> {
     /// Logs the result of a validation, and notes it for those who watch the replica.
     pub(super) fn report(&self, validated: &Validated, elapsed: Duration) {
         let (db, name) = (self.database.path.display(), &self.replica.name);
+        self.note_defect(None);
         let (restored, damage, before) = match validated {
             Validated::Nothing => {
                 self.metrics.nothing_to_validate();
@@ -67,5 +69,31 @@ impl Validation<'_> {
             Verdict::Unsealed => "checksums are right; it was not written by this program",
         };
         info!(%db, name, status = "ok", %generation, %position, ?elapsed, proof, "validator");
+    }
+
+    /// Logs why a validation failed. If that is because of what is in the replica, has it mended.
+    pub(super) fn report_failure(&mut self, failure: &anyhow::Error) {
+        let (db, name) = (self.database.path.display(), &self.replica.name);
+        let reason = format!("{failure:#}");
+        if is_defect(failure) {
+            self.metrics.validated(Validity::Unrestorable(reason.clone()));
+            error!(%db, name, status = "error", reason, "validator: the replica cannot be restored");
+            self.note_defect(Some(&reason));
+            (self.mend)();
+        } else {
+            self.metrics.validated(Validity::Unknown(reason.clone()));
+            error!(
+                %db, name, status = "error", reason,
+                "validator: the replica could not be validated"
+            );
+        }
+        self.defect = Some(reason);
+    }
+
+    fn note_defect(&self, defect: Option<&str>) {
+        if let Err(error) = note_defect(self.database, &self.replica.name, defect) {
+            let (db, name) = (self.database.path.display(), &self.replica.name);
+            warn!(%db, name, %error, "cannot take note of what validation found");
+        }
     }
 }

@@ -55,11 +55,6 @@ impl Reasons {
         }
     }
 
-    /// What the last validation of a replica found.
-    pub(super) fn validity_of(&self, replica: &Labels) -> Validity {
-        self.locked().validities.get(replica).cloned().unwrap_or_default()
-    }
-
     /// What went wrong last with a replica.
     pub(super) fn error_of(&self, replica: &Labels) -> Option<String> {
         self.locked().error(replica).cloned()
@@ -72,9 +67,11 @@ impl Reasons {
         let Some(&reason) = found.reasons.get(replica) else { return (None, None) };
         let database = [replica[0].clone(), String::new()];
         let defect = match found.validities.get(replica) {
-            Some(Validity::DamagedDatabase(defect) | Validity::Unrestorable(defect)) => {
-                Some(defect)
-            }
+            Some(
+                Validity::DamagedDatabase(defect)
+                | Validity::Unrestorable(defect)
+                | Validity::Unknown(defect),
+            ) => Some(defect),
             Some(Validity::Restorable) | None => None,
         };
         let error = found.error(replica).or(defect);

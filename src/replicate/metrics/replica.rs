@@ -15,8 +15,10 @@ pub enum Validity {
     Restorable,
     /// The replica leads to what the database is, and SQLite finds that damaged.
     DamagedDatabase(String),
-    /// The replica cannot be restored, or it could not be told.
+    /// Something in the replica keeps it from being restored.
     Unrestorable(String),
+    /// It could not be told: the store did not answer, or this machine could not restore it.
+    Unknown(String),
 }
 
 /// What is counted for one replica.
@@ -80,11 +82,6 @@ impl ReplicaMetrics {
     fn set_validity(&self, validity: Validity) {
         self.invalid.set((validity != Validity::Restorable).into());
         self.reasons.set_validity(&self.labels, validity);
-    }
-
-    /// What the last validation found.
-    pub(in crate::replicate) fn validity(&self) -> Validity {
-        self.reasons.validity_of(&self.labels)
     }
 
     /// Sets whether a snapshot is being stored in the replica.

@@ -1,7 +1,7 @@
 use std::time::{Duration, SystemTime};
 
 use tokio::time::{Instant, sleep};
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 use super::company::SETTLE_MAX;
 use super::{Connected, Failures, stopping};
@@ -45,6 +45,8 @@ enum Doubt {
     /// The record of validation cannot be read any more. It may have said that the database is
     /// damaged.
     Unreadable,
+    /// Validation could not restore the replica. What is older may be all that can be restored.
+    Unrestorable,
 }
 
 impl Maintenance {
@@ -211,6 +213,10 @@ impl Connected {
     fn say_kept(&self, doubt: Doubt, objects: usize) {
         let (db, name) = (self.replica.database.display(), &self.replica.options.name);
         match doubt {
+            Doubt::Unrestorable => warn!(
+                %db, name, objects,
+                "expired history is kept until validation can restore the replica again"
+            ),
             Doubt::Damaged(since) => {
                 let since = utc::seconds(since);
                 error!(
@@ -231,6 +237,9 @@ impl Connected {
 
     /// Why nothing may expire, if there is a reason.
     async fn doubt(&self) -> Result<Option<Doubt>, StoreError> {
+        if self.replica.staging.defect().is_some() {
+            return Ok(Some(Doubt::Unrestorable));
+        }
         // Whichever replica has shown that the database is damaged, all of them have been since.
         for staging in &*self.replica.all_staging {
             let record = staging.record().map_err(|error| StoreError::Unavailable(error.into()))?;

@@ -4,7 +4,6 @@ use std::time::{Duration, Instant};
 use tracing::warn;
 
 use super::{Slot, Standing, Tail};
-use crate::replicate::metrics::Validity;
 use crate::replicate::outcome::{Uncaptured, Unreplicated};
 use crate::sqlite::Database;
 
@@ -105,13 +104,8 @@ impl Tail {
             let lacking =
                 || Unreplicated::of(self.path(), slot, uncaptured, reason, || metrics.error());
             let missing = if is_complete { None } else { lacking() };
-            missing.or_else(|| match metrics.validity() {
-                Validity::Unrestorable(defect) => {
-                    Some(Unreplicated::not_restorable(self.path(), slot, defect))
-                }
-                // What there is is all replicated.
-                Validity::Restorable | Validity::DamagedDatabase(_) => None,
-            })
+            let not_restorable = |defect| Unreplicated::not_restorable(self.path(), slot, defect);
+            missing.or_else(|| slot.staging.defect().map(not_restorable))
         };
         self.slots.iter().filter_map(missing).collect()
     }

@@ -1,13 +1,17 @@
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::bail;
-use tracing::debug;
+use tracing::{debug, info};
 
 use super::slot::Purpose;
 use super::{Slot, Standing, Tail};
 use crate::replicate::capture::Cut;
 use crate::replicate::message::{Message, Report, SnapshotFailure};
 use crate::replicate::refusals::Reception;
+
+/// How often another snapshot is stored for a replica that cannot be restored, at most. It may be
+/// something that a snapshot does not mend.
+const MEND_INTERVAL: Duration = Duration::from_hours(1);
 
 impl Tail {
     /// Handles the messages that have come from the replicas and others.
@@ -17,7 +21,13 @@ impl Tail {
                 Message::Report { replica, report } => self.hear(replica, report)?,
                 Message::Mend { replica } => {
                     let slot = &mut self.slots[replica];
-                    if slot.standing == Standing::Inside && !slot.storing {
+                    let is_due = slot.mended.is_none_or(|mended| mended.elapsed() >= MEND_INTERVAL);
+                    if slot.standing == Standing::Inside && !slot.storing && is_due {
+                        info!(
+                            db = %self.options.path.display(), name = slot.name,
+                            "the replica gets another snapshot, to be restored from that"
+                        );
+                        slot.mending = true;
                         slot.ask(Purpose::Renewal);
                     }
                 }
@@ -59,6 +69,9 @@ impl Tail {
             }
             Report::SnapshotStored(generation) if current == Some(generation) => {
                 slot.storing = false;
+                if std::mem::take(&mut slot.mending) {
+                    slot.mended = Some(Instant::now());
+                }
                 // Until now, our read transaction had to stay as it was.
                 self.schedule.copying_since = Some(Instant::now());
                 slot.standing = Standing::Inside;

@@ -24,6 +24,10 @@ pub(in crate::replicate) struct Slot {
     pub(in crate::replicate) reached: bool,
     /// The link up to which, at the end, it is known that nobody has taken the replica over.
     pub(in crate::replicate) settled: Option<Link>,
+    /// A snapshot was asked for because it cannot be restored.
+    pub(super) mending: bool,
+    /// When such a snapshot was last stored.
+    pub(super) mended: Option<Instant>,
     /// Why its store refuses us.
     pub(in crate::replicate) rejected: Option<String>,
 }
@@ -85,6 +89,8 @@ impl Slot {
             storing: false,
             reached: false,
             settled: None,
+            mending: false,
+            mended: None,
             rejected: None,
         }
     }

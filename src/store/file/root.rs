@@ -8,19 +8,26 @@ use anyhow::anyhow;
 
 use crate::store::{Result, StoreError};
 
-/// The directory below which a store keeps its objects, and the file system that it was on.
+/// The directory below which a store keeps its objects, and what was seen of it.
 ///
 /// Clones share what was seen.
 #[derive(Clone, Debug)]
 pub(super) struct Root {
     path: PathBuf,
-    /// The device of the directory, once it was there.
-    device: Arc<Mutex<Option<u64>>>,
+    seen: Arc<Mutex<Seen>>,
+}
+
+#[derive(Debug, Default)]
+struct Seen {
+    /// The device and the inode of the directory, once it was there.
+    directory: Option<(u64, u64)>,
+    /// The key of the object that was stored or read last.
+    object: Option<String>,
 }
 
 impl Root {
     pub(super) fn new(path: PathBuf) -> Self {
-        Self { path, device: Arc::default() }
+        Self { path, seen: Arc::default() }
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -29,44 +36,47 @@ impl Root {
 
     /// The directory, once it was there: then it is not to be made anew.
     pub(super) fn to_be_kept(&self) -> Option<&Path> {
-        self.locked().map(|_| self.path.as_path())
+        self.locked().directory.map(|_| self.path.as_path())
     }
 
-    /// Fails if the directory was there before and is missing now, or is an empty one on another
-    /// file system: its own is not mounted. What is stored meanwhile would be hidden as soon as
-    /// that is mounted again, and leave a hole in the history there.
+    /// Fails if the directory was there before, and is missing now, or is another one without what
+    /// was stored or read last: its file system is not mounted. What is stored meanwhile would be
+    /// hidden as soon as that is mounted again, and leave a hole in the history there.
     pub(super) fn expect_mounted(&self) -> Result<()> {
         let found = match fs::metadata(&self.path) {
-            Ok(found) if found.is_dir() => Some(found.dev()),
+            Ok(found) if found.is_dir() => Some((found.dev(), found.ino())),
             Err(error) if error.kind() == ErrorKind::NotFound => None,
             // The operation itself meets that, and says what it could not do.
             _ => return Ok(()),
         };
         let mut seen = self.locked();
-        let is_lost = match (*seen, found) {
-            (Some(_), None) => true,
-            // A network file system may be another device each time that it is mounted.
-            (Some(before), Some(now)) => before != now && is_empty(&self.path),
-            (None, _) => false,
-        };
-        if is_lost {
+        // A network file system may be another device each time that it is mounted.
+        let is_same = seen.directory.is_none_or(|before| found == Some(before))
+            || seen.object.as_ref().is_some_and(|key| self.path.join(key).exists());
+        if !is_same {
             return Err(StoreError::Unavailable(anyhow!(
-                "the directory {} was there, and is not any more: is its disk mounted? If it was \
-                 removed on purpose, make it again",
+                "the directory {} was there, and is missing or another one: is its disk mounted? \
+                 If it was removed or replaced on purpose, start litestream again",
                 self.path.display()
             )));
         }
-        *seen = found;
+        seen.directory = found;
         Ok(())
     }
 
-    fn locked(&self) -> MutexGuard<'_, Option<u64>> {
-        self.device.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Takes note that an object is there.
+    pub(super) fn note_object(&self, key: &str) {
+        self.locked().object = Some(key.to_owned());
     }
-}
 
-fn is_empty(directory: &Path) -> bool {
-    fs::read_dir(directory).is_ok_and(|mut entries| entries.next().is_none())
+    /// Takes note that objects are deleted.
+    pub(super) fn note_deleted(&self, keys: &[String]) {
+        self.locked().object.take_if(|object| keys.contains(object));
+    }
+
+    fn locked(&self) -> MutexGuard<'_, Seen> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 #[cfg(test)]
@@ -89,21 +99,36 @@ mod tests {
         fs::rename(&path, &away).unwrap();
         for _ in 0..2 {
             let error = root.clone().expect_mounted().unwrap_err().to_string();
-            assert!(error.contains("replica was there, and is not any more"), "{error}");
+            assert!(error.contains("is its disk mounted?"), "{error}");
         }
         fs::rename(&away, &path).unwrap();
         root.expect_mounted().unwrap();
     }
 
+    /// Whatever is in it: an earlier daemon may have stored something there.
     #[test]
-    fn is_missed_if_it_is_empty_and_on_another_file_system() {
+    fn another_directory_is_taken_only_with_what_was_there() {
         let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().to_owned();
-        let root = Root { path: path.clone(), device: Arc::new(Mutex::new(Some(u64::MAX))) };
-        root.expect_mounted().unwrap_err();
+        let path = directory.path().join("replica");
+        let root = Root::new(path.clone());
+        fs::create_dir(&path).unwrap();
+        root.expect_mounted().unwrap();
         fs::write(path.join("object"), "").unwrap();
+        root.note_object("object");
+        let exchange = |content: &str| {
+            let other = directory.path().join("other");
+            fs::create_dir(&other).unwrap();
+            fs::write(other.join(content), "").unwrap();
+            fs::rename(&path, directory.path().join(format!("before {content}"))).unwrap();
+            fs::rename(other, &path).unwrap();
+        };
+        exchange("stray");
+        root.expect_mounted().unwrap_err();
+        exchange("object");
         root.expect_mounted().unwrap();
-        fs::remove_file(path.join("object")).unwrap();
+        root.note_deleted(&["object".to_owned()]);
         root.expect_mounted().unwrap();
+        exchange("another");
+        root.expect_mounted().unwrap_err();
     }
 }

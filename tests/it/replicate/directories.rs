@@ -62,7 +62,9 @@ fn each_database_is_replicated_to_a_place_of_its_own() {
     fs::hard_link(&databases[0], directory.join("z.db")).unwrap();
     let mut daemon = start(&site);
     daemon.wait_for("snapshot written");
-    for text in ["encrypted.db, ", "notes.db\" others=0", "are not SQLite databases"] {
+    for text in
+        ["encrypted.db, ", "notes.db\" others=0", "are not SQLite databases", "z.db others=0"]
+    {
         assert!(daemon.says(text), "{text}: {}", daemon.log());
     }
     for database in &databases {

@@ -8,6 +8,7 @@ use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
+use litestream::failpoint::Failpoint;
 use rusqlite::Connection;
 use rustix::process::Signal;
 
@@ -339,6 +340,50 @@ fn a_replica_that_cannot_be_restored_gets_another_snapshot() {
     daemon.stop();
     site.check();
     assert_eq!(site.listing().generations.len(), 1);
+}
+
+/// What is wrong with this machine is not mended by a snapshot, and says nothing of the replica.
+#[test]
+fn a_machine_that_cannot_validate_stores_no_snapshot() {
+    let site = Site::with("monitor-interval: 20ms", "validation-interval: 100ms");
+    site.write(1, 5);
+    let mut command = site.command(&["replicate"]);
+    let mut daemon = site.start(command.env("TMPDIR", site.path("missing")));
+    daemon.wait_for("validator: the replica could not be validated");
+    assert!(daemon.says("cannot make a temporary directory"), "{}", daemon.log());
+    daemon.stop();
+    assert_eq!(site.listing().snapshots(), 1);
+}
+
+/// A daemon that is started again looks soon, and does not end with success before.
+#[test]
+fn a_replica_that_could_not_be_restored_is_known_after_a_restart() {
+    let settings = |interval: &str| format!("sync-interval: 20ms, validation-interval: {interval}");
+    let site = Site::with("monitor-interval: 20ms", &settings("1s"));
+    site.write(1, 5);
+    let mut daemon = site.replicate();
+    daemon.wait_for("status=ok");
+    let directory = site.replica().join("generations").join(&site.listing().only().name);
+    let mut snapshots = fs::read_dir(directory.join("snapshots")).unwrap();
+    let snapshot = snapshots.next().unwrap().unwrap().path();
+    let whole = fs::read(&snapshot).unwrap();
+    // The next one cannot be stored.
+    site.arm(&format!("{} = enospc", Failpoint::ObjectWriting.name()));
+    fs::write(&snapshot, &whole[..whole.len() / 2]).unwrap();
+    daemon.wait_for("the replica gets another snapshot");
+    daemon.kill();
+    let replica = format!("path: {}, {}", site.replica().display(), settings("1h"));
+    site.configure("monitor-interval: 20ms", &[&replica]);
+    site.disarm();
+    let mut daemon = site.replicate();
+    daemon.signal(Signal::TERM);
+    assert_eq!(daemon.wait(), 75, "{}", daemon.log());
+    assert!(daemon.says("could not be restored from replica file when"), "{}", daemon.log());
+    let mut daemon = site.replicate();
+    daemon.wait_for("status=ok");
+    let log = daemon.stop();
+    assert!(!log.contains("DIVERGED"), "{log}");
+    site.check();
 }
 
 /// Settings with which only the first validation has a reason to read everything.
