@@ -64,8 +64,8 @@ struct Validation<'a> {
     database: &'a DatabaseOptions,
     replica: &'a ReplicaOptions,
     metrics: &'a ReplicaMetrics,
-    /// Has the replica mended, if it is broken and the database is not.
-    mend: &'a (dyn Fn() + Sync),
+    /// Has the replica mended, and is told whether it could be restored before.
+    mend: &'a (dyn Fn(bool) + Sync),
     /// What was wrong with it the last time.
     defect: Option<String>,
     /// What was proven, to continue from, and where it is.
@@ -74,12 +74,13 @@ struct Validation<'a> {
     newest: Option<Seal>,
 }
 
-/// Validates a replica at its interval, for ever.
+/// Validates a replica at its interval, for ever. Calls `mend` each time that something in the
+/// replica keeps it from being restored, with whether it could be restored before.
 pub async fn validate(
     database: &DatabaseOptions,
     replica: &ReplicaOptions,
     metrics: &ReplicaMetrics,
-    mend: &(dyn Fn() + Sync),
+    mend: &(dyn Fn(bool) + Sync),
 ) {
     let mut validation =
         Validation { database, replica, metrics, mend, defect: None, proven: None, newest: None };
@@ -212,7 +213,7 @@ impl Validation<'_> {
             }
             Err(error @ RestoreError::NoBackup) if self.replica.location.may_be_unmounted() => {
                 return Err(error).with_context(|| {
-                    format!("nothing is in {}: is its disk mounted?", self.replica.location)
+                    format!("{} is empty, as if its disk were not mounted", self.replica.location)
                 });
             }
             Err(error @ RestoreError::NoBackup) => return Err(Defect::error(error)),

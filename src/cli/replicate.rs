@@ -75,7 +75,7 @@ fn validators(database: &DatabaseOptions, metrics: &Metrics, mender: &Mender) ->
         let (database, replica) = (database.clone(), replica.clone());
         let metrics = metrics.replica(&replica.name);
         let mender = mender.clone();
-        let mend = move || mender.mend(number);
+        let mend = move |anew| mender.mend(number, anew);
         validators.spawn(async move { validate(&database, &replica, &metrics, &mend).await });
     }
     validators

@@ -10,9 +10,10 @@ impl Mender {
     }
 
     /// Has another snapshot stored in a replica, which is one of the database's by its place among
-    /// them: from that on it can be restored again, whatever is missing before. Nothing is done for
-    /// a replica that is waiting for one already, or cannot be reached.
-    pub fn mend(&self, replica: usize) {
-        self.0.send(Message::Mend { replica });
+    /// them: from that on it can be restored again, whatever is missing before. `anew`: it could be
+    /// restored before. Otherwise the last such snapshot did not help, and the next one waits for
+    /// an hour. Nothing is done for a replica that waits for one already, or cannot be reached.
+    pub fn mend(&self, replica: usize, anew: bool) {
+        self.0.send(Message::Mend { replica, anew });
     }
 }

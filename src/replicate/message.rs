@@ -96,6 +96,8 @@ pub(super) enum Message {
     /// Validation found that this replica cannot be restored: store another snapshot in it.
     Mend {
         replica: usize,
+        /// It could be restored before.
+        anew: bool,
     },
     /// Capture what is left, wait until all replicas have it, and end.
     Stop,

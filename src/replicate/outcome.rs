@@ -48,7 +48,11 @@ enum Missing {
         reason: String,
     },
     /// It is not known what the replica has.
-    Unreached(String),
+    Unreached {
+        replica: String,
+        /// What its store said last, if that is known.
+        error: Option<String>,
+    },
     /// The database is not followed, for this reason.
     Everything(String),
     /// The replica was sent everything, and cannot be restored, as the last validation found.
@@ -96,7 +100,9 @@ impl Unreplicated {
                 Missing::Interrupted { replica, reason: reason.to_owned() }
             }
             None if uncaptured == Uncaptured::Unknown => Missing::Unseen(replica),
-            None if slot.standing == Standing::Unknown => Missing::Unreached(replica),
+            None if slot.standing == Standing::Unknown => {
+                Missing::Unreached { replica, error: error() }
+            }
             None if uncaptured == Uncaptured::Nothing && slot.standing == Standing::Inside => {
                 return None;
             }
@@ -154,11 +160,14 @@ impl fmt::Display for Unreplicated {
                 "{database} could not be captured to its end: {reason}; what was committed last \
                  may not be on replica {replica}, and is sent once that is mended"
             ),
-            Missing::Unreached(replica) => write!(
-                f,
-                "replica {replica} of {database} could not be reached: it is not known whether \
-                 it has everything"
-            ),
+            Missing::Unreached { replica, error } => {
+                let error = error.as_ref().map(|error| format!(": {error}")).unwrap_or_default();
+                write!(
+                    f,
+                    "replica {replica} of {database} could not be reached, so that it is not known \
+                     whether it has everything{error}"
+                )
+            }
             Missing::Restorability { replica, defect } => write!(
                 f,
                 "{database} could not be restored from replica {replica} when that was validated \

@@ -79,7 +79,7 @@ impl Validation<'_> {
             self.metrics.validated(Validity::Unrestorable(reason.clone()));
             error!(%db, name, status = "error", reason, "validator: the replica cannot be restored");
             self.note_defect(Some(&reason));
-            (self.mend)();
+            (self.mend)(self.defect.is_none());
         } else {
             self.metrics.validated(Validity::Unknown(reason.clone()));
             error!(

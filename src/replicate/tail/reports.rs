@@ -19,9 +19,10 @@ impl Tail {
         while let Ok(message) = self.lines.inbox.try_recv() {
             match message {
                 Message::Report { replica, report } => self.hear(replica, report)?,
-                Message::Mend { replica } => {
+                Message::Mend { replica, anew } => {
                     let slot = &mut self.slots[replica];
-                    let is_due = slot.mended.is_none_or(|mended| mended.elapsed() >= MEND_INTERVAL);
+                    let is_due = |mended: Instant| mended.elapsed() >= MEND_INTERVAL;
+                    let is_due = anew || slot.mended.is_none_or(is_due);
                     if slot.standing == Standing::Inside && !slot.storing && is_due {
                         info!(
                             db = %self.options.path.display(), name = slot.name,
@@ -77,7 +78,9 @@ impl Tail {
                 slot.standing = Standing::Inside;
                 // The replica cannot have asked for another one yet.
                 slot.request = None;
-                self.schedule.snapshots.stored();
+                if self.schedule.snapshots.stored() {
+                    info!(db = %self.options.path.display(), %generation, "generation begins");
+                }
                 if self.slots.iter().all(|slot| slot.standing == Standing::Inside) {
                     // Until then, Litestream's state tells what the other replicas have.
                     self.state.retire_litestream();

@@ -26,8 +26,10 @@ impl Snapshots {
         self.next = now + (Duration::from_millis(100) * self.failures).min(PAUSE_MAX);
     }
 
-    pub(in crate::replicate::tail) fn stored(&mut self) {
+    /// Takes note that one was stored. Returns whether that is the first one after some could not
+    /// be.
+    pub(in crate::replicate::tail) fn stored(&mut self) -> bool {
         self.failures = 0;
-        self.unstored = false;
+        std::mem::take(&mut self.unstored)
     }
 }
