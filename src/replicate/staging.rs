@@ -151,9 +151,11 @@ impl Staging {
         replace_file(&path, record.to_text().as_bytes(), Durability::Power)
     }
 
-    /// Why the replica could not be restored when it was validated last, if that is so.
+    /// Why the replica could not be restored when it was validated last, if that is so. A note that
+    /// cannot be read may say so.
     pub(super) fn defect(&self) -> Option<String> {
-        read_text(&self.root.join("defect")).ok().flatten()
+        let unreadable = |error| Some(format!("the note of that cannot be read: {error}"));
+        read_text(&self.root.join("defect")).unwrap_or_else(unreadable)
     }
 
     /// Takes note of why the replica cannot be restored, or that it can.
@@ -334,12 +336,8 @@ mod tests {
             near.add(generation, pos.parse().unwrap(), &file).unwrap();
             far.add(generation, pos.parse().unwrap(), &file).unwrap();
         }
-        let order: Vec<String> = near
-            .segments(generation)
-            .unwrap()
-            .iter()
-            .map(|staged| staged.pos.to_string())
-            .collect();
+        let staged = near.segments(generation).unwrap().into_iter();
+        let order: Vec<String> = staged.map(|staged| staged.pos.to_string()).collect();
         assert_eq!(order, ["00000000_00001038", "00000000_123456789", "00000001_00000000"]);
 
         near.segments(generation).unwrap()[0].remove().unwrap();
@@ -367,6 +365,18 @@ mod tests {
         fs::write(&path, text.replace("damaged", "damageb")).unwrap();
         let error = staging.record().unwrap_err().to_string();
         assert!(error.contains("verified is altered"), "{error}");
+    }
+
+    #[test]
+    fn a_defect_is_known_until_it_is_over() {
+        let directory = tempfile::tempdir().unwrap();
+        let staging = Staging::new(directory.path(), "s3");
+        staging.note_defect(Some("it is missing")).unwrap();
+        assert_eq!(staging.defect().unwrap(), "it is missing");
+        staging.note_defect(None).unwrap();
+        assert_eq!(staging.defect(), None);
+        fs::create_dir(staging.root.join("defect")).unwrap();
+        assert!(staging.defect().unwrap().contains("cannot be read"));
     }
 
     /// A fork that was still empty counted as one that had lost what the replica had acknowledged.

@@ -64,19 +64,24 @@ impl FileStore {
         let path = self.path(key);
         let partial = Partial::create(&self.root, &path, self.files, self.directories)?;
         partial.fill(source)?.publish(&path)?;
-        self.root.note_object(key);
-        Ok(())
+        self.note_stored(key)
     }
 
     fn create_blocking(&self, key: &str, source: &mut dyn Read) -> Result<()> {
         let path = self.path(key);
         let partial = Partial::create(&self.root, &path, self.files, self.directories)?;
         if partial.fill(source)?.publish_new(&path)? {
-            self.root.note_object(key);
-            Ok(())
+            self.note_stored(key)
         } else {
             Err(StoreError::Exists { key: key.to_owned() })
         }
+    }
+
+    /// The disk may have gone since we looked: then what was just stored is not where it belongs.
+    fn note_stored(&self, key: &str) -> Result<()> {
+        self.root.expect_mounted()?;
+        self.root.note_object(key);
+        Ok(())
     }
 
     fn get_blocking(&self, key: &str, range: &Range<u64>) -> Result<Vec<u8>> {
@@ -161,5 +166,30 @@ impl ObjectStore for FileStore {
     async fn delete(&self, keys: &[String]) -> Result<()> {
         let (store, keys) = (self.clone(), keys.to_owned());
         self.blocking(move || store.delete_blocking(&keys)).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Its disk went after we had looked, and before anything was written.
+    #[test]
+    fn what_was_stored_in_another_directory_does_not_count() {
+        let directory = tempfile::tempdir().unwrap();
+        let [path, away] = ["replica", "away"].map(|name| directory.path().join(name));
+        let store = FileStore::new(path.clone());
+        store.put_blocking("first", &mut &b"data"[..]).unwrap();
+        fs::rename(&path, &away).unwrap();
+        fs::create_dir(&path).unwrap();
+        for stored in [
+            store.put_blocking("second", &mut &b"data"[..]),
+            store.create_blocking("third", &mut &b"data"[..]),
+        ] {
+            assert!(matches!(stored, Err(StoreError::Unavailable(_))), "{stored:?}");
+        }
+        fs::remove_dir_all(&path).unwrap();
+        fs::rename(&away, &path).unwrap();
+        store.create_blocking("third", &mut &b"data"[..]).unwrap();
     }
 }

@@ -9,9 +9,7 @@ use crate::support::{Site, eventually};
 #[test]
 fn what_is_written_meanwhile_is_sent_once_it_is_back() {
     let site = Site::with("monitor-interval: 20ms", "sync-interval: 50ms");
-    site.write(1, 20);
-    let mut daemon = site.replicate();
-    daemon.wait_for("snapshot written");
+    let mut daemon = site.begin();
     site.write(2, 20);
     eventually("a segment", || site.listing().segments() > 0);
     let away = site.path("away");
@@ -30,9 +28,7 @@ fn what_is_written_meanwhile_is_sent_once_it_is_back() {
 #[test]
 fn nothing_goes_to_another_directory_of_that_name() {
     let site = Site::with("monitor-interval: 20ms", "sync-interval: 50ms");
-    site.write(1, 20);
-    let mut daemon = site.replicate();
-    daemon.wait_for("snapshot written");
+    let mut daemon = site.begin();
     let [away, other] = ["away", "other"].map(|name| site.path(name));
     fs::create_dir(&other).unwrap();
     fs::write(other.join("left"), "").unwrap();
@@ -52,9 +48,7 @@ fn nothing_goes_to_another_directory_of_that_name() {
 #[test]
 fn one_that_was_removed_gets_all_of_the_database_at_the_next_start() {
     let site = Site::with("monitor-interval: 20ms", "sync-interval: 50ms");
-    site.write(1, 20);
-    let mut daemon = site.replicate();
-    daemon.wait_for("snapshot written");
+    let mut daemon = site.begin();
     fs::remove_dir_all(site.replica()).unwrap();
     site.write(2, 20);
     daemon.wait_for("is its disk mounted?");
