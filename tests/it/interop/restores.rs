@@ -32,8 +32,8 @@ fn check_peer(
 /// Writes a replica with everything that there can be: snapshots, several logs, pages that were
 /// sent after a stop, and a database that shrank.
 ///
-/// Another generation may begin at the end, and Litestream takes the newest one by the store's
-/// clock, which ticks every `tick`.
+/// Litestream takes the newest generation by the store's clock, which ticks every `tick`. What is
+/// sent at the end is therefore of a single generation: it goes on before the database shrinks.
 fn write_history(site: &Site, tick: Duration) {
     site.write(1, 300);
     for seed in 2..5 {
@@ -49,9 +49,10 @@ fn write_history(site: &Site, tick: Duration) {
     }
     thread::sleep(tick);
     let mut daemon = site.replicate();
-    daemon.wait_for("initialized db");
+    daemon.wait_for("the generation goes on");
     let sql = "DELETE FROM t WHERE id % 2; VACUUM";
     open(&site.database()).execute_batch(sql).unwrap();
+    daemon.wait_for("snapshot written");
     daemon.stop();
     site.check();
 }
