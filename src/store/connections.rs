@@ -2,11 +2,16 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::OnceCell;
 
+use super::file::Neighbours;
 use super::{FileStore, Location, Result, S3Location, S3Store, Store};
 
-/// The buckets that are in use: replicas in the same bucket share its connections and credentials.
+/// What replicas have in common: those in a bucket its connections and credentials, and those in
+/// directories the file systems that may be missing.
 #[derive(Clone, Debug, Default)]
-pub struct Connections(Arc<Mutex<Vec<Bucket>>>);
+pub struct Connections {
+    buckets: Arc<Mutex<Vec<Bucket>>>,
+    directories: Neighbours,
+}
 
 #[derive(Clone, Debug)]
 struct Bucket {
@@ -21,7 +26,9 @@ impl Connections {
     /// again.
     pub async fn open(&self, location: &Location) -> Result<Store> {
         Ok(match location {
-            Location::File(root) => Store::File(FileStore::new(root.clone())),
+            Location::File(root) => {
+                Store::File(FileStore::beside(self.directories.clone(), root.clone()))
+            }
             Location::S3(place) => {
                 let Bucket { location, store, .. } = self.bucket(place);
                 let store = store.get_or_try_init(|| Box::pin(S3Store::connect(&location))).await?;
@@ -47,7 +54,7 @@ impl Connections {
 
     fn bucket(&self, place: &S3Location) -> Bucket {
         let location = S3Location { prefix: String::new(), ..place.clone() };
-        let mut buckets = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(bucket) = buckets.iter().find(|bucket| bucket.location == location) {
             return bucket.clone();
         }

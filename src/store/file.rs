@@ -1,5 +1,6 @@
 mod access;
 mod failure;
+mod neighbours;
 mod partial;
 mod root;
 mod walk;
@@ -15,6 +16,7 @@ pub use access::Access;
 use super::{Object, ObjectStore, Result, StoreError};
 use crate::failpoint::Failpoint;
 use failure::{failure, lost_task};
+pub(super) use neighbours::Neighbours;
 use partial::Partial;
 use root::Root;
 
@@ -32,8 +34,13 @@ impl FileStore {
     /// Keeps objects below `root`, which is created with the first object. No other user can read
     /// what is created.
     pub fn new(root: PathBuf) -> Self {
+        Self::beside(Neighbours::default(), root)
+    }
+
+    /// As [`FileStore::new`], one of several.
+    pub(super) fn beside(neighbours: Neighbours, root: PathBuf) -> Self {
         Self {
-            root: Root::new(root),
+            root: Root::new(root, neighbours),
             files: Access::private_file(),
             directories: Access::private_directory(),
         }

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use anyhow::anyhow;
 
+use super::neighbours::Neighbours;
 use crate::store::{Result, StoreError};
 
 /// The directory below which a store keeps its objects, and what was seen of it.
@@ -15,10 +16,11 @@ use crate::store::{Result, StoreError};
 pub(super) struct Root {
     path: PathBuf,
     seen: Arc<Mutex<Seen>>,
+    neighbours: Neighbours,
 }
 
 #[derive(Debug, Default)]
-struct Seen {
+pub(super) struct Seen {
     /// The device and the inode of the directory, once it was there.
     directory: Option<(u64, u64)>,
     /// The key of the object that was stored or read last.
@@ -26,8 +28,8 @@ struct Seen {
 }
 
 impl Root {
-    pub(super) fn new(path: PathBuf) -> Self {
-        Self { path, seen: Arc::default() }
+    pub(super) fn new(path: PathBuf, neighbours: Neighbours) -> Self {
+        Self { path, seen: Arc::default(), neighbours }
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -41,7 +43,8 @@ impl Root {
 
     /// Fails if the directory was there before, and is missing now, or is another one without what
     /// was stored or read last: its file system is not mounted. What is stored meanwhile would be
-    /// hidden as soon as that is mounted again, and leave a hole in the history there.
+    /// hidden as soon as that is mounted again, and leave a hole in the history there. If it never
+    /// was there, its neighbours tell whether the file system is mounted.
     pub(super) fn expect_mounted(&self) -> Result<()> {
         let found = match fs::metadata(&self.path) {
             Ok(found) if found.is_dir() => Some((found.dev(), found.ino())),
@@ -60,7 +63,13 @@ impl Root {
                 self.path.display()
             )));
         }
-        seen.directory = found;
+        let before = std::mem::replace(&mut seen.directory, found);
+        drop(seen);
+        match (before, found) {
+            (None, None) => self.neighbours.expect_mounted(&self.path)?,
+            (None, Some(_)) => self.neighbours.add(&self.path, &self.seen),
+            (Some(_), _) => (),
+        }
         Ok(())
     }
 
@@ -87,7 +96,7 @@ mod tests {
     fn is_missed_once_it_was_there() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("replica");
-        let root = Root::new(path.clone());
+        let root = Root::new(path.clone(), Neighbours::default());
         root.expect_mounted().unwrap();
         fs::write(&path, "a file in the way").unwrap();
         root.expect_mounted().unwrap();
@@ -110,7 +119,7 @@ mod tests {
     fn another_directory_is_taken_only_with_what_was_there() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("replica");
-        let root = Root::new(path.clone());
+        let root = Root::new(path.clone(), Neighbours::default());
         fs::create_dir(&path).unwrap();
         root.expect_mounted().unwrap();
         fs::write(path.join("object"), "").unwrap();

@@ -2,7 +2,8 @@
 
 use std::fs;
 
-use crate::support::{Site, eventually};
+use super::directories::{check, make, start, tenants};
+use crate::support::{Site, eventually, settle};
 
 /// Segments went to a new directory of the same name, which was hidden again as soon as the disk was
 /// back: a hole in the history, with health `good` and exit code 0.
@@ -55,4 +56,28 @@ fn one_that_was_removed_gets_all_of_the_database_at_the_next_start() {
     daemon.kill();
     site.replicate().stop();
     site.check();
+}
+
+/// Its own directory never was on the disk, and was made below the mount point.
+#[test]
+fn a_new_database_waits_for_the_disk_of_the_others() {
+    let (site, directory) = tenants("watch: true");
+    let [first, second] = ["first.db", "second.db"].map(|name| directory.join(name));
+    make(&first, 10);
+    let mut daemon = start(&site);
+    daemon.wait_for("snapshot written");
+    let away = site.path("away");
+    fs::rename(site.replica(), &away).unwrap();
+    fs::create_dir(site.replica()).unwrap();
+    make(&second, 10);
+    daemon.wait_for("there were other replicas in");
+    assert_eq!(fs::read_dir(site.replica()).unwrap().count(), 0);
+    fs::remove_dir(site.replica()).unwrap();
+    fs::rename(&away, site.replica()).unwrap();
+    daemon.wait_for("snapshot written");
+    daemon.stop();
+    for database in [first, second] {
+        settle(&database);
+        check(&site, &database, &database);
+    }
 }
