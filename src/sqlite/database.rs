@@ -20,7 +20,7 @@ use super::{FileId, FileIdentity, OpenError};
 use crate::failpoint::Failpoint;
 use crate::wal::PageSize;
 pub use lost_log::{LostLog, keep_unnamed_log};
-pub use reading::Reading;
+pub use reading::{Gap, Reading};
 
 /// What a checkpoint achieved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,6 +2,7 @@ use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::log_index::LogIndex;
 use super::shared_lock::{is_index_in_use, is_write_locked, may_await_readers};
 use super::{FileId, OpenError, sidecar};
 
@@ -97,6 +98,12 @@ impl Files {
     /// Whether a checkpoint of another process may be waiting for read transactions to end.
     pub(super) fn may_await_readers(&self) -> io::Result<bool> {
         may_await_readers(&self.index_file)
+    }
+
+    /// What the index says of the log. `None` if it is being written just now, as by a process that
+    /// commits.
+    pub(super) fn log_index(&self) -> io::Result<Option<LogIndex>> {
+        LogIndex::read(&self.index_file)
     }
 
     /// What the name of the log belongs to.

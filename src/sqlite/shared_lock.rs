@@ -8,7 +8,7 @@ use std::time::Duration;
 use rustix::process::{Flock, FlockOffsetType, FlockType, fcntl_getlk};
 
 use super::files::found;
-use super::log_index::committed_bytes;
+use super::log_index::LogIndex;
 use super::sidecar;
 
 /// The bytes of the shared lock, as defined in `os.h` of SQLite.
@@ -101,7 +101,8 @@ fn is_in_use(log: &Path, index: &Path) -> io::Result<bool> {
     }
     // The log is made before the index is opened, and the index is reset before the log is emptied.
     let Some(log) = found(std::fs::metadata(log))? else { return Ok(false) };
-    Ok(committed_bytes(&index)?.is_none_or(|committed| committed <= log.len()))
+    let index = LogIndex::read(&index)?;
+    Ok(index.is_none_or(|index| index.committed_bytes() <= log.len()))
 }
 
 /// How another process has locked some of these bytes.

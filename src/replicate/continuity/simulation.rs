@@ -26,6 +26,9 @@ enum Step {
     BeginAdvance,
     /// We take what is new, and end the first transaction.
     EndAdvance,
+    /// We end our read transaction for a moment, with all captured.
+    BeginGap,
+    EndGap,
     /// We checkpoint; another user's checkpoint that is in the way may end meanwhile.
     Checkpoint {
         other_ends: bool,
@@ -56,11 +59,16 @@ fn step() -> impl Strategy<Value = Step> {
         2 => Just(Step::Advance),
         4 => Just(Step::BeginAdvance),
         4 => Just(Step::EndAdvance),
+        2 => Just(Step::BeginGap),
+        2 => Just(Step::EndGap),
         3 => any::<bool>().prop_map(|other_ends| Step::Checkpoint { other_ends }),
         1 => any::<bool>().prop_map(|snapshot| Step::EndIndex { snapshot }),
         1 => Just(Step::Stop),
     ]
 }
+
+/// Where the log ends, and how many transactions were committed.
+type Index = (Salt, usize, usize);
 
 /// Our side: what the capture and the tail do, in their order, with the program's own [`Hold`].
 struct Follower {
@@ -72,6 +80,8 @@ struct Follower {
     /// Where the log ended, and whether all of it was in the database file, before the last read
     /// transaction began that is to take the place of another.
     before: (u64, bool),
+    /// What the index of the log said when we ended our read transaction for a moment.
+    gap: Option<Index>,
     /// We have not been stopped since the generation began.
     was_there: bool,
 }
@@ -84,6 +94,7 @@ impl Follower {
             hold: Hold::begin(None),
             captured: Vec::new(),
             before: (0, false),
+            gap: None,
             was_there: true,
         };
         follower.begin_generation(log);
@@ -106,6 +117,7 @@ impl Follower {
             hold: Hold::begin(end.filter(|_| !emptied)),
             captured: log.ledger.clone(),
             before: (0, false),
+            gap: None,
             was_there: true,
         };
     }
@@ -197,6 +209,26 @@ impl Follower {
         }
     }
 
+    fn begin_gap(&mut self, log: &mut Log) {
+        if self.drain(log) && self.hold.is_held_at(self.place) {
+            self.gap = Some(log.index());
+            log.reader = None;
+        }
+    }
+
+    fn end_gap(&mut self, log: &mut Log) {
+        let Some(before) = self.gap.take() else { return };
+        log.reader = Some(log.begin());
+        let after = log.index();
+        if after == before || (after.1 == 0 && after.2 == before.2) {
+            self.hold.note_next_reader();
+            self.hold.note_advanced(self.place);
+        } else {
+            self.hold.note_released();
+            self.was_there = false;
+        }
+    }
+
     fn checkpoint(&mut self, log: &mut Log, other_ends: bool) {
         if !self.drain(log) {
             return;
@@ -231,6 +263,8 @@ impl Follower {
 
     fn step(&mut self, log: &mut Log, step: Step) {
         match step {
+            // We keep the database open.
+            Step::LastClose | Step::PutBack if self.gap.is_some() => (),
             Step::Read(by) => log.read(by),
             Step::EndRead(by) => log.end_read(by),
             Step::Write(by, frames, end) => log.write(by, frames, end),
@@ -242,15 +276,18 @@ impl Follower {
             Step::LastClose => log.last_close(),
             Step::Copy => log.copy(),
             Step::PutBack => log.put_back(),
-            Step::Stop => (log.reader, log.next) = (None, None),
+            Step::Stop => (log.reader, log.next, self.gap) = (None, None, None),
             Step::EndAdvance => {
                 self.end_advance(log);
                 log.next = None;
             }
             _ => {
                 log.next = None;
+                self.end_gap(log);
                 self.resume(log);
                 match step {
+                    Step::EndGap => (),
+                    Step::BeginGap => self.begin_gap(log),
                     Step::BeginAdvance => self.begin_advance(log),
                     Step::Advance => self.advance(log),
                     Step::Checkpoint { other_ends } => self.checkpoint(log, other_ends),
@@ -273,6 +310,7 @@ proptest! {
         for step in steps {
             follower.step(&mut log, step);
         }
+        follower.end_gap(&mut log);
         follower.resume(&mut log);
         follower.drain(&mut log);
     }

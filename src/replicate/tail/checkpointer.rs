@@ -3,6 +3,10 @@ use std::time::{Duration, Instant};
 /// How long to keep watching a checkpoint of another process: it waits for the disk.
 const WATCHED_MAX: Duration = Duration::from_secs(30);
 
+/// How long to let a checkpoint wait before our read transaction ends for it. It tries again ten
+/// times a second, so one that we are not in the way of has gone on by then.
+const PATIENCE: Duration = Duration::from_millis(250);
+
 /// Whether another process is in a checkpoint that waits for our read transaction to move.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Checkpointer {
@@ -43,18 +47,37 @@ pub(super) enum Reach {
     All,
 }
 
+/// What becomes of our read transaction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Move {
+    Stay,
+    /// It goes on at the end of the log, with no moment without one.
+    On,
+    /// It ends, and another begins once the checkpoint has passed.
+    Out,
+}
+
 impl Reach {
-    /// Whether to move our read transaction for a checkpointer. `is_at_rest`: moving it would
-    /// change nothing. `may_hurry`: a segment may be cut before it is due.
-    pub(super) fn may_move(self, other: Checkpointer, is_at_rest: bool, may_hurry: bool) -> bool {
+    /// Where to move our read transaction for a checkpointer that has been seen for `seen_for`.
+    /// `is_at_rest`: moving it on would change nothing. `may_hurry`: a segment may be cut before it
+    /// is due.
+    pub(super) fn way(
+        self,
+        other: Checkpointer,
+        seen_for: Duration,
+        is_at_rest: bool,
+        may_hurry: bool,
+    ) -> Move {
         let is_waiting = other == Checkpointer::Waiting;
-        match self {
+        let moves = match self {
             Self::Nowhere => !is_at_rest,
             Self::Unproven => false,
             // Cutting the next segment moves it, unless a checkpointer is waiting for that now.
             Self::Part => is_waiting && may_hurry,
+            Self::All if is_waiting && is_at_rest && seen_for >= PATIENCE => return Move::Out,
             Self::All => is_waiting || !is_at_rest,
-        }
+        };
+        if moves { Move::On } else { Move::Stay }
     }
 }
 
@@ -97,15 +120,30 @@ mod tests {
 
     #[test]
     fn a_segment_is_cut_early_only_for_one_that_waits() {
+        let moves = |moves: bool| if moves { Move::On } else { Move::Stay };
         for other in [Absent, Expected, Arriving, Waiting] {
             for is_at_rest in [false, true] {
                 for may_hurry in [false, true] {
-                    let may_move = |reach: Reach| reach.may_move(other, is_at_rest, may_hurry);
+                    let way =
+                        |reach: Reach| reach.way(other, Duration::ZERO, is_at_rest, may_hurry);
                     let is_waiting = other == Waiting;
-                    assert_eq!(may_move(Reach::Nowhere), !is_at_rest);
-                    assert!(!may_move(Reach::Unproven));
-                    assert_eq!(may_move(Reach::Part), is_waiting && may_hurry);
-                    assert_eq!(may_move(Reach::All), is_waiting || !is_at_rest);
+                    assert_eq!(way(Reach::Nowhere), moves(!is_at_rest));
+                    assert_eq!(way(Reach::Unproven), Move::Stay);
+                    assert_eq!(way(Reach::Part), moves(is_waiting && may_hurry));
+                    assert_eq!(way(Reach::All), moves(is_waiting || !is_at_rest));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn our_transaction_ends_only_for_one_that_waits_though_all_is_captured() {
+        for reach in [Reach::Nowhere, Reach::Unproven, Reach::Part, Reach::All] {
+            for other in [Absent, Expected, Arriving, Waiting] {
+                for is_at_rest in [false, true] {
+                    let way = reach.way(other, PATIENCE, is_at_rest, true);
+                    let is_stuck = reach == Reach::All && other == Waiting && is_at_rest;
+                    assert_eq!(way == Move::Out, is_stuck, "{reach:?} {other:?} {is_at_rest}");
                 }
             }
         }

@@ -2,10 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use super::checkpointer::{Checkpointer, Facts, Reach, look_again};
+use super::checkpointer::{Checkpointer, Facts, Move, Reach, look_again};
 use super::{Standing, Tail};
 use crate::replicate::capture::Look;
-use crate::sqlite::Database;
+use crate::sqlite::{Database, Gap};
 
 /// How long to wait for the write lock before we get out of the way of the process that holds it.
 const TURN: Duration = Duration::from_millis(20);
@@ -113,16 +113,34 @@ impl Tail {
         }
         let (other, reach) = (self.checkpointer()?, self.reach()?);
         let may_hurry = self.schedule.until_hurry(now).is_zero();
-        let may_move = reach.may_move(other, self.is_at_rest()?, may_hurry);
-        if may_move {
-            self.make_way()?;
+        let seen_for = since.map_or(Duration::ZERO, |since| now - since);
+        let way = reach.way(other, seen_for, self.is_at_rest()?, may_hurry);
+        match way {
+            Move::Stay => (),
+            Move::On => self.make_way()?,
+            Move::Out => self.let_pass()?,
         }
         let facts = Facts {
-            was_cut_for: may_move && reach == Reach::Part,
+            was_cut_for: way == Move::On && reach == Reach::Part,
             is_uncut: reach == Reach::Part && self.schedule.changed,
             is_in_the_way: !self.is_out_of_the_way()?,
         };
         self.schedule.copying_since = look_again(other, since.unwrap_or(now), now, facts);
+        Ok(())
+    }
+
+    /// Ends our read transaction for a moment, see [`Database::let_pass`].
+    fn let_pass(&mut self) -> anyhow::Result<()> {
+        if let (Some(database), Some(capture)) = (&mut self.database, &mut self.capture) {
+            match database.let_pass(capture.log_read().1)? {
+                Gap::None => (),
+                Gap::Quiet => {
+                    capture.note_next_reader();
+                    capture.note_advanced();
+                }
+                Gap::Unwatched => capture.note_released(),
+            }
+        }
         Ok(())
     }
 

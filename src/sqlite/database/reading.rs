@@ -3,6 +3,7 @@ use std::time::{Duration, Instant};
 
 use super::{CheckpointMode, Connection, Database, Files, Fingerprint};
 use crate::sqlite::connection::LOCK_INTERVAL;
+use crate::sqlite::log_index::LogIndex;
 
 /// How long to let a checkpoint that is just beginning pass before our read transaction is moved.
 /// One that takes longer is past its beginning, and may be waiting for us.
@@ -12,6 +13,10 @@ const BEGINNING_MAX: Duration = Duration::from_millis(5);
 /// SQLite sleeps that long when a read mark is taken.
 const BEGINNING_MAX_FIRST: Duration = Duration::from_millis(150);
 
+/// How long to be without a read transaction, at most, so that a checkpoint can pass: one that waits
+/// tries again ten times a second (`sqliteDefaultBusyCallback` in main.c of SQLite).
+const PASSING_MAX: Duration = Duration::from_millis(120);
+
 /// A read transaction that was begun.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Reading {
@@ -19,6 +24,17 @@ pub struct Reading {
     pub end: u64,
     /// All of the log is in the database file, as after a complete checkpoint.
     pub complete: bool,
+}
+
+/// A time in which we had no read transaction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Gap {
+    /// There was none.
+    None,
+    /// Nothing was committed in it.
+    Quiet,
+    /// Something may have been committed in it, and may be in no log any more.
+    Unwatched,
 }
 
 /// Begins a read transaction, but not while another process begins a checkpoint of all of the log,
@@ -81,6 +97,37 @@ impl Database {
             self.frozen = Fingerprint::of(&self.file).ok();
         }
         Ok(Some(Reading { end, complete }))
+    }
+
+    /// Ends our read transaction and begins another, so that a checkpoint can pass that waits for
+    /// the very read mark at the end of the log, which a reader took just as it looked: see
+    /// [`begin_read`]. Moved, our transaction would have that mark again.
+    ///
+    /// `end` is how far the log was read. Nothing is done unless a checkpoint waits that is to copy
+    /// the log to there. While it waits, nobody can write; but it may be gone a moment before we
+    /// notice. After an error of SQLite there may be no read transaction.
+    pub fn let_pass(&mut self, end: u64) -> anyhow::Result<Gap> {
+        let Some(before) = self.files.log_index()? else { return Ok(Gap::None) };
+        let is_waiting = |now: &LogIndex| now.committed_bytes() == end && !now.is_all_copying();
+        if !is_waiting(&before) || !self.files.may_await_readers()? {
+            return Ok(Gap::None);
+        }
+        self.frozen = None;
+        self.reader.rollback()?;
+        let began = Instant::now();
+        while began.elapsed() < PASSING_MAX
+            && self.files.may_await_readers().unwrap_or(false)
+            && self.files.log_index().is_ok_and(|now| now.as_ref().is_none_or(is_waiting))
+        {
+            std::thread::sleep(LOCK_INTERVAL);
+        }
+        self.reader.begin_read()?;
+        // If this process was halted meanwhile, there was time for all that is unlikely.
+        let is_short = began.elapsed() < 2 * PASSING_MAX;
+        Ok(match self.files.log_index() {
+            Ok(Some(after)) if is_short && after.is_unchanged_since(&before) => Gap::Quiet,
+            _ => Gap::Unwatched,
+        })
     }
 
     /// Whether our read transaction reads the database file alone, and so keeps nobody from

@@ -7,9 +7,11 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use litestream::failpoint::Failpoint;
+use litestream::sqlite::sidecar;
 use rusqlite::Connection;
 use rustix::process::Signal;
 
+use crate::seaweed;
 use crate::support::{Background, Ledger, Site, eventually, open};
 
 const MODES: [&str; 3] = ["FULL", "RESTART", "TRUNCATE"];
@@ -89,6 +91,67 @@ fn wait_for_no_sync_interval() {
     drop(connection);
     let log = daemon.stop();
     assert!(!log.contains("generation ended"), "{log}");
+    site.check();
+}
+
+/// Has the locks of a checkpoint of all of the log, as wal.c of SQLite defines them. Once a reader is
+/// at the end of the log, waits for the read mark of that one, as a checkpoint does that looked how
+/// far the readers are just before. Then says how much it copies.
+const OUTRUN: &str = "
+import fcntl, struct, sys, time
+index = open(sys.argv[1], 'r+b', buffering=0)
+def take(byte):
+    try:
+        fcntl.lockf(index, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, byte)
+    except OSError:
+        return False
+    return True
+def numbers(start, count):
+    index.seek(start)
+    return struct.unpack(f'{count}I', index.read(4 * count))
+def is_awaited(mark):
+    if numbers(100, 5)[mark] != frames:
+        return False
+    if take(READ + mark):
+        fcntl.lockf(index, fcntl.LOCK_UN, 1, READ + mark)
+        return False
+    return True
+WRITE, CHECKPOINT, READ = 120, 121, 123
+while not (take(CHECKPOINT) and take(WRITE)):
+    time.sleep(0.01)
+[frames] = numbers(16, 1)
+print('has its locks', flush=True)
+while not (awaited := [mark for mark in range(1, 5) if is_awaited(mark)]):
+    time.sleep(0.001)
+while not take(READ + awaited[0]):
+    time.sleep(0.1)
+index.seek(128)
+index.write(struct.pack('I', frames))
+";
+
+/// A reader may take a read mark just after a checkpoint has found that it is not far enough: then
+/// the mark is waited for, although the reader is at the end of the log.
+#[test]
+fn wait_for_no_read_mark_at_the_end_of_the_log() {
+    let site = Site::with("monitor-interval: 1h", "sync-interval: 20ms");
+    let daemon = site.begin();
+    let connection = open(&site.database());
+    connection.execute_batch("PRAGMA wal_autocheckpoint = 0").unwrap();
+    for round in 0..5 {
+        daemon.pause();
+        connection.execute_batch("INSERT INTO t (number) VALUES (1)").unwrap();
+        let index = sidecar(&site.database(), "-shm");
+        let mut command = seaweed::python();
+        let mut checkpoint = site.start(command.args(["-c", OUTRUN]).arg(&index));
+        checkpoint.wait_for("has its locks");
+        daemon.signal(Signal::CONT);
+        let status = checkpoint.wait_within(Duration::from_secs(5));
+        assert_eq!(status, Some(0), "{round} {}", checkpoint.log());
+    }
+    drop(connection);
+    let log = daemon.stop();
+    assert!(!log.contains("generation ended"), "{log}");
+    assert_eq!(site.listing().snapshots(), 1);
     site.check();
 }
 
