@@ -3,7 +3,7 @@
 //! A time may come from a file system or from an object, and may be anything. A time that RFC 3339
 //! cannot express is written as the first or the last moment that it can.
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use time::OffsetDateTime;
 
@@ -20,6 +20,14 @@ pub(crate) fn seconds(time: SystemTime) -> String {
 pub(crate) fn milliseconds(time: SystemTime) -> String {
     let moment = moment(time);
     format!("{}.{:03}Z", date(moment), moment.millisecond())
+}
+
+/// Formats the first millisecond that is not before a time, and without a fraction if that is a
+/// whole second: a moment at which something is certainly there that was stored at that time.
+pub(crate) fn no_earlier(time: SystemTime) -> String {
+    let up = time.checked_add(Duration::from_nanos(999_999)).unwrap_or(time);
+    let text = milliseconds(up);
+    text.strip_suffix(".000Z").map_or(text.clone(), |whole| whole.to_owned() + "Z")
 }
 
 fn moment(time: SystemTime) -> OffsetDateTime {
@@ -48,8 +56,6 @@ fn date(time: OffsetDateTime) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     /// A file dated before 1970, or a record that names a time after 9999, must not cause a panic.
@@ -68,6 +74,20 @@ mod tests {
         ] {
             assert_eq!(milliseconds(time), expected);
             assert_eq!(seconds(time), expected[..19].to_owned() + "Z");
+        }
+    }
+
+    #[test]
+    fn what_is_stored_at_a_time_is_there_at_the_moment_that_is_written() {
+        for (nanoseconds, expected) in [
+            (0, "1970-01-01T00:00:00Z"),
+            (1, "1970-01-01T00:00:00.001Z"),
+            (1_000_000, "1970-01-01T00:00:00.001Z"),
+            (1_000_001, "1970-01-01T00:00:00.002Z"),
+            (999_000_001, "1970-01-01T00:00:01Z"),
+        ] {
+            let time = SystemTime::UNIX_EPOCH + Duration::from_nanos(nanoseconds);
+            assert_eq!(no_earlier(time), expected);
         }
     }
 }

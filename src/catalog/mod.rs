@@ -12,6 +12,8 @@ mod below;
 mod proof;
 mod seal;
 
+use std::time::SystemTime;
+
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 
 pub use below::replicas_below;
@@ -19,7 +21,7 @@ pub use proof::{AlteredRecord, FoundRecord, proof_record};
 pub use seal::{Found, seal};
 
 use crate::format::{Generation, History, Key, Segment, Snapshot, WalIndex};
-use crate::store::{Object, ObjectStore, Result};
+use crate::store::{Object, ObjectStore, Result, StoreError};
 
 /// The generations that there are, in no meaningful order.
 pub async fn generations(store: &impl ObjectStore) -> Result<Vec<Generation>> {
@@ -50,6 +52,25 @@ pub async fn histories(store: &impl ObjectStore, parallelism: usize) -> Result<V
 /// Everything in a generation. It is empty if the generation does not exist.
 pub async fn history(store: &impl ObjectStore, generation: Generation) -> Result<History> {
     listed(store, generation, &Key::generation_prefix(generation)).await
+}
+
+/// When the last object of a generation was stored: `-timestamp` includes it from then on. Reads a
+/// seal or two.
+pub async fn last_moment(
+    store: &impl ObjectStore,
+    history: &History,
+) -> Result<Option<SystemTime>> {
+    let Some((_, created)) = history.created() else { return Ok(None) };
+    let mut moment = created;
+    for (key, size) in history.created_last() {
+        match seal(store, key, size).await {
+            Ok(Ok(Some(seal))) => moment = moment.max(seal.moment(created)),
+            // One without a seal counts from the beginning of its second.
+            Ok(_) | Err(StoreError::NotFound { .. }) => (),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(Some(moment))
 }
 
 pub async fn snapshots(store: &impl ObjectStore, generation: Generation) -> Result<Vec<Snapshot>> {

@@ -45,6 +45,7 @@ async fn list(
     for generation in catalog::generations(store).await? {
         let history = catalog::history(store, generation).await?;
         if let Some((start, end)) = history.created() {
+            let end = catalog::last_moment(store, &history).await?.unwrap_or(end);
             rows.push(GenerationRow {
                 replica: replica.to_owned(),
                 generation,
@@ -65,8 +66,8 @@ impl Row for GenerationRow {
             self.replica.clone(),
             self.generation.to_string(),
             clock::lag(self.end, self.changed),
-            utc::seconds(self.start),
-            utc::seconds(self.end),
+            utc::no_earlier(self.start),
+            utc::no_earlier(self.end),
         ]
     }
 
@@ -76,8 +77,8 @@ impl Row for GenerationRow {
             "generation": self.generation.to_string(),
             "lag": clock::lag(self.end, self.changed),
             "lag_seconds": clock::seconds_behind(self.end, self.changed),
-            "start": utc::seconds(self.start),
-            "end": utc::seconds(self.end),
+            "start": utc::no_earlier(self.start),
+            "end": utc::no_earlier(self.end),
         })
     }
 }

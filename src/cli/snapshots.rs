@@ -41,7 +41,7 @@ impl Row for SnapshotRow {
             self.generation.to_string(),
             self.snapshot.index.get().to_string(),
             self.snapshot.size.to_string(),
-            utc::seconds(self.snapshot.created),
+            utc::no_earlier(self.snapshot.created),
         ]
     }
 
@@ -51,7 +51,7 @@ impl Row for SnapshotRow {
             "generation": self.generation.to_string(),
             "index": self.snapshot.index.get(),
             "size": self.snapshot.size,
-            "created": utc::seconds(self.snapshot.created),
+            "created": utc::no_earlier(self.snapshot.created),
         })
     }
 }

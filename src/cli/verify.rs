@@ -214,7 +214,7 @@ impl Row for VerifiedRow {
         &["database", "replica", "generation", "from", "to", "objects", "bytes", "verdict"];
 
     fn cells(&self) -> Vec<String> {
-        let time = |time: Option<SystemTime>| time.map_or("-".to_owned(), utc::seconds);
+        let time = |time: Option<SystemTime>| time.map_or("-".to_owned(), utc::no_earlier);
         vec![
             self.database.clone().unwrap_or("-".to_owned()),
             self.replica.clone(),
@@ -238,8 +238,8 @@ impl Row for VerifiedRow {
             "database": self.database,
             "replica": self.replica,
             "generation": generation.to_string(),
-            "from": from.map(utc::seconds),
-            "to": to.map(utc::seconds),
+            "from": from.map(utc::no_earlier),
+            "to": to.map(utc::no_earlier),
             "end": end.map(|end| end.to_string()),
             "objects": objects,
             "bytes": bytes,

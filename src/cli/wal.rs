@@ -57,7 +57,7 @@ impl Row for SegmentRow {
             self.segment.pos.index.get().to_string(),
             self.segment.pos.offset.to_string(),
             self.segment.size.to_string(),
-            utc::seconds(self.segment.created),
+            utc::no_earlier(self.segment.created),
         ]
     }
 
@@ -68,7 +68,7 @@ impl Row for SegmentRow {
             "index": self.segment.pos.index.get(),
             "offset": self.segment.pos.offset,
             "size": self.segment.size,
-            "created": utc::seconds(self.segment.created),
+            "created": utc::no_earlier(self.segment.created),
         })
     }
 }

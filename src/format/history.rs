@@ -1,6 +1,4 @@
-#[cfg(test)]
-use std::time::Duration;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use super::{Generation, Key, WalIndex, WalPos};
 
@@ -22,6 +20,14 @@ pub struct Segment {
     pub size: u64,
     /// By the clock of the store.
     pub created: SystemTime,
+}
+
+/// The first and the last moment at which an object can have been stored that was `created` then by
+/// the clock of its store: S3 counts in whole seconds.
+pub fn moments(created: SystemTime) -> (SystemTime, SystemTime) {
+    let since = created.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let is_rounded = since.subsec_nanos() == 0;
+    (created, if is_rounded { created + Duration::from_secs(1) } else { created })
 }
 
 /// The snapshots and segments of one generation, each in the order of their positions.
@@ -105,6 +111,19 @@ impl History {
         histories.iter().filter(|history| !history.snapshots.is_empty()).max_by_key(written)
     }
 
+    /// The objects that were created last, by a clock that may count in seconds, and their sizes.
+    pub fn created_last(&self) -> impl Iterator<Item = (Key, u64)> {
+        let last = self.created().map(|(_, last)| last);
+        let (generation, is_last) = (self.generation, |created| Some(created) == last);
+        let snapshot = self.snapshots.last().filter(|found| is_last(found.created));
+        let snapshot =
+            snapshot.map(|found| (Key::Snapshot { generation, index: found.index }, found.size));
+        let segment = self.segments.last().filter(|found| is_last(found.created));
+        let segment =
+            segment.map(|found| (Key::Segment { generation, pos: found.pos }, found.size));
+        snapshot.into_iter().chain(segment)
+    }
+
     /// When the first and the last of its objects were created. `None` when there are no objects.
     pub fn created(&self) -> Option<(SystemTime, SystemTime)> {
         let snapshots = self.snapshots.iter().map(|snapshot| snapshot.created);
@@ -163,6 +182,26 @@ mod tests {
         assert_eq!(order, ["00000000_00000000", "00000000_00001038", "00000001_00000000"]);
         assert_eq!(history.snapshots.len(), 1);
         assert_eq!(history.created(), Some((at(1), at(9))));
+    }
+
+    #[test]
+    fn what_was_created_last_may_be_a_snapshot_and_a_segment() {
+        let last = |objects: &[&str]| {
+            let history = History::of_names(1, objects);
+            let keys: Vec<String> =
+                history.created_last().map(|(key, _)| key.to_string()).collect();
+            keys.join(" ")
+        };
+        let below = |name: &str| format!("generations/0000000000000001/{name}");
+        let segment = below("wal/00000001_00000000.wal.lz4");
+        let snapshot = below("snapshots/00000001.snapshot.lz4");
+        let before = ["00000000@1", "00000000_00000000@2"];
+        assert_eq!(last(&[]), "");
+        let with = |more: &[&str]| last(&[&before, more].concat());
+        assert_eq!(with(&["00000001_00000000@3"]), segment);
+        assert_eq!(with(&["00000001@3"]), snapshot);
+        let both = with(&["00000001@3", "00000001_00000000@3"]);
+        assert_eq!(both, format!("{snapshot} {segment}"));
     }
 
     #[test]

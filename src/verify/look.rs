@@ -67,7 +67,9 @@ impl Look {
     /// The result of the verification. `None` if there is no object.
     pub(super) fn summary(self, defects: Vec<Defect>) -> Option<Verified> {
         let Self { history, seals, .. } = self;
-        let (_, last) = history.created()?;
+        let (_, created) = history.created()?;
+        let sealed = history.created_last().filter_map(|(key, _)| (*seals.get(&key)?).ok()?);
+        let last = sealed.map(|seal| seal.moment(created)).max().unwrap_or(created);
         let from = history.snapshots.first().map(|snapshot| snapshot.created);
         Some(Verified {
             generation: history.generation,

@@ -51,6 +51,15 @@ pub(crate) struct Bucket {
 }
 
 impl Bucket {
+    /// The settings of a replica in it.
+    pub(crate) fn settings(&self) -> String {
+        format!(
+            "type: s3, endpoint: '{}', bucket: {}, path: some/db, region: us-east-1, \
+             access-key-id: {}, secret-access-key: {}, force-path-style: true",
+            self.endpoint, self.name, self.access_key_id, self.secret_access_key
+        )
+    }
+
     pub(crate) fn location(&self, prefix: &str) -> S3Location {
         S3Location {
             bucket: self.name.clone(),

@@ -83,11 +83,7 @@ fn litestream_restores_a_replica_that_is_only_a_snapshot() {
 fn litestream_restores_our_buckets() {
     let bucket = seaweed::bucket();
     let site = Site::new();
-    let s3 = format!(
-        "type: s3, endpoint: '{}', bucket: {}, path: some/db, region: us-east-1, \
-         access-key-id: {}, secret-access-key: {}, force-path-style: true",
-        bucket.endpoint, bucket.name, bucket.access_key_id, bucket.secret_access_key
-    );
+    let s3 = bucket.settings();
     site.configure(DATABASE, &[&format!("{s3}, sync-interval: 100ms, snapshot-interval: 1s")]);
     write_history(&site, Duration::from_secs(1));
     // 0.5 knows other settings, and does not know all of ours.
