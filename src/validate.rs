@@ -35,7 +35,7 @@ use anyhow::Context;
 use tracing::{info, warn};
 
 use crate::catalog::{self, AlteredRecord};
-use crate::format::{Generation, Key, Proof, ProofRecord, Seal};
+use crate::format::{Generation, Key, Proof, ProofRecord, Seal, WalPos};
 use crate::replicate::{
     DatabaseOptions, ReplicaMetrics, ReplicaOptions, acknowledged, fork, has_defect, note_validated,
 };
@@ -48,7 +48,7 @@ use crate::store::{self, Location, ObjectStore, Retrying, Store};
 use crate::verify::{VerifyOptions, verify};
 use course::{course, until};
 use defect::Defect;
-use newest::{expect_all, expect_same};
+use newest::{expect_all, expect_latest, expect_same};
 use proven::{Proven, newest_seal};
 use report::Validated;
 use schedule::{pause, restore_interval};
@@ -127,21 +127,28 @@ impl Validation<'_> {
             Some(fork) => self.replica.location.below(&Key::fork_root(fork)),
             None => self.replica.location.clone(),
         };
-        if let Some(segments) = self.follow(&location).await? {
+        // Read before listing: the replica may hold more by then, but never less.
+        let acknowledged = acknowledged(&self.database.state_directory, &self.replica.name, fork)?;
+        if let Some(segments) = self.follow(&location, acknowledged).await? {
             return Ok(Validated::Followed { segments });
         }
         self.proven = None;
-        self.restore(location, fork).await
+        self.restore(location, acknowledged).await
     }
 
     /// Reads what was added since the last proof. Returns `None` if everything must be restored,
     /// too.
-    async fn follow(&mut self, location: &Location) -> anyhow::Result<Option<usize>> {
+    async fn follow(
+        &mut self,
+        location: &Location,
+        acknowledged: Option<(Generation, WalPos)>,
+    ) -> anyhow::Result<Option<usize>> {
         let Some((_, proven)) = self.proven.as_mut().filter(|(at, _)| at == location) else {
             return Ok(None);
         };
         let store = open(self.replica, location).await?;
         let listed = catalog::histories(&store, 1).await?;
+        expect_latest(&listed, acknowledged)?;
         let generation = proven.seal.generation;
         let course = course(&proven.history, proven.seal.end, &listed);
         for segment in &course.segments {
@@ -189,7 +196,7 @@ impl Validation<'_> {
     async fn restore(
         &mut self,
         location: Location,
-        fork: Option<Generation>,
+        acknowledged: Option<(Generation, WalPos)>,
     ) -> anyhow::Result<Validated> {
         let directory = TemporaryDirectory::create("validation")?;
         let options = RestoreOptions {
@@ -200,8 +207,6 @@ impl Validation<'_> {
             parallelism: PARALLELISM,
         };
         let store = open(self.replica, &location).await?;
-        // Read before listing: the replica may hold more by then, but never less.
-        let acknowledged = acknowledged(&self.database.state_directory, &self.replica.name, fork)?;
         let listed = catalog::histories(&store, 1).await?;
         let stores = vec![(self.replica.name.clone(), open(self.replica, &location).await?)];
         let restored = match restore_reporting(stores, &options, Reporting::NONE).await {
@@ -222,6 +227,7 @@ impl Validation<'_> {
         };
         let before = self.recorded(&store).await?;
         expect_all(&restored, acknowledged, before.last, self.newest.as_ref())?;
+        expect_latest(&listed, acknowledged)?;
         if let Some(seal) = newest_seal(&store, &restored).await? {
             expect_same(&seal, self.newest.as_ref())?;
             self.newest = Some(seal);

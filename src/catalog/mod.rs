@@ -20,7 +20,7 @@ pub use below::replicas_below;
 pub use proof::{AlteredRecord, FoundRecord, proof_record};
 pub use seal::{Found, seal};
 
-use crate::format::{Generation, History, Key, Segment, Snapshot, WalIndex};
+use crate::format::{Generation, History, Key, Segment, Snapshot, WalIndex, moment};
 use crate::store::{Object, ObjectStore, Result, StoreError};
 
 /// The generations that there are, in no meaningful order.
@@ -61,16 +61,16 @@ pub async fn last_moment(
     history: &History,
 ) -> Result<Option<SystemTime>> {
     let Some((_, created)) = history.created() else { return Ok(None) };
-    let mut moment = created;
+    let mut last = created;
     for (key, size) in history.created_last() {
         match seal(store, key, size).await {
-            Ok(Ok(Some(seal))) => moment = moment.max(seal.moment(created)),
+            Ok(Ok(Some(seal))) => last = last.max(moment(created, seal.committed)),
             // One without a seal counts from the beginning of its second.
             Ok(_) | Err(StoreError::NotFound { .. }) => (),
             Err(error) => return Err(error),
         }
     }
-    Ok(Some(moment))
+    Ok(Some(last))
 }
 
 pub async fn snapshots(store: &impl ObjectStore, generation: Generation) -> Result<Vec<Snapshot>> {

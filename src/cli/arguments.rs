@@ -45,9 +45,9 @@ Examples:
   litestream replicate -exec \"myapp -listen :8080\"
   litestream replicate /data/db s3://bucket/db file:///mnt/backup/db
 
-A database that does not exist yet is waited for. SIGTERM and SIGINT send what is left, for at
-most `shutdown-timeout` (30s), and end with 0 only if every commit is on every replica, else
-with 75.";
+A database that does not exist yet is waited for. SIGTERM, SIGINT and SIGHUP (not under `nohup`)
+send what is left, for at most `shutdown-timeout` (30s), and end with 0 only if every commit is on
+every replica, else with 75.";
 
 const RESTORE_HELP: &str = "\
 Examples:
@@ -82,7 +82,9 @@ Examples:
   litestream snapshots -replica s3 /data/db
   litestream wal -json s3://bucket/db
 
-Indexes and offsets are decimal numbers here; `restore -index` takes hexadecimal ones.";
+Indexes and offsets are decimal numbers here; `restore -index` takes hexadecimal ones.
+`restore -timestamp` with a time from here includes what was stored then. In S3 the times of `wal`
+and `snapshots` are rounded down to the second: add one.";
 
 const VERIFY_HELP: &str = "\
 Examples:

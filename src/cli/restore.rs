@@ -11,7 +11,10 @@ use super::{DONE, logging, restore_all};
 use crate::catalog;
 use crate::config;
 use crate::format::{Proof, ProofRecord};
-use crate::restore::{Reporting, RestoreError, RestoreOptions, Target, restore_reporting};
+use crate::replicate::acknowledged;
+use crate::restore::{
+    Reporting, RestoreError, RestoreOptions, Restored, Target, restore_reporting,
+};
 use crate::store::{ObjectStore, Retrying, Store};
 use crate::utc;
 
@@ -69,9 +72,24 @@ pub(super) async fn restore_source(
         source.expect_no_later_format().await?;
     }
     match outcome {
-        Ok(_) => Ok(DONE),
+        Ok(restored) => {
+            if options.target == Target::Latest && options.generation.is_none() {
+                warn_of_loss(source, arguments, &restored);
+            }
+            Ok(DONE)
+        }
         Err(RestoreError::NoBackup) if arguments.if_replica_exists => {
-            info!(urls = source.places(), "no matching backups found");
+            let urls = source.places();
+            // Whoever restores before each start may go on with an empty database now.
+            if source.replicas.iter().any(|(_, location)| location.may_be_unmounted()) {
+                warn!(
+                    urls,
+                    "no matching backups found, in a directory that is missing or empty: if that is on \
+                     a disk of its own, is it mounted?"
+                );
+            } else {
+                info!(urls, "no matching backups found");
+            }
             Ok(DONE)
         }
         Err(RestoreError::NoBackup) => bail!("no matching backups found in {}", source.places()),
@@ -81,6 +99,23 @@ pub(super) async fn restore_source(
             Ok(DONE)
         }
         Err(error) => Err(error.into()),
+    }
+}
+
+/// Warns if the replica had acknowledged something else last to the daemon of this database, as the
+/// state directory beside it says: what the daemon stored may be missing.
+fn warn_of_loss(source: &Source, arguments: &RestoreArguments, restored: &Restored) {
+    let Some(directory) = &source.state_directory else { return };
+    let found = acknowledged(directory, &restored.replica, arguments.source.fork);
+    let Some((generation, end)) = found.ok().flatten() else { return };
+    if generation != restored.generation || restored.position < end {
+        warn!(
+            replica = restored.replica,
+            acknowledged = format!("{generation}/{end}"),
+            "RESTORED something else than the store had acknowledged last to the daemon on this \
+             machine. Unless another one has gone on since, something is missing: see `litestream \
+             verify`"
+        );
     }
 }
 

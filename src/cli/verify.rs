@@ -15,7 +15,7 @@ use crate::replicate::acknowledged;
 use crate::restore::{Progress, Reporting};
 use crate::store::Location;
 use crate::utc;
-use crate::verify::{Defect, Verified, VerifyOptions, verify};
+use crate::verify::{Defect, Verified, VerifyOptions, find_hidden, verify};
 
 /// Requests at a time.
 const PARALLELISM: usize = 16;
@@ -85,19 +85,30 @@ async fn verify_replica(
         parallelism: PARALLELISM,
     };
     // Read before listing: the replica may hold more by then, but never less.
-    let acknowledged = match &source.state_directory {
-        Some(directory) => acknowledged(directory, name, arguments.source.fork)?,
-        None => None,
+    let acknowledged = || match &source.state_directory {
+        Some(directory) => acknowledged(directory, name, arguments.source.fork),
+        None => Ok(None),
     };
+    let reached = acknowledged()?;
     let store = source::open(name, location).await?;
     let store = Arc::new(store);
     let context = || format!("cannot verify replica {name:?} at {location}");
     let record = catalog::proof_record(&*store).await.with_context(context)?;
     let proof = record.transpose().with_context(context)?.and_then(|record| record.last);
     forks::mention(name, &*store).await;
-    let mut verified = verify(name, store, &options).await.with_context(context)?;
+    let mut verified = verify(name, Arc::clone(&store), &options).await.with_context(context)?;
     let wanted = |generation| arguments.generation.is_none_or(|only| only == generation);
-    if let Some((generation, end)) = acknowledged.filter(|(generation, _)| wanted(*generation))
+    if verified.len() > 1 {
+        let replicated = || Some(acknowledged().ok()??.0);
+        let hidden = find_hidden(&*store, replicated).await.with_context(context)?;
+        if let Some(defect) = hidden {
+            let of = |it: &&mut Verified| it.generation == defect.object.generation();
+            if let Some(verified) = verified.iter_mut().find(of) {
+                verified.defects.push(defect);
+            }
+        }
+    }
+    if let Some((generation, end)) = reached.filter(|(generation, _)| wanted(*generation))
         && !verified.is_empty()
     {
         if !verified.iter().any(|verified| verified.generation == generation) {

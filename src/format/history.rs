@@ -30,6 +30,13 @@ pub fn moments(created: SystemTime) -> (SystemTime, SystemTime) {
     (created, if is_rounded { created + Duration::from_secs(1) } else { created })
 }
 
+/// When an object was stored that was `created` then by the clock of its store: within the second,
+/// if that is all that it tells, when its last transaction was `committed`.
+pub fn moment(created: SystemTime, committed: SystemTime) -> SystemTime {
+    let (first, last) = moments(created);
+    committed.clamp(first, last)
+}
+
 /// The snapshots and segments of one generation, each in the order of their positions.
 ///
 /// Stores list in whatever order they like; what depends on the order starts from here.
@@ -111,6 +118,14 @@ impl History {
         histories.iter().filter(|history| !history.snapshots.is_empty()).max_by_key(written)
     }
 
+    /// The generation that a restore takes instead of `wanted`, although that could be restored: by
+    /// the clock of the store it is the latest.
+    pub fn hiding(histories: &[Self], wanted: Generation) -> Option<Generation> {
+        let is_there = |of: &Self| of.generation == wanted && !of.snapshots.is_empty();
+        let latest = Self::latest(histories)?.generation;
+        (latest != wanted && histories.iter().any(is_there)).then_some(latest)
+    }
+
     /// The objects that were created last, by a clock that may count in seconds, and their sizes.
     pub fn created_last(&self) -> impl Iterator<Item = (Key, u64)> {
         let last = self.created().map(|(_, last)| last);
@@ -185,6 +200,21 @@ mod tests {
     }
 
     #[test]
+    fn the_commit_tells_when_within_a_second_an_object_was_stored() {
+        let at = |milliseconds| SystemTime::UNIX_EPOCH + Duration::from_millis(milliseconds);
+        for (created, committed, expected) in [
+            (27_000, 26_500, 27_000),
+            (27_000, 27_300, 27_300),
+            (27_000, 29_000, 28_000),
+            (27_001, 27_000, 27_001),
+            (27_001, 27_300, 27_001),
+        ] {
+            let found = moment(at(created), at(committed));
+            assert_eq!(found, at(expected), "{created} {committed}");
+        }
+    }
+
+    #[test]
     fn what_was_created_last_may_be_a_snapshot_and_a_segment() {
         let last = |objects: &[&str]| {
             let history = History::of_names(1, objects);
@@ -222,6 +252,9 @@ mod tests {
         assert_eq!(latest(&[history(2, &[5]), history(1, &[1, 5])]), second);
         let set_back = [history(1, &[100, 200]), history(2, &[50])];
         assert_eq!(latest(&set_back), first, "until the clock has caught up");
+        assert_eq!(History::hiding(&set_back, second), Some(first));
+        assert_eq!(History::hiding(&set_back, first), None);
+        assert_eq!(History::hiding(&set_back, Generation::from_bits(3)), None);
         assert!(History::latest(&[History::new(first, [])]).is_none());
     }
 }

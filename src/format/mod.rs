@@ -20,7 +20,7 @@ mod seal;
 
 pub use digest::{Digest, PageDigest};
 pub use generation::Generation;
-pub use history::{History, Segment, Snapshot, moments};
+pub use history::{History, Segment, Snapshot, moment, moments};
 pub use key::Key;
 pub use parse_error::ParseError;
 pub use pos::{WalIndex, WalPos};

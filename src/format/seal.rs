@@ -6,7 +6,6 @@ use std::time::{Duration, SystemTime};
 
 use twox_hash::XxHash3_128;
 
-use super::history::moments;
 use super::{Digest, Generation, Key, WalIndex, WalPos, lz4};
 
 const MAGIC: &[u8; 6] = b"LSSEAL";
@@ -209,13 +208,6 @@ impl Seal {
         bytes
     }
 
-    /// When the object was stored, if its store says that it was `created` then: within the second,
-    /// if that is all that it tells, when its last transaction was committed.
-    pub fn moment(&self, created: SystemTime) -> SystemTime {
-        let (first, last) = moments(created);
-        self.committed.clamp(first, last)
-    }
-
     /// Finds the seal among the contents of the skippable frames of an object.
     ///
     /// `Ok(None)` if none of them is a seal; an error if one is a seal that is altered, or of a
@@ -379,21 +371,6 @@ mod tests {
         assert_ne!(Seal::example().link(), other.link());
         let snapshot = Seal { content: Content::Snapshot { predecessor: None }, ..Seal::example() };
         assert_eq!(snapshot.link(), snapshot.previous);
-    }
-
-    #[test]
-    fn the_commit_tells_when_within_a_second_an_object_was_stored() {
-        let at = |milliseconds| SystemTime::UNIX_EPOCH + Duration::from_millis(milliseconds);
-        for (created, committed, expected) in [
-            (27_000, 26_500, 27_000),
-            (27_000, 27_300, 27_300),
-            (27_000, 29_000, 28_000),
-            (27_001, 27_000, 27_001),
-            (27_001, 27_300, 27_001),
-        ] {
-            let seal = Seal { committed: at(committed), ..Seal::example() };
-            assert_eq!(seal.moment(at(created)), at(expected), "{created} {committed}");
-        }
     }
 
     #[test]

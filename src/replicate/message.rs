@@ -27,6 +27,8 @@ pub(super) struct Captured {
     /// Where the next segment begins. One that is staged there is not counted yet, and must not be
     /// sent before it is: after a crash another one would be cut in its place.
     pub(super) pos: WalPos,
+    /// There is a database file.
+    pub(super) present: bool,
     /// We are stopping: nothing is gained by waiting for more.
     pub(super) stopping: bool,
 }

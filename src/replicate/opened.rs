@@ -25,6 +25,12 @@ impl OpenFiles {
         Ok(())
     }
 
+    /// The file, if one of the tails has it open.
+    pub(super) fn get(&self, id: FileId) -> Option<Arc<File>> {
+        let files = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        files.iter().filter(|(of, _)| *of == id).find_map(|(_, file)| file.upgrade())
+    }
+
     pub(super) fn ids(&self) -> Vec<FileId> {
         let files = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         files.iter().filter(|(_, file)| file.strong_count() > 0).map(|(id, _)| *id).collect()
@@ -43,10 +49,13 @@ mod tests {
         let other = Arc::new(tempfile::tempfile().unwrap());
         files.add(&other).unwrap();
         assert_eq!(files.ids().len(), 2);
+        let id = FileId::of(&database.metadata().unwrap());
+        assert!(Arc::ptr_eq(&files.get(id).unwrap(), &database));
         let snapshot = Arc::clone(&database);
         drop((database, other));
         assert_eq!(files.ids(), [FileId::of(&snapshot.metadata().unwrap())]);
         drop(snapshot);
         assert_eq!(files.ids(), []);
+        assert!(files.get(id).is_none());
     }
 }

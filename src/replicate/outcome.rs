@@ -111,6 +111,13 @@ impl Unreplicated {
         Some(Self { database: database.to_owned(), what })
     }
 
+    /// A database that was not captured to its end, for a reason that has nothing to do with the
+    /// replica.
+    pub(super) fn not_captured(database: &Path, slot: &Slot, reason: &str) -> Self {
+        let what = Missing::Interrupted { replica: slot.name.clone(), reason: reason.to_owned() };
+        Self { database: database.to_owned(), what }
+    }
+
     /// A replica that was sent everything, and that validation could not restore.
     pub(super) fn not_restorable(database: &Path, slot: &Slot, defect: String) -> Self {
         let what = Missing::Restorability { replica: slot.name.clone(), defect };

@@ -19,7 +19,7 @@ use std::time::{Duration, SystemTime};
 
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
-use tracing::{debug, error, warn};
+use tracing::{error, info, warn};
 
 use super::backoff::Backoff;
 use super::durable::Durability;
@@ -201,19 +201,6 @@ impl Connected {
         true
     }
 
-    /// Waits until the next segments may be sent.
-    async fn keep_interval(&self) {
-        // The tail keeps the shortest interval of all replicas; this is for replicas with a longer
-        // one.
-        let Some(last) = self.last_sent else { return };
-        let due = last + self.replica.options.sync_interval.mul_f64(0.9);
-        let mut captured = self.replica.captured.clone();
-        tokio::select! {
-            () = sleep_until(due) => (),
-            _ = captured.wait_for(|captured| captured.stopping) => (),
-        }
-    }
-
     /// Sends every staged segment, those of generations that have ended first.
     async fn send_all(&mut self, captured: Captured) -> anyhow::Result<()> {
         for generation in self.replica.staging.generations()? {
@@ -227,6 +214,10 @@ impl Connected {
         }
         let Some(generation) = captured.generation else {
             self.ask_for_snapshot().await;
+            // Without a database there is nothing that the replica could lack.
+            let metrics = &self.replica.metrics;
+            let since = || metrics.oldest_unreplicated().unwrap_or_else(SystemTime::now);
+            metrics.set_oldest_unreplicated(captured.present.then(since));
             return Ok(());
         };
         if self.tip.is_none_or(|(of, _)| of != generation) && self.asked.is_none() {
@@ -281,7 +272,11 @@ impl Connected {
     async fn reconcile(&mut self, generation: Generation, link: Link) -> anyhow::Result<()> {
         match self.holding(generation, Some(link)).await? {
             Holding::Holds(link) => {
-                debug!(%generation, name = self.replica.options.name, "replica goes on");
+                info!(
+                    db = %self.replica.database.display(), name = self.replica.options.name,
+                    %generation, position = %self.replica.captured.borrow().pos,
+                    "replica goes on",
+                );
                 self.tip = Some((generation, link));
                 self.replica.report(Report::Holds(generation));
             }

@@ -13,6 +13,8 @@ const ECHO: Duration = Duration::from_millis(50);
 pub struct Signals {
     interrupt: tokio::signal::unix::Signal,
     terminate: tokio::signal::unix::Signal,
+    /// `None` if we were started to ignore it, as `nohup` does.
+    hangup: Option<tokio::signal::unix::Signal>,
     arrivals: Arrivals,
 }
 
@@ -31,20 +33,38 @@ enum Arrival {
     Repeated,
 }
 
+/// Whether SIGHUP is ignored, by the mask of ignored signals in `/proc` (`proc_pid_status(5)`).
+fn ignores_hangup() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    mask.is_some_and(|mask| mask & 1 != 0)
+}
+
 impl Signals {
     pub fn listen() -> std::io::Result<Self> {
         Ok(Self {
             interrupt: signal(SignalKind::interrupt())?,
             terminate: signal(SignalKind::terminate())?,
+            hangup: if ignores_hangup() { None } else { Some(signal(SignalKind::hangup())?) },
             arrivals: Arrivals::default(),
         })
     }
 
     /// Waits for the next signal. Can be dropped and called again without losing one.
+    ///
+    /// The end of the terminal counts as a request to end.
     pub(super) async fn next(&mut self) -> Signal {
+        let hangup = async {
+            match &mut self.hangup {
+                Some(hangup) => hangup.recv().await,
+                None => std::future::pending().await,
+            }
+        };
         let signal = tokio::select! {
             _ = self.interrupt.recv() => Signal::INT,
             _ = self.terminate.recv() => Signal::TERM,
+            _ = hangup => Signal::TERM,
         };
         self.arrivals.add(Instant::now());
         signal

@@ -42,7 +42,7 @@ use super::state_directory::StateDirectory;
 use super::watcher::Watch;
 use crate::format::Generation;
 use crate::provenance::Provenance;
-use crate::sqlite::{Database, FileIdentity, Naming, OpenError, SqliteError};
+use crate::sqlite::{Database, FileIdentity, Naming, OpenError, SqliteError, Undetermined};
 use absence::Awaited;
 use ancestry::Ancestry;
 use sameness::Sameness;
@@ -72,6 +72,8 @@ pub(super) struct Tail {
     schedule: Schedule,
     ancestry: Ancestry,
     awaited: Awaited,
+    /// Why the last database that was removed is not captured to its end.
+    missed: Option<String>,
     /// What had become of the file names when we last had to close the database.
     naming: Naming,
     /// The database has been opened, and what an earlier process left was taken up; or we were
@@ -113,6 +115,7 @@ impl Tail {
             told: false,
             rested: false,
             awaited: Awaited::Nothing,
+            missed: None,
             naming: Naming::Same,
             opened: false,
             interruption: None,
@@ -159,8 +162,12 @@ impl Tail {
             pos: capture.cursor().pos,
             ..Captured::default()
         });
-        let captured =
-            Captured { known: self.opened, stopping: self.stopping.is_some(), ..captured };
+        let captured = Captured {
+            known: self.opened,
+            present: self.database.is_some(),
+            stopping: self.stopping.is_some(),
+            ..captured
+        };
         self.lines.captured.send_replace(captured);
     }
 
@@ -180,7 +187,8 @@ impl Tail {
             let waiting = self.waiting()?;
             self.schedule.set_pace(waiting);
         }
-        if self.stopping.is_some() || (self.schedule.cut_is_due(now) && !self.is_unwritten()?) {
+        let is_due = self.schedule.cut_is_due(now) && !self.is_unwritten()?;
+        if is_due || self.stopping.is_some() || self.is_log_long(now)? {
             self.cut(now)?;
         }
         self.step_aside(changed, now)?;
@@ -205,6 +213,7 @@ impl Tail {
         match Database::open(&self.options.path, self.file.upgrade()) {
             Ok(None) => return Ok(self.wait_for_file()),
             Ok(Some(database)) => {
+                self.missed = None;
                 self.file = Arc::downgrade(database.file());
                 self.lines.opened.add(database.file())?;
                 if self.stopping.is_none() {
@@ -271,7 +280,7 @@ impl Tail {
     /// Closes the database after an error of SQLite: our read transaction may be gone. The database
     /// is then opened again, and the log compared with the cursor as after a stop.
     fn release_if_unsure(&mut self, error: &anyhow::Error) {
-        if error.downcast_ref::<SqliteError>().is_some() {
+        if error.is::<SqliteError>() || error.is::<Undetermined>() {
             self.release();
         }
     }

@@ -16,10 +16,11 @@ use super::plan::Plan;
 use super::replica::Wholeness;
 use super::stray::Unlinked;
 use super::written::Written;
-use super::{RestoreError, Verdict};
+use super::{RestoreError, Verdict, is_defect};
 use crate::format::{Key, WalIndex, WalPos};
 use crate::provenance::Provenance;
 use crate::sqlite::quick_check;
+use crate::utc;
 
 /// Why a plan failed, by what may work instead.
 #[derive(Debug)]
@@ -163,6 +164,17 @@ fn judge(
     Err(Failure::Replica(ApplyError::object(plan.last_key(), cause).into()))
 }
 
+/// Adds what can be done if the segment at `pos` is damaged.
+fn with_way_out(error: anyhow::Error, plan: &Plan, pos: WalPos) -> anyhow::Error {
+    match plan.segments.iter().rfind(|segment| segment.pos < pos) {
+        Some(before) if is_defect(&error) => {
+            let time = utc::no_earlier(before.created);
+            error.context(format!("what was stored until then can be restored: -timestamp {time}"))
+        }
+        _ => error,
+    }
+}
+
 fn explain(error: ApplyError, plan: &Plan, path: &Path) -> Failure {
     let first = plan.segments.first().map(|segment| segment.pos);
     match error {
@@ -171,7 +183,9 @@ fn explain(error: ApplyError, plan: &Plan, path: &Path) -> Failure {
             Failure::Snapshot(error.into())
         }
         ApplyError::Object { key: Key::Snapshot { .. }, .. } => Failure::Snapshot(error.into()),
-        ApplyError::Object { key: Key::Segment { .. }, .. } => Failure::Replica(error.into()),
+        ApplyError::Object { key: Key::Segment { pos, .. }, .. } => {
+            Failure::Replica(with_way_out(error.into(), plan, pos))
+        }
         ApplyError::Image(error) if error.kind() == io::ErrorKind::StorageFull => Failure::here(
             anyhow!("no space left on the disk of {}: make room and restore again", path.display()),
         ),

@@ -13,6 +13,7 @@ mod digest;
 mod error;
 mod fetch;
 mod image;
+mod later;
 mod moment;
 mod options;
 mod output;
@@ -53,6 +54,7 @@ use assemble::{Destination, Failure, assemble};
 use candidates::{Attempt, Candidates};
 use contents::{Contents, threads};
 use fetch::{Fetch, Fetched};
+use later::warn_of_later;
 use plan::Plan;
 use relisted::has_changed;
 use replica::{Replica, Wholeness};
@@ -179,11 +181,19 @@ async fn restore_listed<S: ObjectStore + 'static>(
                         replica, "RESTORED from this replica, and another one may be newer"
                     );
                 }
+                if reporting.announced && is_default(options) {
+                    warn_of_later(replicas, &restored).await;
+                }
                 return Ok(restored);
             }
             Attempt::Without(number, strays) => candidates.leave_out(number, &strays),
         }
     }
+}
+
+/// Whether the clocks of the stores decide which generation to take.
+fn is_default(options: &RestoreOptions) -> bool {
+    options.target == Target::Latest && options.generation.is_none()
 }
 
 /// Lists all replicas concurrently. Returns those that could be listed, and the first error.

@@ -5,7 +5,7 @@ use std::time::SystemTime;
 
 use super::replica::Replica;
 use crate::catalog;
-use crate::format::{History, Key, moments};
+use crate::format::{History, Key, moment, moments};
 use crate::store::ObjectStore;
 
 impl<S: ObjectStore> Replica<S> {
@@ -43,7 +43,7 @@ impl<S: ObjectStore> Replica<S> {
         time: SystemTime,
     ) -> bool {
         match catalog::seal(&*self.store, key, size).await {
-            Ok(Ok(Some(seal))) => seal.moment(created) > time,
+            Ok(Ok(Some(seal))) => moment(created, seal.committed) > time,
             _ => false,
         }
     }

@@ -19,7 +19,8 @@ use super::shared_lock::{is_log_lost, is_shared_elsewhere};
 use super::{FileId, FileIdentity, OpenError};
 use crate::failpoint::Failpoint;
 use crate::wal::PageSize;
-pub use lost_log::{LostLog, keep_unnamed_log};
+pub use log::Undetermined;
+pub use lost_log::{Leaving, LostLog, keep_unnamed_log};
 pub use reading::{Gap, Reading};
 
 /// What a checkpoint achieved.
@@ -52,6 +53,8 @@ pub struct Database {
     /// The metadata of the file, from before it was opened.
     found: Metadata,
     files: Files,
+    /// The file has lost its name, no other file has that, and nobody else has the database open.
+    is_nameless: bool,
     page_size: PageSize,
     stalls: Vec<Duration>,
     /// Lives as long as this value, in which there is always a read transaction of ours.
@@ -118,8 +121,19 @@ impl Database {
         let files = Files::of(path, FileId::of(&file.metadata()?))?;
         let (stalls, lease, frozen) = (Vec::new(), Arc::default(), None);
         let found = metadata;
-        let database =
-            Self { reader, spare, writer, file, found, files, page_size, stalls, lease, frozen };
+        let database = Self {
+            reader,
+            spare,
+            writer,
+            file,
+            found,
+            files,
+            is_nameless: false,
+            page_size,
+            stalls,
+            lease,
+            frozen,
+        };
         database.begin_apart().map_err(io::Error::other)?;
         Ok(Some(database))
     }
@@ -155,6 +169,9 @@ impl Database {
 
     /// A connection in no transaction: SQLite runs a checkpoint on no other.
     fn idle(&self) -> anyhow::Result<&Connection> {
+        if self.is_nameless {
+            return Ok(&self.reader);
+        }
         let spare = self.spare()?;
         if spare.is_in_transaction() { self.writer() } else { Ok(spare) }
     }

@@ -34,7 +34,9 @@ mod shared_lock;
 mod watches;
 
 pub use claimed::{ClaimError, Claimed};
-pub use database::{Checkpoint, Database, Gap, LostLog, Reading, keep_unnamed_log};
+pub use database::{
+    Checkpoint, Database, Gap, Leaving, LostLog, Reading, Undetermined, keep_unnamed_log,
+};
 pub use file_from::FileFrom;
 pub use file_id::{FileId, FileIdentity};
 pub use files::Naming;

@@ -7,7 +7,8 @@ use rusqlite::ErrorCode;
 pub enum OpenError {
     /// Another process has locked it. That may pass.
     Locked,
-    /// A process that has it open has a log, or an index of it, that was removed or replaced.
+    /// A process that has it open has a log, or an index of it, that was removed or replaced; or
+    /// has the log, with a file that the database was put in the place of.
     LogLost,
     /// Trying again will not help: what is wrong, and what to do about it.
     Unusable(String),
@@ -35,9 +36,9 @@ impl fmt::Display for OpenError {
                  a long transaction? Replication needs `PRAGMA locking_mode = normal`",
             ),
             Self::LogLost => f.write_str(
-                "the -wal or -shm file of the database was removed or replaced while an application \
-                 has it open, which goes on with the old one: end the application, so that SQLite \
-                 brings what was committed into the database file",
+                "the -wal or -shm file of the database, or the database itself, was removed or \
+                 replaced while an application has it open, which goes on with the old one: end \
+                 that, so that SQLite brings what was committed into the database file",
             ),
             Self::Unusable(reason) => f.write_str(reason),
             Self::Io(error) => write!(f, "{error}"),

@@ -47,7 +47,8 @@ pub fn is_open(database: &Path) -> io::Result<bool> {
 }
 
 /// Whether the processes that have the database open have a log, or an index of it, that was
-/// removed, replaced or cut off.
+/// removed, replaced or cut off; or whether others have the log open, with another database: this
+/// one was put in the place of that.
 ///
 /// Without a common index neither side sees the locks of the other: a checkpoint by one would
 /// destroy what the other writes. Without a common log neither sees what the other commits.
@@ -55,19 +56,22 @@ pub fn is_open(database: &Path) -> io::Result<bool> {
 /// Must be asked before this process opens the database: later it would lose its locks on the
 /// index.
 pub(super) fn is_log_lost(database: &File, path: &Path) -> io::Result<bool> {
-    let mut version = [0];
-    database.read_exact_at(&mut version, READ_VERSION_AT)?;
-    if version != [WAL] {
-        return Ok(false);
-    }
     let target = path.canonicalize()?;
     let (log, index) = (sidecar(&target, "-wal"), sidecar(&target, "-shm"));
+    let mut version = [0];
+    database.read_exact_at(&mut version, READ_VERSION_AT)?;
     for look in 0..LOOKS {
         if look > 0 {
             sleep(LOOK_INTERVAL);
         }
-        // A process that has locked all of the file for itself has no index.
-        if holder(database, SHARED)? != Some(FlockType::ReadLock) || is_in_use(&log, &index)? {
+        let is_lost = match holder(database, SHARED)? {
+            // The lock on the database is the first that is taken, and the last that is given up.
+            None => is_index_in_use(&index)?,
+            Some(FlockType::ReadLock) => version == [WAL] && !is_in_use(&log, &index)?,
+            // A process that has locked all of the file for itself has no index.
+            Some(_) => false,
+        };
+        if !is_lost {
             return Ok(false);
         }
     }

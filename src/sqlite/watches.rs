@@ -123,7 +123,9 @@ impl<K: Clone> Watches<K> {
                 continue;
             };
             let name = OsStr::from_bytes(name.to_bytes());
-            let is_modified = event.events().contains(ReadFlags::MODIFY);
+            // Whoever closes a log may have been the last one to have it.
+            let written = ReadFlags::MODIFY | ReadFlags::CLOSE_WRITE;
+            let is_modified = event.events().intersects(written);
             if !is_modified || !name.as_bytes().ends_with(b"-shm") {
                 changed.extend(directory.files.get(name).cloned());
             }
@@ -155,6 +157,7 @@ impl<K: Clone> Watches<K> {
 
     fn watch(&mut self, path: &Path) -> Option<i32> {
         let events = WatchFlags::MODIFY
+            | WatchFlags::CLOSE_WRITE
             | WatchFlags::CREATE
             | WatchFlags::DELETE
             | WatchFlags::MOVED_FROM

@@ -10,6 +10,7 @@ use std::io::{self, Read};
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
 pub use access::Access;
 
@@ -19,6 +20,9 @@ use failure::{failure, lost_task};
 pub(super) use neighbours::Neighbours;
 use partial::Partial;
 use root::Root;
+
+/// How long nothing was written to a file before it is known that nobody will complete it.
+const LEFT_OVER: Duration = Duration::from_hours(24);
 
 /// Objects as files below a directory.
 ///
@@ -128,6 +132,24 @@ impl FileStore {
         Ok(())
     }
 
+    /// Removes what was left by processes that died while they stored an object, if `is_ours` is
+    /// true of its key. Whoever still stores it has written to it within a day.
+    pub async fn remove_left_overs(
+        &self,
+        is_ours: impl Fn(&str) -> bool + Send + 'static,
+    ) -> Result<()> {
+        let store = self.clone();
+        self.blocking(move || {
+            let time = SystemTime::now() - LEFT_OVER;
+            let keys = walk::left_overs(store.root.path(), "", time)?;
+            let left = keys.iter().filter(|key| is_ours(key));
+            store.delete_blocking(
+                &left.map(|key| format!("{key}{}", partial::SUFFIX)).collect::<Vec<_>>(),
+            )
+        })
+        .await
+    }
+
     /// Removes directories that a deletion has emptied. One that is in use again is not empty, or
     /// is created again by [`Partial::create`].
     fn remove_empty_parents(&self, path: &Path) {
@@ -198,5 +220,24 @@ mod tests {
         fs::remove_dir_all(&path).unwrap();
         fs::rename(&away, &path).unwrap();
         store.create_blocking("third", &mut &b"data"[..]).unwrap();
+    }
+
+    #[tokio::test]
+    async fn only_what_nobody_completes_is_removed() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = FileStore::new(directory.path().to_owned());
+        let names = ["a/old.tmp", "b/old.tmp", "b/new.tmp", "b/old", "c/foreign.tmp"];
+        for name in names {
+            let path = directory.path().join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            let file = File::create(path).unwrap();
+            if !name.contains("new") {
+                file.set_modified(SystemTime::now() - 2 * LEFT_OVER).unwrap();
+            }
+        }
+        store.remove_left_overs(|key| !key.contains("foreign")).await.unwrap();
+        let left = names.map(|name| directory.path().join(name).exists());
+        assert_eq!(left, [false, false, true, true, true]);
+        assert!(!directory.path().join("a").exists());
     }
 }

@@ -3,9 +3,10 @@
 //! intact.
 
 use super::defect::Defect;
-use crate::format::{Generation, Key, Proof, Seal, WalPos};
+use crate::format::{Generation, History, Key, Proof, Seal, WalPos};
 use crate::restore::Restored;
 use crate::utc;
+use crate::verify::hidden;
 
 /// Fails if a replica does not reach as far as it once did: to what the store has `acknowledged`
 /// to this daemon, to what any daemon has `recorded`, and to the newest object that this daemon
@@ -33,6 +34,16 @@ pub(super) fn expect_all(
         return Err(Defect::error(format!("{}: it is missing, and was proven before", seal.key())));
     }
     Ok(())
+}
+
+/// Fails if a restore takes another generation than the one to which the store has `acknowledged`
+/// something last.
+pub(super) fn expect_latest(
+    histories: &[History],
+    acknowledged: Option<(Generation, WalPos)>,
+) -> anyhow::Result<()> {
+    let defect = acknowledged.and_then(|(generation, _)| hidden(histories, generation));
+    defect.map_or(Ok(()), |defect| Err(Defect::error(defect)))
 }
 
 /// Fails if the newest object differs from the `proven` one of the same name.

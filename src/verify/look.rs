@@ -5,7 +5,7 @@ use futures_util::stream::{self, StreamExt, TryStreamExt};
 use super::Verified;
 use super::check::{Defect, check};
 use crate::catalog::{self, Found};
-use crate::format::{Generation, History, Key, Seal};
+use crate::format::{Generation, History, Key, Seal, moment};
 use crate::restore::{Stray, strays};
 use crate::store::{self, ObjectStore, StoreError};
 
@@ -69,7 +69,7 @@ impl Look {
         let Self { history, seals, .. } = self;
         let (_, created) = history.created()?;
         let sealed = history.created_last().filter_map(|(key, _)| (*seals.get(&key)?).ok()?);
-        let last = sealed.map(|seal| seal.moment(created)).max().unwrap_or(created);
+        let last = sealed.map(|seal| moment(created, seal.committed)).max().unwrap_or(created);
         let from = history.snapshots.first().map(|snapshot| snapshot.created);
         Some(Verified {
             generation: history.generation,

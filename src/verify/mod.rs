@@ -9,6 +9,7 @@
 //! every time are reported.
 
 mod check;
+mod hidden;
 mod look;
 mod rebuild;
 
@@ -17,6 +18,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 pub use check::{Defect, check};
+pub use hidden::{find_hidden, hidden};
 
 use crate::catalog;
 use crate::format::{Generation, Key, WalPos};

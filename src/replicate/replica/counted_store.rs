@@ -2,6 +2,7 @@ use std::io::{self, Read};
 use std::ops::Range;
 
 use super::patience::Patience;
+use crate::format::Key;
 use crate::replicate::metrics::{Metrics, Operation};
 use crate::store::{Object, ObjectStore, Result, Store};
 
@@ -36,6 +37,18 @@ impl CountedStore {
         match self.store {
             Store::S3(_) => Box::new(CountedSource { source, metrics: self.metrics.clone() }),
             Store::File(_) => source,
+        }
+    }
+
+    /// Removes what was left in a directory by processes that died.
+    pub(super) async fn remove_left_overs(&self) -> Result<()> {
+        match &self.store {
+            Store::File(store) => {
+                let root = self.root.clone();
+                let key = move |key: &str| key.strip_prefix(&root)?.parse::<Key>().ok();
+                store.remove_left_overs(move |found| key(found).is_some()).await
+            }
+            Store::S3(_) => Ok(()),
         }
     }
 

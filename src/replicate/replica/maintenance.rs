@@ -6,7 +6,7 @@ use tracing::{error, info, warn};
 use super::company::SETTLE_MAX;
 use super::{Connected, Failures, stopping};
 use crate::catalog::{self, AlteredRecord, Found};
-use crate::format::{Generation, Key, Kind, Link, ProofRecord, Seal};
+use crate::format::{Generation, History, Key, Kind, Link, ProofRecord, Seal};
 use crate::replicate::message::Captured;
 use crate::replicate::options::ReplicaOptions;
 use crate::replicate::retention::{expired, needs_snapshot, present};
@@ -146,6 +146,7 @@ impl Connected {
         let Some(generation) = captured.generation.filter(|of| self.holds(*of)) else {
             return Ok(Expired::default());
         };
+        self.store.remove_left_overs().await?;
         match self.loss(generation).await? {
             Some(reason) => {
                 self.diverged(generation, reason).await;
@@ -183,6 +184,7 @@ impl Connected {
         if current.any(|history| needs_snapshot(history, now, retention)) {
             self.want_snapshot();
         }
+        self.uncover(captured, &histories);
         let batches = expired(&histories, captured.generation, now, retention);
         let count: usize = batches.iter().map(Vec::len).sum();
         if count == 0 || !self.may_delete(captured.generation).await? {
@@ -196,6 +198,22 @@ impl Connected {
             Some(_) => (),
         }
         Ok(Expired::default())
+    }
+
+    /// Asks for a snapshot if a restore takes another generation than the one that is captured:
+    /// then that is the latest again by the clock of the store.
+    fn uncover(&mut self, captured: Captured, histories: &[History]) {
+        let Some(generation) = captured.generation else { return };
+        let Some(taken) = History::hiding(histories, generation) else { return };
+        let (db, name) = (self.replica.database.display(), &self.replica.options.name);
+        warn!(
+            %db, name, %generation, %taken,
+            "a restore would take an earlier generation, which is the latest by the clock of the \
+             store: was that set back, or the replica copied? A snapshot of the database follows"
+        );
+        if self.asked.is_none() {
+            self.ask_for_another(generation);
+        }
     }
 
     /// Whether the replica is still ours.

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant as Clock};
 
 use anyhow::Context;
 use futures_util::FutureExt;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep_until, timeout};
 use tracing::{debug, error, info, warn};
 
 use super::reconcile::follows;
@@ -45,6 +45,19 @@ impl Due {
 }
 
 impl Connected {
+    /// Waits until the next segments may be sent.
+    pub(super) async fn keep_interval(&self) {
+        // The tail keeps the shortest interval of all replicas; this is for replicas with a longer
+        // one.
+        let Some(last) = self.last_sent else { return };
+        let due = last + self.replica.options.sync_interval.mul_f64(0.9);
+        let mut captured = self.replica.captured.clone();
+        tokio::select! {
+            () = sleep_until(due) => (),
+            _ = captured.wait_for(|captured| captured.stopping) => (),
+        }
+    }
+
     /// Sends the staged segments of a generation that the replica holds.
     pub(super) async fn send_segments(
         &mut self,

@@ -41,6 +41,10 @@ const NAMING_INTERVAL: Duration = Duration::from_mins(1);
 /// Truncating takes a second for each gigabyte or two, during which nobody can write.
 pub(super) const LOG_BYTES_KEPT: u64 = 64 << 20;
 
+/// How often to checkpoint a log that the application has left: some open the database for each
+/// thing that they do.
+const LEFT_INTERVAL: Duration = Duration::from_secs(1);
+
 /// How often to checkpoint while there is no replica to capture the log for.
 const UNCAPTURED_INTERVAL: Duration = Duration::from_secs(10);
 
@@ -57,7 +61,17 @@ impl Tail {
             return Ok((due && self.database.as_ref().map_or(Ok(0), Database::log_bytes)? > 0)
                 .then_some(Effort::Gentle));
         };
-        Ok(checkpoints.effort(capture.undrained_pages(), now))
+        let effort = checkpoints.effort(capture.undrained_pages(), now);
+        let is_left = || self.is_log_left() && checkpoints.since_last(now) >= LEFT_INTERVAL;
+        Ok(if effort.is_none() && is_left() { Some(Effort::Gentle) } else { effort })
+    }
+
+    /// Whether the application has closed the database, and the file lacks something of its log.
+    /// Without us, SQLite would have brought that into the file: whoever copies or moves it then
+    /// does not look for a log.
+    fn is_log_left(&self) -> bool {
+        let (Some(database), Some(capture)) = (&self.database, &self.capture) else { return false };
+        capture.undrained_pages() > 0 && !database.is_open_elsewhere().unwrap_or(true)
     }
 
     /// How long until the log is to be checkpointed, unless it changes. `None`: never.
@@ -65,8 +79,14 @@ impl Tail {
         if self.is_storing() {
             return None;
         }
+        let checkpoints = &self.schedule.checkpoints;
         let pages = self.capture.as_ref().map_or(0, Capture::undrained_pages);
-        self.schedule.checkpoints.until_due(pages, now)
+        let until = checkpoints.until_due(pages, now);
+        if !self.is_log_left() {
+            return until;
+        }
+        let left = LEFT_INTERVAL.saturating_sub(checkpoints.since_last(now));
+        Some(until.map_or(left, |until| until.min(left)))
     }
 
     /// Checkpoints. Recovers if the log turns out not to be the one that was read.
@@ -277,7 +297,7 @@ fn is_caught_up(
 }
 
 /// Captures the log to its end, while nobody can write.
-fn drain(
+pub(super) fn drain(
     capture: Option<&mut Capture>,
     database: &Database,
     state: &StateDirectory,

@@ -19,7 +19,12 @@ impl Tail {
     /// Whether we were asked to stop, and there is nothing left to do.
     pub(super) fn may_end(&self, now: Instant) -> bool {
         let Some(since) = self.stopping else { return false };
-        self.is_complete() && !self.may_see_more(since, now)
+        let is_done = self.is_complete() || (self.missed.is_some() && self.is_sent());
+        is_done && !self.may_see_more(since, now)
+    }
+
+    fn is_sent(&self) -> bool {
+        self.slots.iter().all(|slot| slot.staging.is_empty().unwrap_or(false))
     }
 
     /// Whether the application may still commit something.
@@ -35,9 +40,9 @@ impl Tail {
 
     /// Whether every replica has everything that was committed, and nobody has taken it over.
     pub(super) fn is_complete(&self) -> bool {
-        let sent = self.slots.iter().all(|slot| slot.staging.is_empty().unwrap_or(false));
+        let sent = self.is_sent();
         if self.database.is_none() {
-            return sent && self.is_gone();
+            return sent && self.is_gone() && self.missed.is_none();
         }
         let Some(capture) = &self.capture else { return false };
         let settled = |slot: &Slot| slot.settled == Some(capture.cursor().link);
@@ -78,7 +83,7 @@ impl Tail {
                 Err(_) => Uncaptured::Unknown,
             },
             (Some(_), None) => Uncaptured::LastTransactions,
-            (None, _) if self.is_gone() => Uncaptured::Nothing,
+            (None, _) if self.is_gone() && self.missed.is_none() => Uncaptured::Nothing,
             (None, _) => Uncaptured::Unknown,
         }
     }
@@ -103,7 +108,11 @@ impl Tail {
             let metrics = self.metrics.replica(&slot.name);
             let lacking =
                 || Unreplicated::of(self.path(), slot, uncaptured, reason, || metrics.error());
-            let missing = if is_complete { None } else { lacking() };
+            let missing = match &self.missed {
+                Some(reason) => Some(Unreplicated::not_captured(self.path(), slot, reason)),
+                None if is_complete => None,
+                None => lacking(),
+            };
             let not_restorable = |defect| Unreplicated::not_restorable(self.path(), slot, defect);
             missing.or_else(|| slot.staging.defect().map(not_restorable))
         };

@@ -89,6 +89,18 @@ impl Tail {
         database.keep_up(|_| Ok(true)).map(drop)
     }
 
+    /// Whether enough of the log is not captured to checkpoint it, which must be captured first. In
+    /// an outage it may be written to for a while until the next segment is due.
+    pub(super) fn is_log_long(&self, now: Instant) -> anyhow::Result<bool> {
+        let Some(capture) = self.capture.as_ref().filter(|_| self.schedule.may_cut_long_log(now))
+        else {
+            return Ok(false);
+        };
+        let uncaptured = self.committed_bytes()?.saturating_sub(capture.log_read().1);
+        let pages = uncaptured / capture.cursor().page_size.frame_bytes();
+        Ok(pages >= u64::from(self.options.min_checkpoint_pages))
+    }
+
     fn committed_bytes(&self) -> anyhow::Result<u64> {
         self.database.as_ref().map_or(Ok(0), Database::committed_bytes)
     }

@@ -1,12 +1,14 @@
 //! Files that were taken away from under us: the log of a database, its index, our own state.
 
+use std::cell::RefCell;
 use std::os::unix::fs::MetadataExt;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use tracing::{error, warn};
 
-use super::Tail;
+use super::checkpoints::drain;
 use super::sameness::Sameness;
+use super::{Standing, Tail};
 use crate::format::{Generation, WalPos};
 use crate::replicate::capture::Capture;
 use crate::replicate::image::Image;
@@ -14,7 +16,8 @@ use crate::replicate::last_write::Fate;
 use crate::replicate::marks::Marks;
 use crate::replicate::restoration::note_again;
 use crate::sqlite::{
-    Database, LostLog, Naming, OpenError, is_damage, is_open, keep_unnamed_log, quick_check,
+    Database, Leaving, LostLog, Naming, OpenError, is_damage, is_open, keep_unnamed_log,
+    quick_check,
 };
 
 /// A database file that was moved away.
@@ -48,30 +51,62 @@ impl Tail {
                 self.abandon("the database file was overwritten in place");
                 self.database = None;
             }
-            Naming::DatabaseLost => {
-                let capture = &mut self.capture;
-                let emptied = database.leave_name(|file, log| match capture {
-                    Some(capture) => capture.is_led_to(file, log),
-                    None => Ok(true),
-                });
-                let was_moved = database.file().metadata()?.nlink() > 0;
-                self.warn_of_log(emptied);
-                if let Some(capture) = &self.capture
-                    && was_moved
-                    && self.ancestry.sameness == Sameness::Given
-                {
-                    let generations = self.ancestry.lineage.generations().to_vec();
-                    self.ancestry.moved =
-                        Some(Moved { generations, marks: capture.cursor().marks });
-                }
-                self.abandon("the database file was replaced by another one, or removed");
-                self.end_lineage();
-                self.database = None;
-            }
+            Naming::DatabaseLost => self.lose_name()?,
             Naming::IndexLost | Naming::LogLost => naming = self.lose_log(naming)?,
         }
         self.naming = naming;
         Ok(false)
+    }
+
+    /// Closes a database whose name belongs to another file, or to none, with what was committed in
+    /// the file and captured. Fails while an application has it open: that goes on with it.
+    fn lose_name(&mut self) -> anyhow::Result<()> {
+        let staging = self.staging(|standing| standing != Standing::Outside);
+        let Self { database: Some(database), capture, state, lines, options, .. } = self else {
+            return Ok(());
+        };
+        let captured = RefCell::new(capture.as_mut());
+        let mut is_drained = false;
+        let left = database.leave_name(
+            |id| lines.opened.get(id),
+            |file, log| match &mut *captured.borrow_mut() {
+                Some(capture) => capture.is_led_to(file, log),
+                None => Ok(true),
+            },
+            |database| {
+                drain(captured.borrow_mut().as_deref_mut(), database, state, &staging)?;
+                is_drained = true;
+                Ok(())
+            },
+        );
+        if let Ok(Leaving::InUse { is_held }) = left {
+            if let Some(capture) = capture.as_mut().filter(|_| !is_held) {
+                capture.note_released();
+            }
+            bail!(
+                "{} was removed, renamed or replaced while an application has it open: what that \
+                 commits is not replicated, nor is another file of that name. End the application, \
+                 or put the file back",
+                options.path.display()
+            );
+        }
+        let was_moved = database.file().metadata()?.nlink() > 0;
+        if !is_drained && !options.path.exists() {
+            let reason = left.as_ref().err().map_or(String::new(), |error| format!(": {error:#}"));
+            self.missed = Some(format!("it was removed before that{reason}"));
+        }
+        self.warn_of_log(left.map(drop));
+        if let Some(capture) = &self.capture
+            && was_moved
+            && self.ancestry.sameness == Sameness::Given
+        {
+            let generations = self.ancestry.lineage.generations().to_vec();
+            self.ancestry.moved = Some(Moved { generations, marks: capture.cursor().marks });
+        }
+        self.database = None;
+        self.abandon("the database file was replaced by another one, or removed");
+        self.end_lineage();
+        Ok(())
     }
 
     fn warn_of_log(&self, emptied: anyhow::Result<()>) {

@@ -107,6 +107,13 @@ impl Schedule {
         self.waiting = waiting;
     }
 
+    /// Whether the log is cut less often than the replicas ask for, and may be cut now if it grows
+    /// too long.
+    pub(super) fn may_cut_long_log(&self, now: Instant) -> bool {
+        let is_slow = self.changed && self.pace > self.cut_interval;
+        is_slow && self.last_cut.is_none_or(|last| now - last >= self.cut_interval)
+    }
+
     /// How long until the log may be cut early, for a process that waits for that: a few times in
     /// each interval of the replicas, or once while no replica takes segments. Those few segments
     /// wait for the interval to end, and are then sent together. However long it is, nobody is kept

@@ -33,6 +33,7 @@ const LOG_INTERVAL: Duration = Duration::from_secs(30);
 /// Replication is interrupted: every attempt fails.
 #[derive(Debug)]
 pub(super) struct Interruption {
+    began: Instant,
     /// When this was last logged.
     said: Instant,
     pub(super) reason: String,
@@ -169,7 +170,9 @@ impl Tail {
             Instant::now()
         });
         self.metrics.set_error(Some(reason.clone()));
-        self.interruption = Some(Interruption { said, reason });
+        let began = self.interruption.as_ref().map_or_else(Instant::now, |before| before.began);
+        self.interruption = Some(Interruption { began, said, reason });
+        self.yield_disk(error, began);
     }
 
     /// Frees caches, and the disk space of a long log, once in each long pause.

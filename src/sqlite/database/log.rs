@@ -1,8 +1,6 @@
-use std::io;
 use std::thread::sleep;
 use std::time::Duration;
-
-use anyhow::bail;
+use std::{fmt, io};
 
 use super::Database;
 use crate::sqlite::connection::CheckpointMode;
@@ -17,6 +15,19 @@ const EMPTY_LOOKS_MAX: u32 = 10;
 
 pub(super) const LOOK_INTERVAL: Duration = Duration::from_millis(1);
 
+/// It cannot be told how much of a log is committed, for a long while. Whatever is the matter with
+/// its index, nobody should have to wait for our locks on it.
+#[derive(Debug)]
+pub struct Undetermined;
+
+impl fmt::Display for Undetermined {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("it cannot be told how much of the log is committed")
+    }
+}
+
+impl std::error::Error for Undetermined {}
+
 impl Database {
     /// The log, if there is one. An error if the name of the database or of the log belongs to
     /// another file now: then the log may be that of another database.
@@ -24,8 +35,7 @@ impl Database {
     /// The error is [`LacksCommits`] if something is committed, and there is no log.
     pub fn log(&self) -> anyhow::Result<Option<LogFile>> {
         for _ in 0..EMPTY_LOOKS_MAX {
-            let log = LogFile::open(self.files.log())?;
-            self.files.expect_same()?;
+            let log = self.log_as_it_is()?;
             // A process that empties a log first writes to the index that nothing is committed, and
             // one that begins a log writes afterwards what is.
             if log.is_some() || self.committed_frames()? == 0 {
@@ -34,6 +44,15 @@ impl Database {
             sleep(LOOK_INTERVAL);
         }
         Err(LacksCommits.into())
+    }
+
+    fn log_as_it_is(&self) -> io::Result<Option<LogFile>> {
+        if self.is_nameless {
+            return LogFile::of(self.files.log_file().try_clone()?);
+        }
+        let log = LogFile::open(self.files.log())?;
+        self.files.expect_same()?;
+        Ok(log)
     }
 
     /// Looks for the last commit in its log after `offset`. `checksum` is that of the frame that
@@ -60,7 +79,7 @@ impl Database {
             // A process is writing that to the index just now.
             sleep(LOOK_INTERVAL);
         }
-        bail!("it cannot be told how much of the log is committed")
+        Err(Undetermined.into())
     }
 
     /// Where in the log its last commit ends.

@@ -8,16 +8,15 @@ use std::sync::Arc;
 use std::thread::sleep;
 use std::time::Duration;
 
-use anyhow::bail;
 use rusqlite::ErrorCode;
 
 use super::Database;
-use super::log::{LOOK_INTERVAL, LOOKS_MAX};
+use super::log::{LOOK_INTERVAL, LOOKS_MAX, Undetermined};
 use crate::failpoint::Failpoint;
 use crate::sqlite::connection::{CheckpointMode, Outcome};
 use crate::sqlite::files::{NamedLog, Naming, found};
 use crate::sqlite::shared_lock::is_shared_elsewhere;
-use crate::sqlite::{LogFile, is_open, sidecar};
+use crate::sqlite::{FileId, LogFile, sidecar};
 use crate::wal::{FrameHeader, WalHeader};
 
 /// How long to wait for a process that is just opening or closing the database.
@@ -35,6 +34,16 @@ pub enum LostLog {
     Superseded,
     /// It is lost, and does not belong to the database file as the file is now.
     Foreign,
+}
+
+/// What becomes of a database that we close because its name is gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Leaving {
+    /// Nobody else has it: it is to be closed.
+    Left,
+    /// Another process has it open, and goes on with it. `is_held`: our read transaction is still
+    /// the same.
+    InUse { is_held: bool },
 }
 
 impl Database {
@@ -129,29 +138,66 @@ impl Database {
     }
 
     /// Brings what is in the log into the file that we have open, whose name belongs to another
-    /// file now, and empties the log: it would be taken for that of the other file.
+    /// file now, or to none, and empties the log: it would be taken for that of the other file. An
+    /// application that had closed the database would have left no log without us; one that closes
+    /// it now leaves the log, for SQLite sees that the name is gone (`databaseIsUnmoved` in
+    /// pager.c).
     ///
-    /// Only if our file still exists, or the log does not belong to the other one, as `belongs`
-    /// says: the other one may be a copy. And only if no other process has either of the files
-    /// open.
+    /// While another process has our file open, this does nothing, and is to be called again. Nor
+    /// does it touch the log if another process has the
+    /// other file open. If our file does not exist any more, the log stays if it belongs to the
+    /// other one, as `belongs` says: the other one may be a copy. If there is no other one, `drain`
+    /// reads the log to its end before; an error of it is returned, and changes nothing else.
+    ///
+    /// `opened` gives the other file if this process has it open already: closing a second
+    /// descriptor would drop the locks of the first.
     pub fn leave_name(
         &mut self,
+        opened: impl FnOnce(FileId) -> Option<Arc<File>>,
         belongs: impl FnOnce(&Arc<File>, LogFile) -> anyhow::Result<bool>,
-    ) -> anyhow::Result<()> {
-        let Some(other) = found(File::open(self.files.path()))? else { return Ok(()) };
-        if self.file.metadata()?.nlink() == 0
+        drain: impl FnOnce(&Self) -> anyhow::Result<()>,
+    ) -> anyhow::Result<Leaving> {
+        if is_shared_elsewhere(&self.file)? {
+            return Ok(Leaving::InUse { is_held: true });
+        }
+        let other = self.named_file(opened)?;
+        if let Some(other) = &other
+            && self.file.metadata()?.nlink() == 0
             && let Some(log) = LogFile::of(self.files.log_file().try_clone()?)?
-            && belongs(&Arc::new(other), log)?
+            && belongs(other, log)?
         {
-            return Ok(());
+            return Ok(Leaving::Left);
         }
         (self.spare, self.writer) = (OnceCell::new(), OnceCell::new());
-        self.reader.rollback()?;
-        let is_alone = self.reader.keep_others_out(PATIENCE)? && !is_open(self.files.path())?;
-        if is_alone && self.files.named_log()? == NamedLog::Same {
+        // There is no transaction if an earlier attempt failed.
+        let _ = self.reader.rollback();
+        if !self.reader.keep_others_out(PATIENCE)? {
+            self.frozen = None;
+            self.reader.let_others_in()?;
+            self.reader.begin_read()?;
+            return Ok(Leaving::InUse { is_held: false });
+        }
+        self.is_nameless = other.is_none();
+        let drained = if self.is_nameless { drain(self) } else { Ok(()) };
+        let is_other_in_use = other.map_or(Ok(false), |other| is_shared_elsewhere(&other))?;
+        if !is_other_in_use && self.files.named_log()? == NamedLog::Same {
             self.reader.checkpoint(CheckpointMode::Truncate)?;
         }
-        Ok(())
+        drained?;
+        Ok(Leaving::Left)
+    }
+
+    /// The file that has the name of the database now.
+    fn named_file(
+        &self,
+        opened: impl FnOnce(FileId) -> Option<Arc<File>>,
+    ) -> io::Result<Option<Arc<File>>> {
+        let path = self.files.path();
+        let Some(named) = found(fs::metadata(path))? else { return Ok(None) };
+        match opened(FileId::of(&named)) {
+            Some(file) => Ok(Some(file)),
+            None => Ok(found(File::open(path))?.map(Arc::new)),
+        }
     }
 
     /// What is committed according to the index that we have. Nobody is writing to it, or not for
@@ -164,7 +210,7 @@ impl Database {
             }
             sleep(LOOK_INTERVAL);
         }
-        bail!("it cannot be told how much of the log is committed")
+        Err(Undetermined.into())
     }
 
     /// Whether the index that we have still has its name: then it also describes the log that has

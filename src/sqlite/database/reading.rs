@@ -13,8 +13,8 @@ const BEGINNING_MAX: Duration = Duration::from_millis(5);
 /// SQLite sleeps that long when a read mark is taken.
 const BEGINNING_MAX_FIRST: Duration = Duration::from_millis(150);
 
-/// How long to be without a read transaction, at most, so that a checkpoint can pass: one that waits
-/// tries again ten times a second (`sqliteDefaultBusyCallback` in main.c of SQLite).
+/// How long to be without a read transaction, at most, so that a checkpoint can pass: one that
+/// waits tries again ten times a second (`sqliteDefaultBusyCallback` in main.c of SQLite).
 const PASSING_MAX: Duration = Duration::from_millis(120);
 
 /// A read transaction that was begun.

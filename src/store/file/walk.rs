@@ -1,6 +1,7 @@
 use std::fs::{self, DirEntry, Metadata};
 use std::io::{self, ErrorKind};
 use std::path::Path;
+use std::time::SystemTime;
 
 use super::failure::failure;
 use super::partial;
@@ -34,6 +35,24 @@ fn collect(root: &Path, parent: &str, prefix: &str, objects: &mut Vec<Object>) -
         }
     }
     Ok(())
+}
+
+/// The keys of objects below `root/parent` that were never completed, and were last written to
+/// before `time`. `parent` is empty or ends in a slash.
+pub(super) fn left_overs(root: &Path, parent: &str, time: SystemTime) -> Result<Vec<String>> {
+    let mut keys = Vec::new();
+    for (name, metadata) in entries(&root.join(parent))? {
+        let is_old = || metadata.modified().is_ok_and(|written| written < time);
+        if metadata.is_dir() {
+            keys.extend(left_overs(root, &format!("{parent}{name}/"), time)?);
+        } else if let Some(name) = name.strip_suffix(partial::SUFFIX)
+            && metadata.is_file()
+            && is_old()
+        {
+            keys.push(format!("{parent}{name}"));
+        }
+    }
+    Ok(keys)
 }
 
 /// The names of the directories in `directory`.

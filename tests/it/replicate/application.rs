@@ -32,6 +32,28 @@ fn what_a_short_lived_application_wrote_is_replicated() {
     }
 }
 
+/// As when its terminal is closed.
+#[test]
+fn a_hangup_is_a_request_to_end_unless_it_is_ignored() {
+    let site = Site::new();
+    let daemon = site.begin();
+    site.write(2, 10);
+    daemon.signal(Signal::HUP);
+    daemon.finish();
+    site.check();
+    let mut command = std::process::Command::new("nohup");
+    let daemon = site.command(&["replicate"]);
+    command.arg(daemon.get_program()).args(daemon.get_args());
+    let variables = daemon.get_envs().filter_map(|(name, value)| Some((name, value?)));
+    let mut daemon = site.start(command.envs(variables));
+    daemon.wait_for("replica goes on");
+    daemon.signal(Signal::HUP);
+    site.write(3, 10);
+    assert_eq!(daemon.wait_within(Duration::from_millis(500)), None, "{}", daemon.log());
+    daemon.stop();
+    site.check();
+}
+
 #[test]
 fn what_an_application_writes_when_it_is_told_to_end_is_replicated() {
     for (status, signal) in [(0, Signal::TERM), (3, Signal::TERM)] {
