@@ -39,7 +39,7 @@ pub enum LostLog {
 /// What becomes of a database that we close because its name is gone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Leaving {
-    /// Nobody else has it: it is to be closed.
+    /// It is to be closed.
     Left,
     /// Another process has it open, and goes on with it. `is_held`: our read transaction is still
     /// the same.
@@ -143,8 +143,8 @@ impl Database {
     /// it now leaves the log, for SQLite sees that the name is gone (`databaseIsUnmoved` in
     /// pager.c).
     ///
-    /// While another process has our file open, this does nothing, and is to be called again. Nor
-    /// does it touch the log if another process has the
+    /// While another process has our file open, this does nothing, and is to be called again, unless
+    /// the log was moved as well. Nor does it touch the log if another process has the
     /// other file open. If our file does not exist any more, the log stays if it belongs to the
     /// other one, as `belongs` says: the other one may be a copy. If there is no other one, `drain`
     /// reads the log to its end before; an error of it is returned, and changes nothing else.
@@ -157,10 +157,12 @@ impl Database {
         belongs: impl FnOnce(&Arc<File>, LogFile) -> anyhow::Result<bool>,
         drain: impl FnOnce(&Self) -> anyhow::Result<()>,
     ) -> anyhow::Result<Leaving> {
-        if is_shared_elsewhere(&self.file)? {
-            return Ok(Leaving::InUse { is_held: true });
-        }
         let other = self.named_file(opened)?;
+        if is_shared_elsewhere(&self.file)? {
+            // Another file that has a log of its own may be opened.
+            let is_free = other.is_some() && self.files.named_log()? != NamedLog::Same;
+            return Ok(if is_free { Leaving::Left } else { Leaving::InUse { is_held: true } });
+        }
         if let Some(other) = &other
             && self.file.metadata()?.nlink() == 0
             && let Some(log) = LogFile::of(self.files.log_file().try_clone()?)?

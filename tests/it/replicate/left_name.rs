@@ -9,11 +9,13 @@ use std::time::Duration;
 use rustix::process::Signal;
 
 use super::divergence::side_files;
-use crate::support::{Helper, Process, Role, Site, assert_same, eventually, insert, open, settle};
+use crate::support::{
+    Helper, Process, Role, Site, all_is_sent, assert_same, eventually, insert, open, settle,
+};
 
 const LOST: &str = "the database file was replaced by another one, or removed";
 
-/// A site with commits that are only in its log, and its daemon, which copies nothing by itself.
+/// A site with commits that are only in its log, and its daemon, which copies them a second later.
 /// The application has closed the database.
 fn in_the_log() -> (Site, Process) {
     let site = Site::with(
