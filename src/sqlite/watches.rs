@@ -235,6 +235,7 @@ fn is_telling(directory: &Path) -> bool {
 mod tests {
     use super::*;
     use std::fs;
+    use std::io::Write;
 
     #[test]
     fn tells_of_the_database_and_its_log_and_of_nothing_else() {
@@ -245,18 +246,27 @@ mod tests {
         watches.add(&path("a"), &'a');
         watches.add(&path("b"), &'b');
         let changes = watches.changes().unwrap();
+        let told = |watches: &mut Watches<char>| {
+            let mut changed = watches.changed();
+            changed.dedup();
+            changed
+        };
         assert!(!changes.wait(Duration::ZERO) && watches.changed().is_empty());
         fs::write(path("a-shm"), "").unwrap();
-        assert_eq!(watches.changed(), ['a']);
+        assert_eq!(told(&mut watches), ['a']);
         fs::write(path("a-shm"), "index").unwrap();
         assert!(watches.changed().is_empty());
         fs::write(path("b-wal"), "").unwrap();
         assert!(changes.wait(Duration::from_mins(1)));
+        assert_eq!(told(&mut watches), ['b']);
+        let log = fs::OpenOptions::new().append(true).open(path("b-wal")).unwrap();
+        assert!(watches.changed().is_empty());
+        (&log).write_all(b"log").unwrap();
         assert_eq!(watches.changed(), ['b']);
-        fs::write(path("b-wal"), "log").unwrap();
-        assert_eq!(watches.changed(), ['b']);
+        drop(log);
+        assert_eq!(watches.changed(), ['b'], "its application may have closed the database");
         fs::rename(path("a-shm"), path("a")).unwrap();
-        assert_eq!(watches.changed(), ['a', 'a']);
+        assert_eq!(told(&mut watches), ['a']);
         watches.remove(&path("a"));
         fs::remove_file(path("a")).unwrap();
         assert!(watches.changed().is_empty());

@@ -143,11 +143,11 @@ impl Database {
     /// it now leaves the log, for SQLite sees that the name is gone (`databaseIsUnmoved` in
     /// pager.c).
     ///
-    /// While another process has our file open, this does nothing, and is to be called again, unless
-    /// the log was moved as well. Nor does it touch the log if another process has the
-    /// other file open. If our file does not exist any more, the log stays if it belongs to the
-    /// other one, as `belongs` says: the other one may be a copy. If there is no other one, `drain`
-    /// reads the log to its end before; an error of it is returned, and changes nothing else.
+    /// While another process has our file open, this does nothing, and is to be called again,
+    /// unless the log was moved as well. Nor does it touch the log if another process has the other
+    /// file open. If our file does not exist any more, the log stays if it belongs to the other
+    /// one, as `belongs` says: the other one may be a copy. If there is no other one, `drain` reads
+    /// the log to its end before; an error of it is returned, and changes nothing else.
     ///
     /// `opened` gives the other file if this process has it open already: closing a second
     /// descriptor would drop the locks of the first.
