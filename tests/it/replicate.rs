@@ -21,6 +21,7 @@ mod lost_log;
 mod lost_state;
 mod moved;
 mod names;
+mod outage;
 mod overwriting;
 mod pages_once;
 mod power_loss;

@@ -55,6 +55,23 @@ fn another(site: &Site) -> PathBuf {
     other
 }
 
+/// Whoever copies it then does not look for a log.
+#[test]
+fn one_that_its_application_has_closed_is_complete() {
+    let (site, daemon) = in_the_log();
+    let connection = open(&site.database());
+    insert(&connection, 7);
+    let before = rows(&site.database());
+    connection.close().unwrap();
+    eventually("all of the log is in the file", || {
+        let copy = site.fresh("copy");
+        fs::copy(site.database(), &copy).unwrap();
+        rows(&copy) == before
+    });
+    daemon.stop();
+    site.check();
+}
+
 #[test]
 fn one_that_is_renamed_takes_all_of_its_log_along() {
     let (site, mut daemon) = in_the_log();
