@@ -27,7 +27,7 @@ const START_MAX: Duration = Duration::from_secs(2);
 /// The shortest pause for which it is worth releasing memory.
 const LONG_PAUSE: Duration = Duration::from_secs(1);
 
-/// How often a lasting failure is logged again.
+/// How often a lasting failure is logged again, if it stays the same.
 const LOG_INTERVAL: Duration = Duration::from_secs(30);
 
 /// Replication is interrupted: every attempt fails.
@@ -164,7 +164,8 @@ impl Tail {
 
     fn note_interruption(&mut self, error: &anyhow::Error) {
         let reason = format!("{error:#}");
-        let said = self.interruption.as_ref().map(|interruption| interruption.said);
+        let before = self.interruption.as_ref().filter(|before| before.reason == reason);
+        let said = before.map(|before| before.said);
         let said = said.filter(|said| said.elapsed() <= LOG_INTERVAL).unwrap_or_else(|| {
             error!(db = %self.path().display(), "replication is interrupted: {reason}");
             Instant::now()
