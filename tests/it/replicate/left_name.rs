@@ -22,6 +22,8 @@ fn in_the_log() -> (Site, Process) {
         "monitor-interval: 50ms, checkpoint-interval: 1h, min-checkpoint-page-count: 100000",
         "sync-interval: 50ms",
     );
+    // While an application has the database open, there is nothing to wait for.
+    site.configure_also("shutdown-timeout: 3s");
     let daemon = site.begin();
     site.write(2, 20);
     (site, daemon)
@@ -149,7 +151,6 @@ fn one_that_is_removed_while_it_is_in_use_is_sent_once_that_has_ended() {
 #[test]
 fn one_that_is_removed_and_in_use_to_the_end_is_not_said_to_be_replicated() {
     let (site, mut daemon) = in_the_log();
-    site.configure_also("shutdown-timeout: 1s");
     let application = Helper::start(Role::Reader, &site.database());
     fs::remove_file(site.database()).unwrap();
     daemon.wait_for(IN_USE);
