@@ -65,8 +65,9 @@ pub async fn last_moment(
     for (key, size) in history.created_last() {
         match seal(store, key, size).await {
             Ok(Ok(Some(seal))) => last = last.max(moment(created, seal.committed)),
-            // One without a seal counts from the beginning of its second.
-            Ok(_) | Err(StoreError::NotFound { .. }) => (),
+            // One without a seal counts from the beginning of its second; and not everybody who may
+            // list may also read.
+            Ok(_) | Err(StoreError::NotFound { .. } | StoreError::Rejected(_)) => (),
             Err(error) => return Err(error),
         }
     }

@@ -12,6 +12,7 @@ mod divergence;
 mod ending;
 mod looks;
 mod losses;
+mod missed;
 mod recovery;
 mod reports;
 mod sameness;
@@ -45,6 +46,7 @@ use crate::provenance::Provenance;
 use crate::sqlite::{Database, FileIdentity, Naming, OpenError, SqliteError, Undetermined};
 use absence::Awaited;
 use ancestry::Ancestry;
+use missed::Missed;
 use sameness::Sameness;
 use schedule::Schedule;
 use slot::Purpose;
@@ -72,8 +74,8 @@ pub(super) struct Tail {
     schedule: Schedule,
     ancestry: Ancestry,
     awaited: Awaited,
-    /// Why the last database that was removed is not captured to its end.
-    missed: Option<String>,
+    /// Why a database whose name was lost is not captured to its end.
+    missed: Option<Missed>,
     /// What had become of the file names when we last had to close the database.
     naming: Naming,
     /// The database has been opened, and what an earlier process left was taken up; or we were
@@ -213,7 +215,6 @@ impl Tail {
         match Database::open(&self.options.path, self.file.upgrade()) {
             Ok(None) => return Ok(self.wait_for_file()),
             Ok(Some(database)) => {
-                self.missed = None;
                 self.file = Arc::downgrade(database.file());
                 self.lines.opened.add(database.file())?;
                 if self.stopping.is_none() {

@@ -132,16 +132,18 @@ impl FileStore {
         Ok(())
     }
 
-    /// Removes what was left by processes that died while they stored an object, if `is_ours` is
-    /// true of its key. Whoever still stores it has written to it within a day.
+    /// Removes what was left below `prefix`, which ends in a slash, by processes that died while
+    /// they stored an object, if `is_ours` is true of its key. Whoever still stores it has written
+    /// to it within a day.
     pub async fn remove_left_overs(
         &self,
+        prefix: String,
         is_ours: impl Fn(&str) -> bool + Send + 'static,
     ) -> Result<()> {
         let store = self.clone();
         self.blocking(move || {
             let time = SystemTime::now() - LEFT_OVER;
-            let keys = walk::left_overs(store.root.path(), "", time)?;
+            let keys = walk::left_overs(store.root.path(), &prefix, time)?;
             let left = keys.iter().filter(|key| is_ours(key));
             store.delete_blocking(
                 &left.map(|key| format!("{key}{}", partial::SUFFIX)).collect::<Vec<_>>(),
@@ -226,7 +228,14 @@ mod tests {
     async fn only_what_nobody_completes_is_removed() {
         let directory = tempfile::tempdir().unwrap();
         let store = FileStore::new(directory.path().to_owned());
-        let names = ["a/old.tmp", "b/old.tmp", "b/new.tmp", "b/old", "c/foreign.tmp"];
+        let names = [
+            "p/a/old.tmp",
+            "p/b/old.tmp",
+            "p/b/new.tmp",
+            "p/b/old",
+            "p/c/foreign.tmp",
+            "q/old.tmp",
+        ];
         for name in names {
             let path = directory.path().join(name);
             fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -235,9 +244,10 @@ mod tests {
                 file.set_modified(SystemTime::now() - 2 * LEFT_OVER).unwrap();
             }
         }
-        store.remove_left_overs(|key| !key.contains("foreign")).await.unwrap();
+        let is_ours = |key: &str| !key.contains("foreign");
+        store.remove_left_overs("p/".to_owned(), is_ours).await.unwrap();
         let left = names.map(|name| directory.path().join(name).exists());
-        assert_eq!(left, [false, false, true, true, true]);
-        assert!(!directory.path().join("a").exists());
+        assert_eq!(left, [false, false, true, true, true, true]);
+        assert!(!directory.path().join("p/a").exists());
     }
 }

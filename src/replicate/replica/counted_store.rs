@@ -44,9 +44,9 @@ impl CountedStore {
     pub(super) async fn remove_left_overs(&self) -> Result<()> {
         match &self.store {
             Store::File(store) => {
-                let root = self.root.clone();
+                let (root, prefix) = (self.root.clone(), self.full_key(Key::GENERATIONS));
                 let key = move |key: &str| key.strip_prefix(&root)?.parse::<Key>().ok();
-                store.remove_left_overs(move |found| key(found).is_some()).await
+                store.remove_left_overs(prefix, move |found| key(found).is_some()).await
             }
             Store::S3(_) => Ok(()),
         }

@@ -1,7 +1,7 @@
 use std::time::{Duration, SystemTime};
 
 use tokio::time::{Instant, sleep};
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 
 use super::company::SETTLE_MAX;
 use super::{Connected, Failures, stopping};
@@ -32,6 +32,9 @@ pub(super) struct Maintenance {
     snapshot_at: Option<(Generation, Link)>,
     /// Why nothing may expire, as it was last logged.
     doubt: Option<Doubt>,
+    /// The generation that is captured, and the one that a restore took instead when that was last
+    /// logged.
+    hidden: Option<(Generation, Generation)>,
 }
 
 /// What has expired, in batches that are deleted one after another.
@@ -64,6 +67,7 @@ impl Maintenance {
             next_check: now + check_interval,
             snapshot_at: None,
             doubt: None,
+            hidden: None,
         }
     }
 
@@ -146,7 +150,9 @@ impl Connected {
         let Some(generation) = captured.generation.filter(|of| self.holds(*of)) else {
             return Ok(Expired::default());
         };
-        self.store.remove_left_overs().await?;
+        if let Err(error) = self.store.remove_left_overs().await {
+            debug!(name = self.replica.options.name, "cannot remove what was left: {error}");
+        }
         match self.loss(generation).await? {
             Some(reason) => {
                 self.diverged(generation, reason).await;
@@ -205,6 +211,10 @@ impl Connected {
     fn uncover(&mut self, captured: Captured, histories: &[History]) {
         let Some(generation) = captured.generation else { return };
         let Some(taken) = History::hiding(histories, generation) else { return };
+        // Once: if its times are in the future, a snapshot changes nothing.
+        if self.maintenance.hidden.replace((generation, taken)) == Some((generation, taken)) {
+            return;
+        }
         let (db, name) = (self.replica.database.display(), &self.replica.options.name);
         warn!(
             %db, name, %generation, %taken,

@@ -12,6 +12,10 @@ use crate::replicate::durable::is_full;
 /// How many bytes may always wait for a replica, however small the database.
 const BACKLOG_BYTES: u64 = 1 << 30;
 
+/// How many bytes may wait for a replica however little is free: where nothing is free, nothing can
+/// be staged either.
+const FREE_MIN: u64 = 64 << 20;
+
 /// How often to measure how much waits for the replicas.
 const MEASURE_INTERVAL: Duration = Duration::from_secs(10);
 
@@ -41,7 +45,7 @@ impl Tail {
         let Some(capture) = &self.capture else { return Ok(()) };
         let cursor = capture.cursor();
         let database = u64::from(cursor.pages) * u64::from(cursor.page_size.get());
-        let longest = BACKLOG_BYTES.max(2 * database).min(free(self.state.path()));
+        let longest = BACKLOG_BYTES.max(2 * database).min(free(self.state.path()).max(FREE_MIN));
         let most = self.drop_backlog(cursor.generation, longest)?;
         self.metrics.shadow_wal_size.set(i64::try_from(most).unwrap_or(i64::MAX));
         if self.slots.iter().all(|slot| slot.standing == Standing::Outside) {

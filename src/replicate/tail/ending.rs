@@ -109,7 +109,10 @@ impl Tail {
             let lacking =
                 || Unreplicated::of(self.path(), slot, uncaptured, reason, || metrics.error());
             let missing = match &self.missed {
-                Some(reason) => Some(Unreplicated::not_captured(self.path(), slot, reason)),
+                Some(missed) => {
+                    let reason = missed.to_string();
+                    Some(Unreplicated::not_captured(self.path(), slot, &reason))
+                }
                 None if is_complete => None,
                 None => lacking(),
             };

@@ -3,12 +3,13 @@
 use std::cell::RefCell;
 use std::os::unix::fs::MetadataExt;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow};
 use tracing::{error, warn};
 
 use super::checkpoints::drain;
+use super::missed::Missed;
 use super::sameness::Sameness;
-use super::{Standing, Tail};
+use super::{Slot, Standing, Tail};
 use crate::format::{Generation, WalPos};
 use crate::replicate::capture::Capture;
 use crate::replicate::image::Image;
@@ -35,7 +36,15 @@ impl Tail {
         let Some(database) = &mut self.database else { return Ok(false) };
         let mut naming = database.naming()?;
         match naming {
-            Naming::Same if !database.was_overwritten()? => return Ok(true),
+            Naming::Same if self.missed == Some(Missed::InUse { is_held: false }) => {
+                // Put back, after our read transaction had ended.
+                self.missed = None;
+                self.release();
+            }
+            Naming::Same if !database.was_overwritten()? => {
+                self.missed.take_if(|missed| matches!(missed, Missed::InUse { .. }));
+                return Ok(true);
+            }
             Naming::Same => {
                 // All of the log was in the file that was overwritten. The next process to open the
                 // file would copy the log into it again. A log that came with the new file is left
@@ -62,39 +71,38 @@ impl Tail {
     /// the file and captured. Fails while an application has it open: that goes on with it.
     fn lose_name(&mut self) -> anyhow::Result<()> {
         let staging = self.staging(|standing| standing != Standing::Outside);
-        let Self { database: Some(database), capture, state, lines, options, .. } = self else {
+        let Self { database: Some(database), capture, state, lines, options, slots, .. } = self
+        else {
             return Ok(());
         };
         let captured = RefCell::new(capture.as_mut());
-        let mut is_drained = false;
+        let mut is_copied = false;
         let left = database.leave_name(
             |id| lines.opened.get(id),
-            |file, log| match &mut *captured.borrow_mut() {
-                Some(capture) => capture.is_led_to(file, log),
-                None => Ok(true),
+            |file, log| {
+                let mut captured = captured.borrow_mut();
+                is_copied = captured.as_mut().map_or(Ok(true), |it| it.is_led_to(file, log))?;
+                Ok(is_copied)
             },
-            |database| {
-                drain(captured.borrow_mut().as_deref_mut(), database, state, &staging)?;
-                is_drained = true;
-                Ok(())
-            },
+            |database| drain(captured.borrow_mut().as_deref_mut(), database, state, &staging),
         );
         if let Ok(Leaving::InUse { is_held }) = left {
             if let Some(capture) = capture.as_mut().filter(|_| !is_held) {
                 capture.note_released();
             }
-            bail!(
-                "{} was removed, renamed or replaced while an application has it open: what that \
-                 commits is not replicated, nor is another file of that name. End the application, \
-                 or put the file back",
-                options.path.display()
-            );
+            let missed = Missed::InUse { is_held };
+            let error = anyhow!("{}: {missed}", options.path.display());
+            self.missed = Some(missed);
+            return Err(error);
         }
         let was_moved = database.file().metadata()?.nlink() > 0;
-        if !is_drained && !options.path.exists() {
-            let reason = left.as_ref().err().map_or(String::new(), |error| format!(": {error:#}"));
-            self.missed = Some(format!("it was removed before that{reason}"));
-        }
+        let is_inside = |slot: &Slot| slot.standing == Standing::Inside;
+        self.missed = match &left {
+            _ if is_copied => None,
+            Err(error) => Some(Missed::Rest(format!("{error:#}"))),
+            Ok(_) if capture.is_some() && slots.iter().all(is_inside) => None,
+            Ok(_) => Some(Missed::Rest("not every replica had a copy of it".to_owned())),
+        };
         self.warn_of_log(left.map(drop));
         if let Some(capture) = &self.capture
             && was_moved

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::thread::sleep;
 use std::time::Duration;
 
+use anyhow::anyhow;
 use rusqlite::ErrorCode;
 
 use super::Database;
@@ -21,6 +22,10 @@ use crate::wal::{FrameHeader, WalHeader};
 
 /// How long to wait for a process that is just opening or closing the database.
 const PATIENCE: Duration = Duration::from_millis(100);
+
+/// How many bytes the log of a database may have that lost its name and is in use, until others may
+/// empty it.
+const LEFT_LOG_MAX: u64 = 16 << 20;
 
 /// What becomes of a log that we hold and that was removed or replaced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -146,8 +151,8 @@ impl Database {
     /// While another process has our file open, this does nothing, and is to be called again,
     /// unless the log was moved as well. Nor does it touch the log if another process has the other
     /// file open. If our file does not exist any more, the log stays if it belongs to the other
-    /// one, as `belongs` says: the other one may be a copy. If there is no other one, `drain` reads
-    /// the log to its end before; an error of it is returned, and changes nothing else.
+    /// one, as `belongs` says: the other one may be a copy. Otherwise `drain` reads the log to its
+    /// end before; an error of it is returned, and changes nothing else.
     ///
     /// `opened` gives the other file if this process has it open already: closing a second
     /// descriptor would drop the locks of the first.
@@ -159,9 +164,14 @@ impl Database {
     ) -> anyhow::Result<Leaving> {
         let other = self.named_file(opened)?;
         if is_shared_elsewhere(&self.file)? {
-            // Another file that has a log of its own may be opened.
-            let is_free = other.is_some() && self.files.named_log()? != NamedLog::Same;
-            return Ok(if is_free { Leaving::Left } else { Leaving::InUse { is_held: true } });
+            if other.is_none() || self.files.named_log()? == NamedLog::Same {
+                let is_held = self.stay_unless_in_the_way()?;
+                return Ok(Leaving::InUse { is_held });
+            }
+            // The other file has a log of its own, and may be opened.
+            let _ = self.reader.rollback();
+            self.is_nameless = true;
+            return drain(self).map(|()| Leaving::Left);
         }
         if let Some(other) = &other
             && self.file.metadata()?.nlink() == 0
@@ -179,14 +189,34 @@ impl Database {
             self.reader.begin_read()?;
             return Ok(Leaving::InUse { is_held: false });
         }
-        self.is_nameless = other.is_none();
-        let drained = if self.is_nameless { drain(self) } else { Ok(()) };
-        let is_other_in_use = other.map_or(Ok(false), |other| is_shared_elsewhere(&other))?;
-        if !is_other_in_use && self.files.named_log()? == NamedLog::Same {
+        let is_in_use = || match &other {
+            Some(other) => is_shared_elsewhere(other),
+            None => self.files.path().try_exists(),
+        };
+        let is_named = self.files.named_log()? == NamedLog::Same;
+        if is_named && is_in_use()? {
+            // Whoever opened the other file may have added to our log.
+            return Err(anyhow!("an application has opened another file with its log"));
+        }
+        self.is_nameless = true;
+        let drained = drain(self);
+        if is_named && !is_in_use()? {
             self.reader.checkpoint(CheckpointMode::Truncate)?;
         }
-        drained?;
-        Ok(Leaving::Left)
+        drained.map(|()| Leaving::Left)
+    }
+
+    /// Ends our read transaction if a process waits for that, or the log grows, in a database of
+    /// which nothing more is captured while others have it open. Returns whether it was kept.
+    fn stay_unless_in_the_way(&mut self) -> anyhow::Result<bool> {
+        let is_kept = self.reader.is_in_transaction()
+            && !self.files.may_await_readers()?
+            && self.files.log_file().metadata()?.len() < LEFT_LOG_MAX;
+        if !is_kept {
+            self.frozen = None;
+            let _ = self.reader.rollback();
+        }
+        Ok(is_kept)
     }
 
     /// The file that has the name of the database now.

@@ -1,5 +1,7 @@
 use std::collections::BTreeMap;
+use std::fs;
 use std::ops::Bound;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
@@ -16,22 +18,37 @@ const LOOKS_MAX: usize = 16;
 ///
 /// A directory that never was there tells nothing by itself of the disk that it is to be on.
 #[derive(Clone, Debug, Default)]
-pub(in crate::store) struct Neighbours(Arc<Mutex<BTreeMap<PathBuf, Weak<Mutex<Seen>>>>>);
+pub(in crate::store) struct Neighbours(Arc<Mutex<BTreeMap<PathBuf, Neighbour>>>);
+
+#[derive(Debug)]
+struct Neighbour {
+    store: Weak<Mutex<Seen>>,
+    /// The directories above it, the nearest first.
+    above: Vec<Option<Id>>,
+}
+
+/// The device and the inode of a directory.
+type Id = (u64, u64);
 
 impl Neighbours {
     /// Takes note that the directory of a store is there.
     pub(super) fn add(&self, root: &Path, seen: &Arc<Mutex<Seen>>) {
-        self.locked().insert(root.to_owned(), Arc::downgrade(seen));
+        let above = root.ancestors().skip(1).map(id).collect();
+        let neighbour = Neighbour { store: Arc::downgrade(seen), above };
+        self.locked().insert(root.to_owned(), neighbour);
     }
 
-    /// Fails if all those that are nearest to `root` are missing: the file system that it is to be
-    /// made in is not mounted.
+    /// Fails if all those that are nearest to `root` are missing, and so is the directory that has
+    /// them in common, or it is another one: the file system that `root` is to be made in is not
+    /// mounted.
     pub(super) fn expect_mounted(&self, root: &Path) -> Result<()> {
         // Everything is below the root of all file systems, on whatever disk.
         let above = root.ancestors().skip(1).filter(|above| above.parent().is_some());
         let nearest = above.map(|above| (above, self.below(above)));
         match nearest.into_iter().find(|(_, roots)| !roots.is_empty()) {
-            Some((above, roots)) if !roots.iter().any(|root| root.exists()) => {
+            Some((above, roots))
+                if !roots.iter().any(|(root, was)| root.exists() || *was == id(above)) =>
+            {
                 Err(StoreError::Unavailable(anyhow!(
                     "there were other replicas in {}, and they are missing: is its disk mounted? \
                      If they were removed on purpose, start litestream again",
@@ -42,25 +59,32 @@ impl Neighbours {
         }
     }
 
-    fn below(&self, above: &Path) -> Vec<PathBuf> {
+    /// Some of those below a directory, and what that was when they were there.
+    fn below(&self, above: &Path) -> Vec<(PathBuf, Option<Id>)> {
+        let depth = |path: &Path| path.components().count();
         self.locked()
             .range::<Path, _>((Bound::Included(above), Bound::Unbounded))
             .take_while(|(root, _)| root.starts_with(above))
-            .filter(|(_, seen)| seen.strong_count() > 0)
-            .map(|(root, _)| root.clone())
+            .filter(|(_, neighbour)| neighbour.store.strong_count() > 0)
+            .map(|(root, neighbour)| {
+                let was = neighbour.above.get(depth(root) - depth(above) - 1).copied().flatten();
+                (root.clone(), was)
+            })
             .take(LOOKS_MAX)
             .collect()
     }
 
-    fn locked(&self) -> MutexGuard<'_, BTreeMap<PathBuf, Weak<Mutex<Seen>>>> {
+    fn locked(&self) -> MutexGuard<'_, BTreeMap<PathBuf, Neighbour>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
+fn id(directory: &Path) -> Option<Id> {
+    fs::metadata(directory).ok().map(|found| (found.dev(), found.ino()))
+}
+
 #[cfg(test)]
 mod tests {
-    use std::fs;
-
     use super::super::root::Root;
     use super::*;
 
@@ -81,6 +105,12 @@ mod tests {
         fs::remove_dir(second.path()).unwrap();
         expect("new.db").unwrap();
         fs::remove_dir(first.path()).unwrap();
+        // Somebody has removed both.
+        expect("new.db").unwrap();
+        let away = disk.path().join("away");
+        fs::rename(&mount, &away).unwrap();
+        expect("new.db").unwrap_err();
+        fs::create_dir_all(mount.join("a")).unwrap();
         for name in ["new.db", "a/new.db", "new/new.db"] {
             let error = expect(name).unwrap_err().to_string();
             assert!(error.contains("is its disk mounted?"), "{error}");

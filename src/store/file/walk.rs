@@ -41,15 +41,18 @@ fn collect(root: &Path, parent: &str, prefix: &str, objects: &mut Vec<Object>) -
 /// before `time`. `parent` is empty or ends in a slash.
 pub(super) fn left_overs(root: &Path, parent: &str, time: SystemTime) -> Result<Vec<String>> {
     let mut keys = Vec::new();
-    for (name, metadata) in entries(&root.join(parent))? {
+    for (name, _) in entries(&root.join(parent))? {
+        let key = format!("{parent}{name}");
+        // What a link leads to is not ours.
+        let Ok(metadata) = fs::symlink_metadata(root.join(&key)) else { continue };
         let is_old = || metadata.modified().is_ok_and(|written| written < time);
         if metadata.is_dir() {
-            keys.extend(left_overs(root, &format!("{parent}{name}/"), time)?);
-        } else if let Some(name) = name.strip_suffix(partial::SUFFIX)
+            keys.extend(left_overs(root, &format!("{key}/"), time)?);
+        } else if let Some(key) = key.strip_suffix(partial::SUFFIX)
             && metadata.is_file()
             && is_old()
         {
-            keys.push(format!("{parent}{name}"));
+            keys.push(key.to_owned());
         }
     }
     Ok(keys)
