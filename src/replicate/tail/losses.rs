@@ -96,11 +96,13 @@ impl Tail {
             return Err(error);
         }
         let was_moved = database.file().metadata()?.nlink() > 0;
-        let is_inside = |slot: &Slot| slot.standing == Standing::Inside;
+        // The snapshot of one that is joining may be stored already.
+        let is_reached =
+            |slot: &Slot| matches!(slot.standing, Standing::Inside | Standing::Joining);
         self.missed = match &left {
             _ if is_copied => None,
             Err(error) => Some(Missed::Rest(format!("{error:#}"))),
-            Ok(_) if capture.is_some() && slots.iter().all(is_inside) => None,
+            Ok(_) if capture.is_some() && slots.iter().all(is_reached) => None,
             Ok(_) => Some(Missed::Rest("not every replica had a copy of it".to_owned())),
         };
         self.warn_of_log(left.map(drop));
