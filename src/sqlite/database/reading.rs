@@ -101,7 +101,7 @@ impl Database {
 
     /// Ends our read transaction and begins another, so that a checkpoint can pass that waits for
     /// the very read mark at the end of the log, which a reader took just as it looked: see
-    /// [`begin_read`]. Moved, our transaction would have that mark again.
+    /// `begin_read`. Moved, our transaction would have that mark again.
     ///
     /// `end` is how far the log was read. Nothing is done unless a checkpoint waits that is to copy
     /// the log to there. While it waits, nobody can write; but it may be gone a moment before we
