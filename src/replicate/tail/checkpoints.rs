@@ -41,9 +41,9 @@ const NAMING_INTERVAL: Duration = Duration::from_mins(1);
 /// Truncating takes a second for each gigabyte or two, during which nobody can write.
 pub(super) const LOG_BYTES_KEPT: u64 = 64 << 20;
 
-/// How often to checkpoint a log that the application has left: some open the database for each
+/// How long to leave a log alone that the application has left: some open the database for each
 /// thing that they do.
-const LEFT_INTERVAL: Duration = Duration::from_secs(1);
+const LEFT_INTERVAL: Duration = Duration::from_secs(10);
 
 /// How often to checkpoint while there is no replica to capture the log for.
 const UNCAPTURED_INTERVAL: Duration = Duration::from_secs(10);
@@ -62,8 +62,14 @@ impl Tail {
                 .then_some(Effort::Gentle));
         };
         let effort = checkpoints.effort(capture.undrained_pages(), now);
-        let is_left = || self.is_log_left() && checkpoints.since_last(now) >= LEFT_INTERVAL;
+        let is_left = || self.is_log_left() && self.until_left(now).is_zero();
         Ok(if effort.is_none() && is_left() { Some(Effort::Gentle) } else { effort })
+    }
+
+    /// How long until a log that the application has left is to be checkpointed.
+    fn until_left(&self, now: Instant) -> Duration {
+        let since_cut = self.schedule.last_cut.map_or(LEFT_INTERVAL, |last| now - last);
+        LEFT_INTERVAL.saturating_sub(since_cut.min(self.schedule.checkpoints.since_last(now)))
     }
 
     /// Whether the application has closed the database, and the file lacks something of its log.
@@ -85,7 +91,7 @@ impl Tail {
         if !self.is_log_left() {
             return until;
         }
-        let left = LEFT_INTERVAL.saturating_sub(checkpoints.since_last(now));
+        let left = self.until_left(now);
         Some(until.map_or(left, |until| until.min(left)))
     }
 

@@ -15,7 +15,7 @@ use crate::support::{
 
 const LOST: &str = "the database file was replaced by another one, or removed";
 
-/// A site with commits that are only in its log, and its daemon, which copies them a second later.
+/// A site with commits that are only in its log, and its daemon, which copies them some seconds later.
 /// The application has closed the database.
 fn in_the_log() -> (Site, Process) {
     let site = Site::with(

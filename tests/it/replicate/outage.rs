@@ -28,7 +28,7 @@ fn the_log_does_not_grow_while_segments_wait() {
     }
     let [log, _] = side_files(&site.database());
     let bytes = fs::metadata(log).unwrap().len();
-    assert!(bytes < 4_000_000, "{bytes} bytes of 8 million are in the log");
+    assert!(bytes < 5_000_000, "{bytes} bytes of 8 million are in the log");
     fs::rename(away, site.replica()).unwrap();
     drop(connection);
     daemon.stop();

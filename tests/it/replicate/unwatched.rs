@@ -10,7 +10,7 @@ use litestream::failpoint::Failpoint;
 use rusqlite::Row;
 use rustix::process::Signal;
 
-use crate::support::{Process, Site, eventually, open, settle};
+use crate::support::{Helper, Process, Role, Site, eventually, open, settle};
 
 /// Sets the modification time of a file to `hours` hours ago.
 fn set_age(path: &Path, hours: u64) {
@@ -101,6 +101,8 @@ fn a_log_with_the_first_segment_is_missed_after_the_daemon_was_killed() {
     daemon.wait_for("snapshot written");
     // After this the file is known to be settled.
     thread::sleep(Duration::from_millis(2500));
+    // While it reads, the log is not copied to its end.
+    let application = Helper::start(Role::Reader, &site.database());
     open(&site.database()).execute_batch("PRAGMA user_version = 7").unwrap();
     let newer = site.path("newer.db");
     eventually("it is replicated", || {
@@ -111,6 +113,7 @@ fn a_log_with_the_first_segment_is_missed_after_the_daemon_was_killed() {
         found == 7
     });
     daemon.kill();
+    application.kill();
     remove_log(&site);
     expect_a_fork(&site, "the -wal file was removed while nothing watched it", &newer);
 }
