@@ -16,8 +16,6 @@ use crate::wal::{Checksum, FrameHeader, FrameReader, WalHeader};
 pub struct LogFile {
     file: File,
     pub header: WalHeader,
-    /// When something was last written to it.
-    pub modified: SystemTime,
 }
 
 /// How far a log goes, from some offset on.
@@ -64,9 +62,8 @@ impl LogFile {
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
             Err(error) => return Err(error),
         }
-        let modified = file.metadata()?.modified()?;
         let Ok(header) = WalHeader::parse(&bytes) else { return Ok(None) };
-        Ok(Some(Self { file, header, modified }))
+        Ok(Some(Self { file, header }))
     }
 
     /// Another handle of the same file.
@@ -84,6 +81,11 @@ impl LogFile {
             commit = frame.commit;
         }
         Ok(commit.is_some())
+    }
+
+    /// When something was last written to it.
+    pub fn modified(&self) -> io::Result<SystemTime> {
+        self.file.metadata()?.modified()
     }
 
     /// Bytes of the file, left-overs of earlier logs included.

@@ -345,7 +345,8 @@ impl Capture {
             place: Place::Within { salt, offset, checksum: frames.checksum() },
             checksum: copy.checksum(),
             pages: span.pages,
-            committed: log.modified.min(SystemTime::now()),
+            // Asked only now: the last commit may have been made after the log was opened.
+            committed: log.modified()?.min(SystemTime::now()),
         })
     }
 
