@@ -54,13 +54,13 @@ pub async fn history(store: &impl ObjectStore, generation: Generation) -> Result
     listed(store, generation, &Key::generation_prefix(generation)).await
 }
 
-/// When the last object of a generation was stored: `-timestamp` includes it from then on. Reads a
-/// seal or two.
-pub async fn last_moment(
+/// When the first object of a generation was stored, and the last one, which `-timestamp` includes
+/// from then on. Reads a seal or two.
+pub async fn span(
     store: &impl ObjectStore,
     history: &History,
-) -> Result<Option<SystemTime>> {
-    let Some((_, created)) = history.created() else { return Ok(None) };
+) -> Result<Option<(SystemTime, SystemTime)>> {
+    let Some((first, created)) = history.created() else { return Ok(None) };
     let mut last = created;
     for (key, size) in history.created_last() {
         match seal(store, key, size).await {
@@ -71,7 +71,7 @@ pub async fn last_moment(
             Err(error) => return Err(error),
         }
     }
-    Ok(Some(last))
+    Ok(Some((first, last)))
 }
 
 pub async fn snapshots(store: &impl ObjectStore, generation: Generation) -> Result<Vec<Snapshot>> {

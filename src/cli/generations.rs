@@ -44,8 +44,7 @@ async fn list(
     let mut rows = Vec::new();
     for generation in catalog::generations(store).await? {
         let history = catalog::history(store, generation).await?;
-        if let Some((start, end)) = history.created() {
-            let end = catalog::last_moment(store, &history).await?.unwrap_or(end);
+        if let Some((start, end)) = catalog::span(store, &history).await? {
             rows.push(GenerationRow {
                 replica: replica.to_owned(),
                 generation,

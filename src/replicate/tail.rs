@@ -281,7 +281,14 @@ impl Tail {
     /// Closes the database after an error of SQLite: our read transaction may be gone. The database
     /// is then opened again, and the log compared with the cursor as after a stop.
     fn release_if_unsure(&mut self, error: &anyhow::Error) {
-        if error.is::<SqliteError>() || error.is::<Undetermined>() {
+        if !error.is::<SqliteError>() && !error.is::<Undetermined>() {
+            return;
+        }
+        let naming = self.database.as_ref().map(Database::naming);
+        if let Some(Ok(Naming::DatabaseLost)) = naming {
+            // Only we may still be able to capture its log to the end.
+            self.leave_to_others(false);
+        } else {
             self.release();
         }
     }

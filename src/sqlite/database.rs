@@ -36,13 +36,14 @@ pub struct Checkpoint {
 
 /// A database in WAL mode, whose log cannot be reset by anyone before we have read it.
 ///
-/// Always holds a read transaction. SQLite restarts a log only when all of it is in the database
-/// file and no transaction reads from the log; and it does not write to the file while a
+/// Always holds a read transaction, until its file has lost its name, and except where
+/// [`Database::let_pass`] ends it for a moment. SQLite restarts a log only when all of it is in the
+/// database file and no transaction reads from the log; and it does not write to the file while a
 /// transaction reads the file alone.
 #[derive(Debug)]
 pub struct Database {
     // Dropped in this order: the file must be closed after the connections.
-    /// In a read transaction, always.
+    /// In a read transaction.
     reader: Connection,
     /// In no transaction, except while it takes over from the reader. Like the writer, it is only
     /// open while it is in use: a connection takes some 20 KB, and as much again for a schema.
@@ -53,11 +54,11 @@ pub struct Database {
     /// The metadata of the file, from before it was opened.
     found: Metadata,
     files: Files,
-    /// The file has lost its name, no other file has that, and nobody else has the database open.
+    /// The file has lost its name. The log is read as it was opened, whatever has its name now.
     is_nameless: bool,
     page_size: PageSize,
     stalls: Vec<Duration>,
-    /// Lives as long as this value, in which there is always a read transaction of ours.
+    /// Lives until our read transaction ends without another one in its place.
     lease: Arc<()>,
     /// The file as it was when all of the log had been copied into it. SQLite writes nothing to it
     /// while the read transaction that we had then lasts.
@@ -169,9 +170,6 @@ impl Database {
 
     /// A connection in no transaction: SQLite runs a checkpoint on no other.
     fn idle(&self) -> anyhow::Result<&Connection> {
-        if self.is_nameless {
-            return Ok(&self.reader);
-        }
         let spare = self.spare()?;
         if spare.is_in_transaction() { self.writer() } else { Ok(spare) }
     }

@@ -21,7 +21,8 @@ const BYTES: usize = COPYING_AT + 4;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct LogIndex {
     header: [u8; HEADER_BYTES],
-    page_size: PageSize,
+    /// `None` if no log has begun since the index was made.
+    page_size: Option<PageSize>,
     copying: u32,
 }
 
@@ -44,23 +45,29 @@ impl LogIndex {
         let page_size = u16::from_ne_bytes(header[PAGE_SIZE_AT..][..2].try_into().ok()?);
         // 1 stands for 65536, which does not fit.
         let page_size = if page_size == 1 { 1 << 16 } else { u32::from(page_size) };
-        let page_size = PageSize::new(page_size)?;
+        let page_size = PageSize::new(page_size);
         let copying = u32::from_ne_bytes(bytes[COPYING_AT..].try_into().ok()?);
-        Some(Self { header: *header, page_size, copying })
+        let index = Self { header: *header, page_size, copying };
+        (page_size.is_some() || index.committed_frames() == 0).then_some(index)
+    }
+
+    /// How many frames of the log are committed.
+    pub(super) fn committed_frames(&self) -> u64 {
+        self.number(FRAMES_AT).into()
     }
 
     /// How long the log is at least, in bytes: up to the last frame that is committed.
     pub(super) fn committed_bytes(&self) -> u64 {
-        match self.number(FRAMES_AT) {
-            0 => 0,
-            frames => self.page_size.wal_bytes(frames.into()),
+        match (self.committed_frames(), self.page_size) {
+            (0, _) | (_, None) => 0,
+            (frames, Some(page_size)) => page_size.wal_bytes(frames),
         }
     }
 
     /// Whether a checkpoint is copying all of the log, or has copied it. Then it has looked how far
     /// the readers are (`walCheckpoint` in wal.c).
     pub(super) fn is_all_copying(&self) -> bool {
-        self.copying >= self.number(FRAMES_AT)
+        u64::from(self.copying) >= self.committed_frames()
     }
 
     /// Whether nothing was committed between an earlier look and this one. The log may have been
@@ -112,6 +119,9 @@ mod tests {
         assert!(LogIndex::parse(&bytes).is_none(), "not initialized");
         for copy in [0, HEADER_BYTES] {
             bytes[copy + INITIALIZED_AT] = 1;
+        }
+        assert_eq!(LogIndex::parse(&bytes).unwrap().committed_bytes(), 0, "no log yet");
+        for copy in [0, HEADER_BYTES] {
             bytes[copy + PAGE_SIZE_AT..][..2].copy_from_slice(&4096_u16.to_ne_bytes());
         }
         assert_eq!(LogIndex::parse(&bytes).unwrap().committed_bytes(), 0);

@@ -32,8 +32,7 @@ pub(super) struct Maintenance {
     snapshot_at: Option<(Generation, Link)>,
     /// Why nothing may expire, as it was last logged.
     doubt: Option<Doubt>,
-    /// The generation that is captured, and the one that a restore took instead when that was last
-    /// logged.
+    /// The generation that is captured, and the one that a restore takes instead.
     hidden: Option<(Generation, Generation)>,
 }
 
@@ -210,11 +209,10 @@ impl Connected {
     /// then that is the latest again by the clock of the store.
     fn uncover(&mut self, captured: Captured, histories: &[History]) {
         let Some(generation) = captured.generation else { return };
-        let Some(taken) = History::hiding(histories, generation) else { return };
-        // Once: if its times are in the future, a snapshot changes nothing.
-        if self.maintenance.hidden.replace((generation, taken)) == Some((generation, taken)) {
-            return;
-        }
+        let hidden = History::hiding(histories, generation).map(|taken| (generation, taken));
+        // Once: if the times of the other one are in the future, a snapshot changes nothing.
+        let before = std::mem::replace(&mut self.maintenance.hidden, hidden);
+        let Some((_, taken)) = hidden.filter(|_| hidden != before) else { return };
         let (db, name) = (self.replica.database.display(), &self.replica.options.name);
         warn!(
             %db, name, %generation, %taken,

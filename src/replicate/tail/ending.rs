@@ -3,6 +3,7 @@ use std::time::{Duration, Instant};
 
 use tracing::warn;
 
+use super::missed::Missed;
 use super::{Slot, Standing, Tail};
 use crate::replicate::outcome::{Uncaptured, Unreplicated};
 use crate::sqlite::Database;
@@ -19,8 +20,14 @@ impl Tail {
     /// Whether we were asked to stop, and there is nothing left to do.
     pub(super) fn may_end(&self, now: Instant) -> bool {
         let Some(since) = self.stopping else { return false };
-        let is_done = self.is_complete() || (self.missed.is_some() && self.is_sent());
-        is_done && !self.may_see_more(since, now)
+        let is_over = self.is_left_to_others()
+            || (self.database.is_none() && self.missed.is_some() && self.is_gone());
+        (self.is_complete() || (is_over && self.is_sent())) && !self.may_see_more(since, now)
+    }
+
+    /// Whether the database has lost its name, and its application goes on with it.
+    pub(super) fn is_left_to_others(&self) -> bool {
+        matches!(self.missed, Some(Missed::InUse { .. }))
     }
 
     fn is_sent(&self) -> bool {
@@ -108,16 +115,15 @@ impl Tail {
             let metrics = self.metrics.replica(&slot.name);
             let lacking =
                 || Unreplicated::of(self.path(), slot, uncaptured, reason, || metrics.error());
-            let missing = match &self.missed {
-                Some(missed) => {
-                    let reason = missed.to_string();
-                    Some(Unreplicated::not_captured(self.path(), slot, &reason))
-                }
-                None if is_complete => None,
-                None => lacking(),
-            };
+            let missed = self
+                .missed
+                .as_ref()
+                .map(|missed| Unreplicated::not_captured(self.path(), slot, &missed.to_string()));
+            // Without a database, that is all that can be missing.
+            let is_over = missed.is_some() && self.database.is_none();
+            let missing = if is_complete || is_over { None } else { lacking() };
             let not_restorable = |defect| Unreplicated::not_restorable(self.path(), slot, defect);
-            missing.or_else(|| slot.staging.defect().map(not_restorable))
+            missing.or(missed).or_else(|| slot.staging.defect().map(not_restorable))
         };
         self.slots.iter().filter_map(missing).collect()
     }

@@ -42,7 +42,10 @@ impl Tail {
                 self.release();
             }
             Naming::Same if !database.was_overwritten()? => {
-                self.missed.take_if(|missed| matches!(missed, Missed::InUse { .. }));
+                if self.is_left_to_others() {
+                    // Put back.
+                    self.missed = None;
+                }
                 return Ok(true);
             }
             Naming::Same => {
@@ -71,8 +74,7 @@ impl Tail {
     /// the file and captured. Fails while an application has it open: that goes on with it.
     fn lose_name(&mut self) -> anyhow::Result<()> {
         let staging = self.staging(|standing| standing != Standing::Outside);
-        let Self { database: Some(database), capture, state, lines, options, slots, .. } = self
-        else {
+        let Self { database: Some(database), capture, state, lines, slots, .. } = self else {
             return Ok(());
         };
         let captured = RefCell::new(capture.as_mut());
@@ -84,21 +86,26 @@ impl Tail {
                 is_copied = captured.as_mut().map_or(Ok(true), |it| it.is_led_to(file, log))?;
                 Ok(is_copied)
             },
-            |database| drain(captured.borrow_mut().as_deref_mut(), database, state, &staging),
+            |database, is_quiet| {
+                let mut captured = captured.borrow_mut();
+                if let Some(capture) = captured.as_mut().filter(|_| !is_quiet) {
+                    capture.note_released();
+                }
+                drain(captured.as_deref_mut(), database, state, &staging)
+            },
         );
         if let Ok(Leaving::InUse { is_held }) = left {
-            if let Some(capture) = capture.as_mut().filter(|_| !is_held) {
-                capture.note_released();
-            }
-            let missed = Missed::InUse { is_held };
-            let error = anyhow!("{}: {missed}", options.path.display());
-            self.missed = Some(missed);
-            return Err(error);
+            let missed = self.leave_to_others(is_held);
+            return Err(anyhow!("{}: {missed}", self.path().display()));
         }
         let was_moved = database.file().metadata()?.nlink() > 0;
-        // The snapshot of one that is joining may be stored already.
-        let is_reached =
-            |slot: &Slot| matches!(slot.standing, Standing::Inside | Standing::Joining);
+        let is_reached = |slot: &Slot| match slot.standing {
+            Standing::Inside => true,
+            // Its snapshot may be stored already. What follows that will not be sent, and is in the
+            // file, if that was only moved.
+            Standing::Joining => was_moved || slot.staging.is_empty().unwrap_or(false),
+            Standing::Unknown | Standing::Outside => false,
+        };
         self.missed = match &left {
             _ if is_copied => None,
             Err(error) => Some(Missed::Rest(format!("{error:#}"))),
@@ -117,6 +124,17 @@ impl Tail {
         self.abandon("the database file was replaced by another one, or removed");
         self.end_lineage();
         Ok(())
+    }
+
+    /// Notes that the database has lost its name, and its application may go on with it. `is_held`:
+    /// our read transaction is still the same.
+    pub(super) fn leave_to_others(&mut self, is_held: bool) -> Missed {
+        if let Some(capture) = self.capture.as_mut().filter(|_| !is_held) {
+            capture.note_released();
+        }
+        let missed = Missed::InUse { is_held };
+        self.missed = Some(missed.clone());
+        missed
     }
 
     fn warn_of_log(&self, emptied: anyhow::Result<()>) {

@@ -116,8 +116,8 @@ impl Tail {
     fn step(&mut self) -> anyhow::Result<Next> {
         self.receive()?;
         let aborted = self.lines.cancellation.is_cancelled();
-        let may_end = self.interruption.is_none() || self.missed.is_some();
-        if aborted || (may_end && self.may_end(Instant::now())) {
+        let is_uninterrupted = self.interruption.is_none() || self.is_left_to_others();
+        if aborted || (is_uninterrupted && self.may_end(Instant::now())) {
             return Ok(Next::End(self.end()));
         }
         // Asked before the database is looked at: a change in between would be missed otherwise.
@@ -172,7 +172,6 @@ impl Tail {
             Instant::now()
         });
         self.metrics.set_error(Some(reason.clone()));
-        let before = self.interruption.as_ref().filter(|before| before.reason == reason);
         let began = before.map_or_else(Instant::now, |before| before.began);
         self.interruption = Some(Interruption { began, said, reason });
         self.yield_disk(error, began);

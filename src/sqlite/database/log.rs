@@ -71,15 +71,22 @@ impl Database {
     /// overwrites those.
     fn committed_frames(&self) -> anyhow::Result<u64> {
         for _ in 0..LOOKS_MAX {
-            let outcome =
-                self.idle()?.checkpoint(CheckpointMode::Noop).map_err(io::Error::other)?;
-            if let Ok(frames) = outcome.frames.try_into() {
+            if let Some(frames) = self.look_for_commits()? {
                 return Ok(frames);
             }
             // A process is writing that to the index just now.
             sleep(LOOK_INTERVAL);
         }
         Err(Undetermined.into())
+    }
+
+    fn look_for_commits(&self) -> anyhow::Result<Option<u64>> {
+        if self.is_nameless {
+            // No connection can be opened any more.
+            return Ok(self.files.log_index()?.map(|index| index.committed_frames()));
+        }
+        let found = self.idle()?.checkpoint(CheckpointMode::Noop).map_err(io::Error::other)?;
+        Ok(found.frames.try_into().ok())
     }
 
     /// Where in the log its last commit ends.

@@ -152,7 +152,8 @@ impl Database {
     /// unless the log was moved as well. Nor does it touch the log if another process has the other
     /// file open. If our file does not exist any more, the log stays if it belongs to the other
     /// one, as `belongs` says: the other one may be a copy. Otherwise `drain` reads the log to its
-    /// end before; an error of it is returned, and changes nothing else.
+    /// end before; an error of it is returned, and changes nothing else. It is given whether
+    /// nothing can have been committed since our read transaction ended.
     ///
     /// `opened` gives the other file if this process has it open already: closing a second
     /// descriptor would drop the locks of the first.
@@ -160,7 +161,7 @@ impl Database {
         &mut self,
         opened: impl FnOnce(FileId) -> Option<Arc<File>>,
         belongs: impl FnOnce(&Arc<File>, LogFile) -> anyhow::Result<bool>,
-        drain: impl FnOnce(&Self) -> anyhow::Result<()>,
+        drain: impl FnOnce(&Self, bool) -> anyhow::Result<()>,
     ) -> anyhow::Result<Leaving> {
         let other = self.named_file(opened)?;
         if is_shared_elsewhere(&self.file)? {
@@ -169,9 +170,8 @@ impl Database {
                 return Ok(Leaving::InUse { is_held });
             }
             // The other file has a log of its own, and may be opened.
-            let _ = self.reader.rollback();
             self.is_nameless = true;
-            return drain(self).map(|()| Leaving::Left);
+            return drain(self, true).map(|()| Leaving::Left);
         }
         if let Some(other) = &other
             && self.file.metadata()?.nlink() == 0
@@ -181,14 +181,16 @@ impl Database {
             return Ok(Leaving::Left);
         }
         (self.spare, self.writer) = (OnceCell::new(), OnceCell::new());
+        let before = self.files.log_index()?;
         // There is no transaction if an earlier attempt failed.
-        let _ = self.reader.rollback();
+        let _ = self.end_read();
         if !self.reader.keep_others_out(PATIENCE)? {
-            self.frozen = None;
             self.reader.let_others_in()?;
             self.reader.begin_read()?;
             return Ok(Leaving::InUse { is_held: false });
         }
+        let now = self.files.log_index()?;
+        let is_quiet = before.zip(now).is_some_and(|(before, now)| now.is_unchanged_since(&before));
         let is_in_use = || match &other {
             Some(other) => is_shared_elsewhere(other),
             None => self.files.path().try_exists(),
@@ -199,7 +201,7 @@ impl Database {
             return Err(anyhow!("an application has opened another file with its log"));
         }
         self.is_nameless = true;
-        let drained = drain(self);
+        let drained = drain(self, is_quiet);
         if is_named && !is_in_use()? {
             self.reader.checkpoint(CheckpointMode::Truncate)?;
         }
@@ -213,8 +215,7 @@ impl Database {
             && !self.files.may_await_readers()?
             && self.files.log_file().metadata()?.len() < LEFT_LOG_MAX;
         if !is_kept {
-            self.frozen = None;
-            let _ = self.reader.rollback();
+            let _ = self.end_read();
         }
         Ok(is_kept)
     }

@@ -1,4 +1,5 @@
 use std::io;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::{CheckpointMode, Connection, Database, Files, Fingerprint};
@@ -112,8 +113,7 @@ impl Database {
         if !is_waiting(&before) || !self.files.may_await_readers()? {
             return Ok(Gap::None);
         }
-        self.frozen = None;
-        self.reader.rollback()?;
+        self.end_read()?;
         let began = Instant::now();
         while began.elapsed() < PASSING_MAX
             && self.files.may_await_readers().unwrap_or(false)
@@ -161,6 +161,12 @@ impl Database {
         // Not passed on as an error of SQLite, which callers take to mean that our read transaction
         // may be gone: it is not.
         Ok(self.idle()?.checkpoint(CheckpointMode::Noop).map_err(io::Error::other)?.complete())
+    }
+
+    /// Ends our read transaction, with none in its place.
+    pub(super) fn end_read(&mut self) -> rusqlite::Result<()> {
+        (self.frozen, self.lease) = (None, Arc::default());
+        self.reader.rollback()
     }
 
     /// Ends the old read transaction, and goes on with the one that the spare connection has begun.

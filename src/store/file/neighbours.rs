@@ -1,13 +1,12 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::ops::Bound;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use anyhow::anyhow;
 
-use super::root::Seen;
+use super::root::{Identity, Seen};
 use crate::store::{Result, StoreError};
 
 /// How many neighbours are looked for. One that is there is enough, and of several, some may have
@@ -24,16 +23,13 @@ pub(in crate::store) struct Neighbours(Arc<Mutex<BTreeMap<PathBuf, Neighbour>>>)
 struct Neighbour {
     store: Weak<Mutex<Seen>>,
     /// The directories above it, the nearest first.
-    above: Vec<Option<Id>>,
+    above: Vec<Option<Identity>>,
 }
-
-/// The device and the inode of a directory.
-type Id = (u64, u64);
 
 impl Neighbours {
     /// Takes note that the directory of a store is there.
     pub(super) fn add(&self, root: &Path, seen: &Arc<Mutex<Seen>>) {
-        let above = root.ancestors().skip(1).map(id).collect();
+        let above = root.ancestors().skip(1).map(identity).collect();
         let neighbour = Neighbour { store: Arc::downgrade(seen), above };
         self.locked().insert(root.to_owned(), neighbour);
     }
@@ -47,7 +43,7 @@ impl Neighbours {
         let nearest = above.map(|above| (above, self.below(above)));
         match nearest.into_iter().find(|(_, roots)| !roots.is_empty()) {
             Some((above, roots))
-                if !roots.iter().any(|(root, was)| root.exists() || *was == id(above)) =>
+                if !roots.iter().any(|(root, was)| root.exists() || *was == identity(above)) =>
             {
                 Err(StoreError::Unavailable(anyhow!(
                     "there were other replicas in {}, and they are missing: is its disk mounted? \
@@ -60,7 +56,7 @@ impl Neighbours {
     }
 
     /// Some of those below a directory, and what that was when they were there.
-    fn below(&self, above: &Path) -> Vec<(PathBuf, Option<Id>)> {
+    fn below(&self, above: &Path) -> Vec<(PathBuf, Option<Identity>)> {
         let depth = |path: &Path| path.components().count();
         self.locked()
             .range::<Path, _>((Bound::Included(above), Bound::Unbounded))
@@ -79,8 +75,8 @@ impl Neighbours {
     }
 }
 
-fn id(directory: &Path) -> Option<Id> {
-    fs::metadata(directory).ok().map(|found| (found.dev(), found.ino()))
+fn identity(directory: &Path) -> Option<Identity> {
+    fs::metadata(directory).ok().as_ref().map(Identity::of)
 }
 
 #[cfg(test)]

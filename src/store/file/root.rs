@@ -1,4 +1,4 @@
-use std::fs;
+use std::fs::{self, Metadata};
 use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -19,10 +19,20 @@ pub(super) struct Root {
     neighbours: Neighbours,
 }
 
+/// The device and the inode of a directory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Identity(u64, u64);
+
+impl Identity {
+    pub(super) fn of(found: &Metadata) -> Self {
+        Self(found.dev(), found.ino())
+    }
+}
+
 #[derive(Debug, Default)]
 pub(super) struct Seen {
-    /// The device and the inode of the directory, once it was there.
-    directory: Option<(u64, u64)>,
+    /// The directory, once it was there.
+    directory: Option<Identity>,
     /// The key of the object that was stored or read last.
     object: Option<String>,
 }
@@ -47,7 +57,7 @@ impl Root {
     /// was there, its neighbours tell whether the file system is mounted.
     pub(super) fn expect_mounted(&self) -> Result<()> {
         let found = match fs::metadata(&self.path) {
-            Ok(found) if found.is_dir() => Some((found.dev(), found.ino())),
+            Ok(found) if found.is_dir() => Some(Identity::of(&found)),
             Err(error) if error.kind() == ErrorKind::NotFound => None,
             // The operation itself meets that, and says what it could not do.
             _ => return Ok(()),

@@ -40,6 +40,16 @@ pub(super) fn start(site: &Site) -> Process {
     site.start(&mut site.command(&["replicate"]))
 }
 
+/// A site that replicates the first of two databases of a directory. There is no second one yet.
+pub(super) fn first_of(names: [&str; 2]) -> (Site, [PathBuf; 2], Process) {
+    let (site, directory) = tenants("watch: true");
+    let databases = names.map(|name| directory.join(name));
+    make(&databases[0], 10);
+    let mut daemon = start(&site);
+    daemon.wait_for("snapshot written");
+    (site, databases, daemon)
+}
+
 /// Restores a database by its path, and compares it with what it should be.
 pub(super) fn check(site: &Site, database: &Path, expected: &Path) {
     let output = site.fresh("restored");
@@ -83,11 +93,7 @@ fn each_database_is_replicated_to_a_place_of_its_own() {
 
 #[test]
 fn databases_that_come_and_go_are_noticed() {
-    let (site, directory) = tenants("watch: true");
-    let [first, second] = ["first.db", "second.db"].map(|name| directory.join(name));
-    make(&first, 10);
-    let mut daemon = start(&site);
-    daemon.wait_for("snapshot written");
+    let (site, [first, second], mut daemon) = first_of(["first.db", "second.db"]);
     make(&second, 10);
     eventually("the second one is there", || site.replica().join("second.db").is_dir());
     settle(&first);

@@ -128,6 +128,32 @@ fn another_one_that_comes_later_is_left_alone_and_is_a_fork() {
     }
 }
 
+/// What was missed of a database that is gone must not keep the one in its place from being captured
+/// to its end.
+#[test]
+fn another_one_is_captured_to_its_end_though_something_was_missed_before() {
+    let site = Site::new();
+    let nobody = "type: s3, endpoint: 'http://127.0.0.1:9', bucket: b, path: db, region: r";
+    let replica = format!("path: {}, sync-interval: 1h", site.replica().display());
+    site.configure("monitor-interval: 50ms", &[&replica, nobody]);
+    site.configure_also("shutdown-timeout: 3s");
+    let mut daemon = site.begin();
+    for path in [site.database()].iter().chain(&side_files(&site.database())) {
+        fs::remove_file(path).unwrap();
+    }
+    daemon.wait_for(LOST);
+    site.write(3, 10);
+    eventually("a fork", || !site.forks().is_empty());
+    daemon.wait_for("snapshot written");
+    site.write(4, 10);
+    daemon.signal(Signal::TERM);
+    assert_eq!(daemon.wait(), 75, "{}", daemon.log());
+    for text in ["not every replica had a copy of it", "its snapshot was not stored yet"] {
+        assert!(daemon.says(text), "{text}: {}", daemon.log());
+    }
+    site.check_fork();
+}
+
 const IN_USE: &str = "was removed, renamed or replaced while an application has it open";
 
 /// What such an application commits is in no file that has a name.

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use rustix::process::Signal;
 
-use super::directories::{check, make, start, tenants};
+use super::directories::{check, first_of, make, start, tenants};
 use crate::support::settle;
 
 /// Gives a database another name, with its log.
@@ -23,11 +23,7 @@ fn rename(from: &Path, to: &Path) {
 /// Writes to the renamed one must not be ignored as if it were another name of the new one.
 #[test]
 fn a_database_that_is_renamed_and_the_one_in_its_place_are_both_replicated() {
-    let (site, directory) = tenants("watch: true");
-    let [current, old] = ["current.db", "old.db"].map(|name| directory.join(name));
-    make(&current, 3);
-    let mut daemon = start(&site);
-    daemon.wait_for("snapshot written");
+    let (site, [current, old], mut daemon) = first_of(["current.db", "old.db"]);
     rename(&current, &old);
     make(&current, 4);
     make(&old, 5);

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use super::directories::{check, make, start, tenants};
+use super::directories::{check, first_of, make};
 use crate::support::{Site, eventually, settle};
 
 /// Segments went to a new directory of the same name, which was hidden again as soon as the disk was
@@ -61,11 +61,7 @@ fn one_that_was_removed_gets_all_of_the_database_at_the_next_start() {
 /// Its own directory never was on the disk, and was made below the mount point.
 #[test]
 fn a_new_database_waits_for_the_disk_of_the_others() {
-    let (site, directory) = tenants("watch: true");
-    let [first, second] = ["first.db", "second.db"].map(|name| directory.join(name));
-    make(&first, 10);
-    let mut daemon = start(&site);
-    daemon.wait_for("snapshot written");
+    let (site, [first, second], mut daemon) = first_of(["first.db", "second.db"]);
     let away = site.path("away");
     fs::rename(site.replica(), &away).unwrap();
     fs::create_dir(site.replica()).unwrap();
